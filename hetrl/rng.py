@@ -1,0 +1,111 @@
+"""Random number states as tensors and primitives, and private random streams.
+
+Checkpoints load with ``weights_only=True``, so the states of torch, numpy and python are kept as tensors and numbers.
+"""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+State = dict[str, Any]
+
+
+def capture(device: torch.device | None = None) -> State:
+    """Return the states of torch (CPU, and ``device`` where it is a GPU), numpy and python."""
+    kind, words, position, has_gauss, gauss = np.random.get_state(legacy=True)
+    version, internal, python_gauss = random.getstate()
+    state: State = {
+        "torch": torch.get_rng_state(),
+        "numpy": {
+            "words": torch.from_numpy(words.astype(np.int64)),
+            "position": int(position),
+            "has_gauss": int(has_gauss),
+            "gauss": float(gauss),
+        },
+        "python": {"version": version, "words": torch.tensor(internal), "gauss": python_gauss},
+    }
+    if device is not None and device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def restore(state: State, device: torch.device | None = None) -> None:
+    """Put back what :func:`capture` returned."""
+    torch.set_rng_state(state["torch"].cpu())
+    numpy_state, python_state = state["numpy"], state["python"]
+    words = numpy_state["words"].cpu().numpy().astype(np.uint32)
+    np.random.set_state(
+        ("MT19937", words, numpy_state["position"], numpy_state["has_gauss"], numpy_state["gauss"])
+    )
+    random.setstate((python_state["version"], tuple(python_state["words"].tolist()), python_state["gauss"]))
+    if device is not None and device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"].cpu(), device)
+
+
+class Stream:
+    """A private stream for code that draws from the *global* generators (a simulator, say).
+
+    Inside ``with stream:`` the global generators continue this stream; outside they are as they were, so a second
+    stream (an evaluation environment) never disturbs the first. Entering costs microseconds: states stay in each
+    library's own form until :meth:`state_dict` is asked for.
+    """
+
+    def __init__(self, seed: int, device: torch.device | None = None) -> None:
+        self._device = device
+        self.seed(seed)
+
+    def seed(self, seed: int) -> None:
+        """Start again from ``seed``."""
+        with self._swapped(keep=False):
+            torch.manual_seed(seed)
+            np.random.seed(seed % 2**32)
+            random.seed(seed)
+
+    def _get(self) -> tuple[Any, ...]:
+        cuda = self._device is not None and self._device.type == "cuda"
+        return (
+            torch.get_rng_state(),
+            np.random.get_state(),
+            random.getstate(),
+            torch.cuda.get_rng_state(self._device) if cuda else None,
+        )
+
+    def _set(self, state: tuple[Any, ...]) -> None:
+        torch.set_rng_state(state[0])
+        np.random.set_state(state[1])
+        random.setstate(state[2])
+        if state[3] is not None:
+            torch.cuda.set_rng_state(state[3], self._device)
+
+    @contextmanager
+    def _swapped(self, keep: bool = True) -> Iterator[None]:
+        outside = self._get()
+        if keep:
+            self._set(self._state)
+        try:
+            yield
+        finally:
+            self._state = self._get()
+            self._set(outside)
+
+    def __enter__(self) -> "Stream":
+        self._context = self._swapped()
+        self._context.__enter__()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._context.__exit__(*exception)
+
+    def state_dict(self) -> State:
+        """The stream's state as tensors and primitives."""
+        with self._swapped():
+            return capture(self._device)
+
+    def load_state_dict(self, state: State) -> None:
+        """Continue from ``state``."""
+        with self._swapped(keep=False):
+            restore(state, self._device)
