@@ -1,0 +1,115 @@
+"""The names a recipe may use: built-in entries (imported when first used) and installed entry points.
+
+A name is ``kind/entry``; it is never an import path, so a recipe can choose code but not bring any. Packages add
+entries under the entry-point group ``hetrl.<kind>`` as ``vendor.name``.
+"""
+
+import functools
+import importlib
+import inspect
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from hetrl import arguments
+from hetrl.component import Component
+from hetrl.errors import RecipeError, nearest
+
+KINDS = ("order", "estimate", "weight", "loss", "net", "optim", "env", "data")
+
+BUILT_IN: dict[str, str] = {
+    "order/random_permutation": "hetrl.order.random_permutation:RandomPermutation",
+    "order/fixed": "hetrl.order.fixed:Fixed",
+    "order/reversed": "hetrl.order.reversed:Reversed",
+    "order/simultaneous": "hetrl.order.simultaneous:Simultaneous",
+    "estimate/gae": "hetrl.estimate.gae:GAE",
+    "estimate/standardize": "hetrl.estimate.standardize:Standardize",
+    "weight/unit_factor": "hetrl.weight.unit_factor:UnitFactor",
+    "weight/importance_factor": "hetrl.weight.importance_factor:ImportanceFactor",
+    "loss/clipped_surrogate": "hetrl.loss.clipped_surrogate:ClippedSurrogate",
+    "loss/entropy_bonus": "hetrl.loss.entropy_bonus:EntropyBonus",
+    "loss/huber_value": "hetrl.loss.huber_value:HuberValue",
+    "net/gaussian_policy": "hetrl.net.gaussian_policy:GaussianPolicy",
+    "net/squashed_gaussian_policy": "hetrl.net.squashed_gaussian_policy:SquashedGaussianPolicy",
+    "net/categorical_policy": "hetrl.net.categorical_policy:CategoricalPolicy",
+    "net/state_value": "hetrl.net.state_value:StateValue",
+    "optim/adam": "hetrl.optim.adam:Adam",
+    "env/vmas": "hetrl.env.vmas:Vmas",
+    "data/on_policy": "hetrl.data.on_policy:OnPolicy",
+}
+
+
+@functools.cache
+def installed() -> dict[str, EntryPoint]:
+    """Return the entries that installed packages add, by name, without importing them.
+
+    Raises:
+        RecipeError: two packages claim one name.
+    """
+    found: dict[str, EntryPoint] = {}
+    for kind in KINDS:
+        for point in entry_points(group=f"hetrl.{kind}"):
+            name = f"{kind}/{point.name}"
+            if name in found or name in BUILT_IN:
+                raise RecipeError(f"'{name}' is provided twice ({point.value} is one of them); uninstall one package.")
+            found[name] = point
+    return found
+
+
+def names(kind: str | None = None) -> list[str]:
+    """Return every known name, or those of one kind, sorted.
+
+    Raises:
+        RecipeError: there is no such kind.
+    """
+    if kind is not None and kind not in KINDS:
+        raise RecipeError(f"no kind '{kind}'.{nearest(kind, KINDS)}")
+    every = sorted([*BUILT_IN, *installed()])
+    return [name for name in every if kind is None or name.startswith(f"{kind}/")]
+
+
+def resolve(name: str, kind: str | tuple[str, ...] | None = None) -> type[Any]:
+    """Return the class behind a name, importing it.
+
+    Raises:
+        RecipeError: the name is unknown, an import path, or of another kind; or an installed entry fails to import.
+    """
+    kinds = (kind,) if isinstance(kind, str) else kind
+    if not isinstance(name, str) or (name not in BUILT_IN and name not in installed()):
+        known = [known for known in names() if kinds is None or known.split("/")[0] in kinds]
+        looks_imported = isinstance(name, str) and "/" not in name and ("." in name or ":" in name)
+        hint = " It looks like an import path, and a recipe may only choose catalog names." if looks_imported else ""
+        raise RecipeError(f"no entry '{name}' in the catalog.{hint}{nearest(str(name), known)}")
+    if kinds is not None and name.split("/")[0] not in kinds:
+        raise RecipeError(f"'{name}' cannot stand here; use one of {', '.join(k + '/...' for k in kinds)}.")
+    if name in BUILT_IN:
+        module, attribute = BUILT_IN[name].split(":")
+        return getattr(importlib.import_module(module), attribute)
+    try:
+        return installed()[name].load()
+    except Exception as error:
+        point = installed()[name]
+        raise RecipeError(f"'{name}' ({point.value}) is installed but does not import: {error!r}") from error
+
+
+def component(name: str, **values: Any) -> Component:
+    """Return the component of that name, wired to its default keys.
+
+    >>> import torch
+    >>> clip = component("loss/clipped_surrogate", clip=0.2)
+    >>> zero, one = torch.zeros(1), torch.ones(1)
+    >>> clip.compute(log_prob=zero, old_log_prob=zero, advantage=one, factor=one)["loss"]
+    tensor([-1.])
+
+    Raises:
+        RecipeError: the name or an argument is unknown, or an argument is of the wrong type or out of range.
+    """
+    cls = resolve(name)
+    if not (inspect.isclass(cls) and issubclass(cls, Component)):
+        raise RecipeError(f"'{name}' is not a component (nets, environments and data are built by a recipe).")
+    arguments.check(cls.__init__, values, name)
+    return cls(**values)
+
+
+def summary(name: str) -> str:
+    """Return the first line of an entry's docstring."""
+    return (inspect.getdoc(resolve(name)) or "").split("\n")[0]

@@ -1,0 +1,1 @@
+"""Collection and storage as one iterable."""

@@ -1,0 +1,87 @@
+"""Acting for the whole team: one batched policy call per layout group."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
+
+from hetrl.network import Policy
+from hetrl.team import Agent, Team
+
+Observations = Mapping[str, Tensor]
+Actions = dict[str, Tensor]
+
+
+class Behaviour:
+    """The team's policies as functions of stacked observations ``[N, n, F]``, by layout group.
+
+    Agents of a group with weights of their own are stacked once (see :meth:`refresh`) and run as one batched call;
+    where they all share one module it is called as it is.
+    """
+
+    def __init__(self, team: Team, policy: Callable[[Sequence[Agent]], Policy]) -> None:
+        self._groups = {
+            group: _Group([policy((agent,)) for agent in agents]) for group, agents in team.layout.items()
+        }
+
+    def refresh(self) -> None:
+        """Take the policies' current weights; call it once before a collection."""
+        for group in self._groups.values():
+            group.refresh()
+
+    @torch.no_grad()
+    def explore(self, observations: Observations, generator: torch.Generator) -> Actions:
+        """Return sampled actions ``[N, n, A]``."""
+        return {name: group.explore(observations[name], generator) for name, group in self._groups.items()}
+
+    @torch.no_grad()
+    def greedy(self, observations: Observations) -> Actions:
+        """Return deterministic actions ``[N, n, A]``."""
+        return {name: group.greedy(observations[name]) for name, group in self._groups.items()}
+
+
+class _Method(nn.Module):
+    """A policy whose forward is one of its methods, as ``functional_call`` wants it."""
+
+    def __init__(self, policy: Policy, method: str) -> None:
+        super().__init__()
+        self.policy, self._method = policy, method
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return getattr(self.policy, self._method)(*inputs)
+
+
+class _Group:
+    """The policies of one layout group."""
+
+    def __init__(self, policies: Sequence[Policy]) -> None:
+        self._policies = policies
+        self._one = policies[0] if all(policy is policies[0] for policy in policies) else None
+        if self._one is None:
+            self._draw, self._greedy = (self._batched(method, inputs) for method, inputs in (("draw", 2), ("greedy", 1)))
+        self.refresh()
+
+    def _batched(self, method: str, inputs: int) -> Callable[..., Tensor]:
+        wrapped = _Method(self._policies[0], method)
+
+        def call(weights: dict[str, Tensor], *values: Tensor) -> Tensor:
+            return functional_call(wrapped, {f"policy.{name}": weight for name, weight in weights.items()}, values)
+
+        return vmap(call, in_dims=(0, *(1,) * inputs), out_dims=1)
+
+    def refresh(self) -> None:
+        if self._one is None:
+            parameters, buffers = stack_module_state(list(self._policies))  # type: ignore[arg-type]
+            self._weights = {name: weight.detach() for name, weight in (parameters | buffers).items()}
+
+    def explore(self, observation: Tensor, generator: torch.Generator) -> Tensor:
+        noise = self._policies[0].noise(observation.shape[:-1], generator)
+        if self._one is not None:
+            return self._one.draw(observation, noise)
+        return self._draw(self._weights, observation, noise)
+
+    def greedy(self, observation: Tensor) -> Tensor:
+        if self._one is not None:
+            return self._one.greedy(observation)
+        return self._greedy(self._weights, observation)

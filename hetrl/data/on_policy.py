@@ -1,0 +1,157 @@
+"""On-policy collection: fresh steps of the current policies, used once."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+import torch
+from tensordict import TensorDict
+from torch import Tensor
+
+from hetrl.arguments import Count, checked
+from hetrl.data.behaviour import Behaviour
+from hetrl.errors import RecipeError
+from hetrl.ops.episodes import finished_sums
+from hetrl.team import Team
+
+
+class Environment(Protocol):
+    """What collection needs of an environment: plain tensors, by layout group (see ``env/vmas``)."""
+
+    team: Team
+
+    def start(self) -> dict[str, Tensor]:
+        """Reset every environment and return observations ``[N, n, F]``."""
+
+    def advance(self, actions: dict[str, Tensor]) -> Any:
+        """Take one step; finished environments are reset inside."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything an exact continuation needs."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a state."""
+
+
+class OnPolicy:
+    """Batches of ``frames`` environment steps, time first, taken with the current policies.
+
+    A frame is one step of one environment (of the whole team). Episodes run on across batches.
+
+    Args:
+        frames: steps per batch, over all environments; a multiple of ``task.n_envs``.
+        policy: the net that acts; may be left out where only one can.
+    Raises:
+        RecipeError: ``frames`` is no multiple of the number of environments.
+    """
+
+    def __init__(self, *, frames: Count, policy: str | None = None) -> None:
+        self.frames, self.policy = frames, policy
+
+    __init__ = checked(__init__, "data/on_policy")
+
+    @staticmethod
+    def provides(keys: Iterable[str]) -> list[str]:
+        """Return the keys of a batch, given those of the environment."""
+        seen = list(keys)
+        after = [f"next.{key}" for key in seen if key.split(".")[-1] in ("observation", "state")]
+        return [*seen, "agent.action", "terminated", "truncated", "done", *after]
+
+    def attach(self, env: Environment, behaviour: Behaviour, reward: str, seed: int) -> None:
+        """Bind the collection to its environments and policies.
+
+        Args:
+            env: the vectorised environments.
+            behaviour: who acts.
+            reward: how the team reward is made of the agents', ``mean``, ``sum`` or ``per_agent`` (no team reward).
+            seed: of the exploration noise.
+        """
+        self._env, self._behaviour, self._reward = env, behaviour, reward
+        self._observation = env.start()
+        first = next(iter(self._observation.values()))
+        self.n_envs, self.device = first.shape[0], first.device
+        if self.frames % self.n_envs:
+            raise RecipeError(
+                f"data.frames = {self.frames} must be a multiple of task.n_envs = {self.n_envs}; nearest: "
+                f"{max(1, round(self.frames / self.n_envs)) * self.n_envs}."
+            )
+        self._generator = torch.Generator(self.device).manual_seed(seed)
+        self._return = torch.zeros(self.n_envs, device=self.device)
+        self._length = torch.zeros(self.n_envs, device=self.device)
+
+    def collect(self) -> TensorDict:
+        """Return the next batch, ``[T, N]``, on the environments' device."""
+        self._behaviour.refresh()
+        n_steps = self.frames // self.n_envs
+        rows: _Buffers = _Buffers(n_steps)
+        observation = self._observation
+        for step in range(n_steps):
+            action = self._behaviour.explore(observation, self._generator)
+            moved = self._env.advance(action)
+            rows.put(step, "observation", observation)
+            rows.put(step, "action", action)
+            rows.put(step, "reward", moved.reward)
+            rows.put(step, "next_observation", moved.next_observation)
+            rows.put(step, "end", {"terminated": moved.terminated, "truncated": moved.truncated})
+            observation = moved.observation
+        self._observation = observation
+        return self._assemble(rows.values)
+
+    def _assemble(self, rows: Mapping[tuple[str, str], Tensor]) -> TensorDict:
+        """Name the stacked rows, and add the state, the team reward and what episodes have earned."""
+        groups = self._env.team.layout
+        terminated, truncated = rows["end", "terminated"], rows["end", "truncated"]
+        done = terminated | truncated
+        each = torch.cat([rows["reward", group] for group in groups], -1)
+        earned = each.sum(-1) if self._reward == "sum" else each.mean(-1)
+        returns, self._return = finished_sums(earned, done, self._return)
+        lengths, self._length = finished_sums(torch.ones_like(earned), done, self._length)
+        batch: dict[str, Any] = {
+            "terminated": terminated, "truncated": truncated, "done": done,
+            "state": self._state(rows, "observation"),
+            "next": {"state": self._state(rows, "next_observation")},
+            "episode": {"return": returns, "length": lengths},
+        }  # fmt: skip
+        if self._reward != "per_agent":
+            batch["reward"] = earned
+        for group in groups:
+            batch[group] = {word: rows[word, group] for word in ("observation", "action", "reward")}
+            batch["next"][group] = {"observation": rows["next_observation", group]}
+        return TensorDict(batch, batch_size=done.shape, device=self.device)
+
+    def _state(self, rows: Mapping[tuple[str, str], Tensor], word: str) -> Tensor:
+        """Return the agents' observations side by side, in team order."""
+        team = self._env.team
+        if len(team.layout) == 1:
+            return rows[word, team.agents[0].group].flatten(-2)  # a view: layout order is team order here
+        return torch.cat([rows[word, agent.group].select(-2, agent.index) for agent in team.agents], -1)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything an exact continuation needs: simulator, observations, noise, running episodes."""
+        return {
+            "env": self._env.state_dict(),
+            "observation": dict(self._observation),
+            "generator": self._generator.get_state(),
+            "return": self._return,
+            "length": self._length,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where :meth:`state_dict` was taken."""
+        self._env.load_state_dict(state["env"])
+        self._observation = {group: value.to(self.device) for group, value in state["observation"].items()}
+        self._generator.set_state(state["generator"].cpu())
+        self._return, self._length = state["return"].to(self.device), state["length"].to(self.device)
+
+
+class _Buffers:
+    """Rows written step by step, allocated at the first one."""
+
+    def __init__(self, n_steps: int) -> None:
+        self._n_steps = n_steps
+        self.values: dict[tuple[str, str], Tensor] = {}
+
+    def put(self, step: int, word: str, parts: Mapping[str, Tensor]) -> None:
+        for name, value in parts.items():
+            if step == 0:
+                self.values[word, name] = value.new_empty((self._n_steps, *value.shape))
+            self.values[word, name][step].copy_(value)

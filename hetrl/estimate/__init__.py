@@ -1,0 +1,1 @@
+"""WHAT IS IT WORTH: advantages, returns and targets, without gradient."""

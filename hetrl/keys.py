@@ -1,0 +1,53 @@
+"""Keys: words joined by dots, with the placeholders that a phase fills in.
+
+``agent.x`` is the agent in turn, ``agents.x`` all agents (a tuple in team order), ``next.x`` the same thing after the
+step, ``loss.x`` and ``log.x`` are outputs. At the boundary with TensorDict a key is the tuple of its words.
+"""
+
+import re
+
+from hetrl.errors import RecipeError
+
+AGENT, AGENTS, NEXT, LOSS, LOG = "agent", "agents", "next", "loss", "log"
+
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def parse(text: str) -> tuple[str, ...]:
+    """Return the words of a key.
+
+    Raises:
+        RecipeError: it is not words of letters, digits and underscores joined by dots.
+    """
+    words = tuple(text.split(".")) if isinstance(text, str) else ()
+    if not words or not all(_WORD.fullmatch(word) for word in words):
+        raise RecipeError(f"'{text}' is not a key; write words joined by dots, such as 'agent.log_prob'.")
+    return words
+
+
+def scope(key: str) -> str:
+    """Return ``agent``, ``agents`` or ``""`` (the team): whose value the key is."""
+    words = key.split(".")
+    return AGENT if AGENT in words else AGENTS if AGENTS in words else ""
+
+
+def without_agent(key: str) -> str:
+    """Return the key without its placeholder: ``next.agent.observation`` is ``next.observation``."""
+    return ".".join(word for word in key.split(".") if word not in (AGENT, AGENTS))
+
+
+def of_agent(key: str, name: str) -> str:
+    """Return the key with the placeholder replaced by an agent's name."""
+    return ".".join(name if word in (AGENT, AGENTS) else word for word in key.split("."))
+
+
+def shifted(key: str, at: str | None) -> str:
+    """Return the key moved to ``at`` (``next``); outputs stay where they are."""
+    if at is None or is_output(key) or key.startswith(f"{at}."):
+        return key
+    return f"{at}.{key}"
+
+
+def is_output(key: str) -> bool:
+    """Whether the key is a loss or a figure to log."""
+    return key.split(".", 1)[0] in (LOSS, LOG)

@@ -1,0 +1,1 @@
+"""WHAT TO PUSH: one value per sample, minimised; a loss owns no network and reduces nothing."""

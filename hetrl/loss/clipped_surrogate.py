@@ -1,0 +1,49 @@
+"""The trust-region clip."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hetrl.arguments import Positive
+from hetrl.component import Component
+from hetrl.ops.ratio import ratio
+
+
+class ClippedSurrogate(Component):
+    """Clipped surrogate of the joint advantage, weighted by the agents already updated.
+
+    -min(rho F A, clip(rho, 1 - eps, 1 + eps) F A),   rho = exp(log_prob - old_log_prob)
+
+    With rho = 1.5, F = 2, A = 1 and clip 0.2 the loss is -2.4; with A = -1 it is 3.
+
+    Args:
+        clip: eps, how far the ratio may move before its gradient stops [ratio], above 0.
+    Source: Zhong et al. 2024, JMLR 25, 23-0488, equation 14 (HAPPO); Schulman et al. 2017, arXiv:1707.06347, equation 7.
+    Differs: nothing. The reference code multiplies F outside the min, which is the same because F > 0.
+    """
+
+    reads = {
+        "log_prob": "agent.log_prob",
+        "old_log_prob": "agent.old_log_prob",
+        "advantage": "advantage",
+        "factor": "factor",
+    }
+    writes = {"loss": "loss.agent.surrogate", "clipped": "log.agent.clipped"}
+
+    def __init__(self, *, clip: Positive = 0.2) -> None:
+        super().__init__()
+        self.clip = clip
+
+    def compute(
+        self,
+        log_prob: Float[Tensor, "*batch"],
+        old_log_prob: Float[Tensor, "*batch"],
+        advantage: Float[Tensor, "*batch"],
+        factor: Float[Tensor, "*batch"],
+    ) -> dict[str, Float[Tensor, "*batch"]]:
+        """Return ``loss`` per sample [reward], and whether the ratio was outside the clip [1]."""
+        rho = ratio(log_prob, old_log_prob)
+        clamped = rho.clamp(1 - self.clip, 1 + self.clip)
+        weighted = factor * advantage
+        loss = -torch.minimum(rho * weighted, clamped * weighted)
+        return {"loss": loss, "clipped": (rho.detach() != clamped.detach()).to(loss.dtype)}

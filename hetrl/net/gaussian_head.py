@@ -1,0 +1,68 @@
+"""The network under a Gaussian policy: from an observation to a mean and a deviation."""
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from hetrl.errors import RecipeError
+from hetrl.network import Activation, mlp
+from hetrl.ops import gaussian
+
+Std = Literal["state_independent", "state_dependent"]
+StdMap = Literal["exp", "softplus", "sigmoid"]
+
+
+class GaussianHead(nn.Module):
+    """mean(o) and std(o) > 0 of a diagonal Gaussian; the deviation is a map of a raw number, see ``inverse_std``."""
+
+    def __init__(
+        self,
+        observation_size: int,
+        action_size: int,
+        hidden: list[int],
+        activation: Activation,
+        std: Std,
+        std_map: StdMap,
+        initial_std: float,
+        max_std: float,
+    ) -> None:
+        super().__init__()
+        self.dependent = std == "state_dependent"
+        self.std_map, self.max_std = std_map, max_std
+        outputs = action_size * (2 if self.dependent else 1)
+        self.body = mlp([observation_size, *hidden, outputs], activation, last_gain=0.01)
+        raw = inverse_std(std_map, initial_std, max_std)
+        if self.dependent:
+            with torch.no_grad():
+                self.body[-1].bias[action_size:] = raw
+        else:
+            self.raw_std = nn.Parameter(torch.full((action_size,), raw))
+
+    def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and deviation, each ``*B A``, for an observation ``*B F``."""
+        out = self.body(observation)
+        mean, raw = out.chunk(2, -1) if self.dependent else (out, self.raw_std)
+        if self.std_map == "exp":
+            std = raw.exp()
+        elif self.std_map == "softplus":
+            std = nn.functional.softplus(raw)
+        else:
+            std = self.max_std * raw.sigmoid()
+        return mean, std.expand_as(mean)
+
+
+def inverse_std(std_map: StdMap, std: float, max_std: float) -> float:
+    """Return the raw number that becomes ``std``: e^x, log(1 + e^x), or max_std / (1 + e^-x).
+
+    Raises:
+        RecipeError: the sigmoid cannot reach ``std``.
+    """
+    if std_map == "exp":
+        return math.log(std)
+    if std_map == "softplus":
+        return gaussian.inverse_softplus(std)
+    if std >= max_std:
+        raise RecipeError(f"initial_std = {std} must be below max_std = {max_std} with std_map: sigmoid.")
+    return math.log(std / (max_std - std))

@@ -1,0 +1,93 @@
+"""Gaussian policies on an unbounded action."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hetrl.arguments import Positive, Widths
+from hetrl.net.gaussian_head import GaussianHead, Std, StdMap
+from hetrl.network import Activation, Policy, mode
+from hetrl.ops import gaussian
+from hetrl.team import Agent, Box, Team
+
+
+class GaussianPolicy(Policy):
+    """Diagonal Gaussian over the action; the environment clips what lies outside its bounds.
+
+    a = mean(o) + std(o) noise,   std = e^x | log(1 + e^x) | max_std / (1 + e^-x) of a raw x
+
+    Args:
+        hidden: widths of the hidden layers.
+        activation: between them.
+        std: ``state_independent`` (one raw number per action dimension) or ``state_dependent`` (a head of the network).
+        std_map: how the raw number becomes a deviation: ``exp``, ``softplus``, or the bounded ``sigmoid``.
+        initial_std: deviation before training [action], above 0 (below ``max_std`` for the sigmoid).
+        max_std: upper end of the sigmoid [action], above 0.
+    Raises:
+        RecipeError: an argument is out of range.
+    Source: Williams 1992; ``sigmoid`` with 0.5 as in the reference code of Zhong et al. 2024, ``exp`` as in Schulman et
+        al. 2017, arXiv:1707.06347.
+    Differs: the reference also divides x by a coefficient inside the sigmoid, which only rescales a parameter.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        team: Team,
+        *,
+        hidden: Widths = [64, 64],  # noqa: B006 (never written to; the signature is the schema)
+        activation: Activation = "tanh",
+        std: Std = "state_independent",
+        std_map: StdMap = "exp",
+        initial_std: Positive = 1.0,
+        max_std: Positive = 0.5,
+    ) -> None:
+        super().__init__()
+        assert isinstance(agent.action, Box)  # the checker has compared it with `serves`
+        self.size = agent.action.size
+        self.head = GaussianHead(
+            agent.observation_size, self.size, hidden, activation, std, std_map, initial_std, max_std
+        )
+
+    @mode(
+        reads={"observation": "agent.observation", "action": "agent.action"},
+        writes={"log_prob": "agent.log_prob", "entropy": "agent.entropy"},
+    )
+    def log_prob(
+        self, observation: Float[Tensor, "*batch seen"], action: Float[Tensor, "*batch dim"]
+    ) -> dict[str, Tensor]:
+        """Return ``log_prob`` of a given action and the policy's ``entropy`` [nat], summed over action dimensions."""
+        mean, std = self.head(observation)
+        return {"log_prob": gaussian.log_prob(action, mean, std), "entropy": gaussian.entropy(std)}
+
+    @mode(
+        reads={"observation": "agent.observation", "noise": "agent.noise"},
+        writes={"proposal": "agent.proposal", "proposal_log_prob": "agent.proposal_log_prob"},
+    )
+    def sample(
+        self, observation: Float[Tensor, "*batch seen"], noise: Float[Tensor, "*batch dim"] | None = None
+    ) -> dict[str, Tensor]:
+        """Return a reparametrised ``proposal`` [action] and its ``proposal_log_prob`` [nat]."""
+        mean, std = self.head(observation)
+        proposal = gaussian.sample(mean, std, torch.randn_like(mean) if noise is None else noise)
+        return {"proposal": proposal, "proposal_log_prob": gaussian.log_prob(proposal, mean, std)}
+
+    @mode(reads={"observation": "agent.observation"}, writes={"proposal": "agent.proposal"})
+    def act(self, observation: Float[Tensor, "*batch seen"]) -> dict[str, Tensor]:
+        """Return the mean as ``proposal`` [action]."""
+        return {"proposal": self.greedy(observation)}
+
+    def noise(self, shape: Sequence[int], generator: torch.Generator) -> Tensor:
+        """Return standard normal draws, ``*shape A``."""
+        return torch.randn(*shape, self.size, generator=generator, device=generator.device)
+
+    def draw(self, observation: Tensor, noise: Tensor) -> Tensor:
+        """Return a sampled action, ``*B A``."""
+        mean, std = self.head(observation)
+        return gaussian.sample(mean, std, noise)
+
+    def greedy(self, observation: Tensor) -> Tensor:
+        """Return the mean, ``*B A``."""
+        return self.head(observation)[0]

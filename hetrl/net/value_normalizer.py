@@ -1,0 +1,50 @@
+"""Running normalisation of value targets."""
+
+import torch
+from torch import Tensor, nn
+
+
+class ValueNormalizer(nn.Module):
+    """Debiased running mean and variance of the returns.
+
+    m1 <- beta m1 + (1 - beta) mean(x), m2 likewise with x^2, d <- beta d + (1 - beta), all starting at 0;
+    mean = m1 / max(d, 1e-5), var = max(m2 / max(d, 1e-5) - mean^2, 1e-2).
+
+    The statistics are buffers, so they travel with ``state_dict``. ``per_element`` weights a batch of n as n updates
+    would, beta^n.
+
+    Source: Yu et al. 2022, arXiv:2103.01955 (value normalisation), constants of its code and of Zhong et al. 2024.
+    """
+
+    m1: Tensor
+    m2: Tensor
+    d: Tensor
+
+    def __init__(self, beta: float = 0.99999, per_element: bool = False) -> None:
+        super().__init__()
+        self.beta, self.per_element = beta, per_element
+        for name in ("m1", "m2", "d"):
+            self.register_buffer(name, torch.zeros(()))
+
+    def _moments(self) -> tuple[Tensor, Tensor]:
+        weight = self.d.clamp(min=1e-5)
+        mean = self.m1 / weight
+        return mean, (self.m2 / weight - mean**2).clamp(min=1e-2)
+
+    @torch.no_grad()
+    def update(self, x: Tensor) -> None:
+        """Take a batch of returns into the statistics."""
+        beta = self.beta ** x.numel() if self.per_element else self.beta
+        self.m1.mul_(beta).add_((1 - beta) * x.mean())
+        self.m2.mul_(beta).add_((1 - beta) * x.square().mean())
+        self.d.mul_(beta).add_(1 - beta)
+
+    def normalize(self, x: Tensor) -> Tensor:
+        """Return (x - mean) / sqrt(var)."""
+        mean, var = self._moments()
+        return (x - mean) / var.sqrt()
+
+    def denormalize(self, x: Tensor) -> Tensor:
+        """Return x sqrt(var) + mean."""
+        mean, var = self._moments()
+        return x * var.sqrt() + mean

@@ -1,0 +1,81 @@
+"""The network: one set of parameters with named modes, each a key table and a method on plain tensors."""
+
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from hetrl import arguments
+from hetrl.component import Table
+from hetrl.team import Box
+
+Activation = Literal["relu", "tanh", "silu", "mish", "elu", "gelu"]
+_ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU, "tanh": nn.Tanh, "silu": nn.SiLU, "mish": nn.Mish, "elu": nn.ELU, "gelu": nn.GELU,
+}  # fmt: skip
+
+
+def mode(*, reads: Mapping[str, str], writes: Mapping[str, str]) -> Callable[[Callable[..., Any]], Any]:
+    """Mark a method of a network as one of its modes; keyword-only parameters are the mode's arguments."""
+
+    def mark(function: Callable[..., Any]) -> Callable[..., Any]:
+        function.table = Table.of(function, reads, writes)  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+class Network(nn.Module):
+    """Base of every entry of ``net/``: built for one agent (or for the team) by the recipe, used through its modes.
+
+    The constructor takes the agent whose sizes it serves and the team, then keyword-only hyperparameters.
+    """
+
+    modes: ClassVar[Mapping[str, Table]] = {}
+    default_mode: ClassVar[str | None] = None
+    default_per: ClassVar[Literal["agent", "team"]] = "agent"
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        found = inspect.getmembers(cls, lambda member: hasattr(member, "table"))
+        cls.modes = {name: function.table for name, function in found}
+        if "__init__" in cls.__dict__:
+            cls.__init__ = arguments.checked(cls.__init__, cls.__name__)  # type: ignore[method-assign]
+
+
+class Policy(Network):
+    """A network that acts. What data collection needs of it, whatever the distribution."""
+
+    serves: ClassVar[tuple[type, ...]] = (Box,)
+    """Kinds of action space it can drive."""
+
+    def noise(self, shape: Sequence[int], generator: torch.Generator) -> Tensor:
+        """Return the random draws that :meth:`draw` consumes for observations of batch shape ``shape``."""
+        raise NotImplementedError
+
+    def draw(self, observation: Tensor, noise: Tensor) -> Tensor:
+        """Return an action sampled with ``noise``; observation ``*B F``, action ``*B A``."""
+        raise NotImplementedError
+
+    def greedy(self, observation: Tensor) -> Tensor:
+        """Return the deterministic action used in evaluation, ``*B A``."""
+        raise NotImplementedError
+
+
+def mlp(sizes: Sequence[int], activation: Activation, *, last_gain: float) -> nn.Sequential:
+    """Return linear layers of ``sizes`` with ``activation`` between them.
+
+    Orthogonal weights (gain sqrt 2 inside, ``last_gain`` at the end) and zero biases, the usual start of on-policy
+    actor-critic methods (Andrychowicz et al. 2021, arXiv:2006.05990).
+    """
+    layers: list[nn.Module] = []
+    for index, (wide, narrow) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        last = index == len(sizes) - 2
+        linear = nn.Linear(wide, narrow)
+        nn.init.orthogonal_(linear.weight, last_gain if last else math.sqrt(2))
+        nn.init.zeros_(linear.bias)
+        layers += [linear] if last else [linear, _ACTIVATIONS[activation]()]
+    return nn.Sequential(*layers)

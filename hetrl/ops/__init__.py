@@ -1,0 +1,1 @@
+"""Pure tensor functions that several components share; they import torch only."""

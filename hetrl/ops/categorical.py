@@ -1,0 +1,37 @@
+"""Independent categorical choices packed side by side."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+_UNAVAILABLE = -1e10  # finite, so that p log p is 0 and not NaN
+
+
+def masked(logits: Float[Tensor, "*batch options"], mask: Bool[Tensor, "*batch options"] | None) -> Tensor:
+    """Return the logits with those of unavailable options (mask False) far below the rest."""
+    return logits if mask is None else torch.where(mask, logits, _UNAVAILABLE)
+
+
+def log_prob_and_entropy(
+    logits: Float[Tensor, "*batch options"], action: Int[Tensor, "*batch dim"], choices: Sequence[int]
+) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
+    """Return log pi(action) and the entropy in nat, each summed over the choices.
+
+    Args:
+        logits: the options of all choices side by side.
+        action: the option taken in each choice.
+        choices: how many options each choice has.
+    """
+    log_prob = entropy = torch.zeros((), dtype=logits.dtype, device=logits.device)
+    for dim, part in enumerate(logits.split(list(choices), -1)):
+        log_p = part.log_softmax(-1)
+        log_prob = log_prob + log_p.gather(-1, action[..., dim : dim + 1]).squeeze(-1)
+        entropy = entropy - (log_p.exp() * log_p).sum(-1)
+    return log_prob, entropy
+
+
+def argmax(scores: Float[Tensor, "*batch options"], choices: Sequence[int]) -> Int[Tensor, "*batch dim"]:
+    """Return the best option of each choice. With Gumbel noise added to logits, that is a sample."""
+    return torch.stack([part.argmax(-1) for part in scores.split(list(choices), -1)], -1)

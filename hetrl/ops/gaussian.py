@@ -1,0 +1,31 @@
+"""Diagonal Gaussians, summed over the last dimension."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+_LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
+
+
+def log_prob(
+    x: Float[Tensor, "*batch dim"], mean: Float[Tensor, "*batch dim"], std: Float[Tensor, "*batch dim"]
+) -> Float[Tensor, "*batch"]:
+    """Return log N(x; mean, std^2) in nat."""
+    return (-0.5 * ((x - mean) / std) ** 2 - std.log() - _LOG_SQRT_2PI).sum(-1)
+
+
+def entropy(std: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch"]:
+    """Return the differential entropy in nat."""
+    return (std.log() + (0.5 + _LOG_SQRT_2PI)).sum(-1)
+
+
+def inverse_softplus(x: float) -> float:
+    """Return y with log(1 + e^y) = x."""
+    return x + math.log(-math.expm1(-x))
+
+
+def sample(mean: Tensor, std: Tensor, noise: Tensor) -> Tensor:
+    """Return mean + std * noise."""
+    return torch.addcmul(mean, std, noise)

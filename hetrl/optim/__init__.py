@@ -1,0 +1,1 @@
+"""HOW TO STEP: what a turn does with its loss."""

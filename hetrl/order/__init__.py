@@ -1,0 +1,1 @@
+"""WHO NEXT: in which rounds the agents are updated."""

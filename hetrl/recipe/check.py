@@ -1,0 +1,294 @@
+"""The checker: does a recipe link? Names, arguments, keys, gradients, and nets, before anything is built."""
+
+import inspect
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from hetrl import arguments, catalog, keys
+from hetrl.component import Component, Table
+from hetrl.errors import RecipeError, nearest
+from hetrl.network import Network, Policy
+from hetrl.recipe.load import Net, Per, Phase, Recipe, Step
+from hetrl.team import Team
+
+SECTIONS = ("before", "prepare", "steps", "after")
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """A step whose names are resolved: its table has concrete keys, its code is known."""
+
+    step: Step
+    table: Table
+    component: type[Component] | None
+    net: str | None
+    mode: str | None
+    per_agent: bool
+    """Whether it runs for an agent (it touches ``agent.`` keys or a net that is not the team's)."""
+
+    @property
+    def where(self) -> str:
+        """Place and name, for messages."""
+        return f"{self.step.where} ({self.step.use or f'{self.net}.{self.mode}'})"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked recipe: every step resolved."""
+
+    recipe: Recipe
+    per: Mapping[str, Per]
+    """Who shares each net."""
+    policy: str
+    """The net that acts."""
+    sections: Mapping[tuple[str, str], tuple[PlannedStep, ...]] = field(default_factory=dict)
+    """(phase, section) -> its steps."""
+
+
+def check(recipe: Recipe, team: Team | None = None, provided: Iterable[str] | None = None) -> Plan:
+    """Return the plan of a recipe that links.
+
+    Args:
+        recipe: what :func:`hetrl.recipe.load.load` returned.
+        team: the task's agents, to check what depends on them too.
+        provided: the keys of a batch; left out, what the recipe's task and data write.
+
+    Raises:
+        RecipeError: where, what, and what to do, in one line.
+    """
+    per = {name: _check_net(net) for name, net in recipe.nets.items()}
+    environment = _entry(recipe.task.name, recipe.task.arguments, "task", "env")
+    data = _entry(recipe.data.name, recipe.data.arguments, "data", "data")
+    if hasattr(environment, "check_arguments"):
+        environment.check_arguments(recipe.task.arguments)
+    plan = Plan(recipe, per, _acting_net(recipe))
+    sections = {
+        (phase.name, section): tuple(_plan_step(step, recipe, per) for step in getattr(phase, section))
+        for phase in recipe.update
+        for section in SECTIONS
+    }
+    plan = replace(plan, sections=sections)
+    for phase in recipe.update:
+        _check_phase(phase, plan)
+    _check_keys(plan, provided or data.provides(environment.provides(recipe.task.arguments)))
+    _check_nets_used(plan)
+    if team is not None:
+        _check_team(plan, team)
+    return plan
+
+
+def _entry(name: str, values: Mapping[str, Any], where: str, kind: str | tuple[str, ...]) -> Any:
+    try:
+        entry = catalog.resolve(name, kind)
+        arguments.check(entry.__init__, values, name)
+    except RecipeError as error:
+        raise RecipeError(f"{where}: {error}") from None
+    return entry
+
+
+def _check_net(net: Net) -> Per:
+    cls = _entry(net.use, net.arguments, net.where, "net")
+    if not (inspect.isclass(cls) and issubclass(cls, Network)):
+        raise RecipeError(f"{net.where}: '{net.use}' is no network.")
+    return net.per or cls.default_per
+
+
+def _acting_net(recipe: Recipe) -> str:
+    policies = [name for name, net in recipe.nets.items() if issubclass(catalog.resolve(net.use, "net"), Policy)]
+    asked = recipe.data.arguments.get("policy")
+    if asked is not None:
+        if asked not in policies:
+            raise RecipeError(f"data.policy: no policy '{asked}' under nets.{nearest(str(asked), policies)}")
+        return str(asked)
+    if len(policies) != 1:
+        raise RecipeError(f"data: {len(policies)} nets can act ({', '.join(policies)}); say which, policy: name.")
+    return policies[0]
+
+
+def _plan_step(step: Step, recipe: Recipe, per: Mapping[str, Per]) -> PlannedStep:
+    try:
+        if step.use:
+            cls = _entry(step.use, step.arguments, step.where, ("estimate", "weight", "loss"))
+            if not (inspect.isclass(cls) and issubclass(cls, Component)):
+                raise RecipeError(f"'{step.use}' is no component.")
+            planned = PlannedStep(step, _renamed(cls.table, step), cls, None, None, False)
+            for role, called in planned.table.calls.items():
+                _mode(*called.partition(".")[::2], recipe, f"calls {role} = ")
+        else:
+            assert step.net is not None
+            mode, table, function = _mode(step.net, step.mode or "", recipe, "")
+            arguments.check(function, step.arguments, f"{step.net}.{mode}")
+            planned = PlannedStep(step, _renamed(table, step), None, step.net, mode, False)
+    except RecipeError as error:
+        text = str(error)
+        raise RecipeError(text if text.startswith(step.where) else f"{step.where} ({step.title}): {text}") from None
+    touched = [*planned.table.reads.values(), *planned.table.writes.values()]
+    own = planned.net is not None and per[planned.net] != "team"
+    per_agent = own or any(keys.scope(key) == keys.AGENT for key in touched)
+    if own and (shared := [key for key in planned.table.writes.values() if not keys.scope(key)]):
+        raise RecipeError(
+            f"{planned.where}: net '{planned.net}' is per: {per[planned.net or '']} but writes the team's '{shared[0]}'; "
+            f"rename it, keys: {{{_role(planned.table.writes, shared[0])}: agent.{shared[0]}}}."
+        )
+    return replace(planned, per_agent=per_agent)
+
+
+def _role(table: Mapping[str, str], key: str) -> str:
+    return next(role for role, bound in table.items() if bound == key)
+
+
+def _renamed(table: Table, step: Step) -> Table:
+    return table.renamed(step.keys, step.reads, step.writes, step.at)
+
+
+def _mode(net: str, mode: str, recipe: Recipe, what: str) -> tuple[str, Table, Any]:
+    if net not in recipe.nets:
+        raise RecipeError(f"{what}no net '{net}'.{nearest(net, recipe.nets)}")
+    cls = catalog.resolve(recipe.nets[net].use, "net")
+    mode = mode or cls.default_mode or ""
+    if mode not in cls.modes:
+        problem = f"net '{net}' ({recipe.nets[net].use}) has no mode '{mode}'" if mode else f"say which mode of '{net}'"
+        raise RecipeError(f"{what}{problem}.{nearest(mode, cls.modes)}")
+    return mode, cls.modes[mode], getattr(cls, mode)
+
+
+def _check_phase(phase: Phase, plan: Plan) -> None:
+    """Check the words of one phase against each other."""
+    steps = {section: plan.sections[phase.name, section] for section in SECTIONS}
+    if phase.train is None:
+        for word in ("order", "optim", "before", "prepare", "after"):
+            if getattr(phase, word):
+                raise RecipeError(f"{phase.where}.{word} belongs to a phase that trains a net; add train: or drop it.")
+        return
+    if phase.train not in plan.recipe.nets:
+        raise RecipeError(f"{phase.where}.train: no net '{phase.train}'.{nearest(phase.train, plan.recipe.nets)}")
+    if phase.optim is None:
+        raise RecipeError(f"{phase.where} trains '{phase.train}' and needs optim: {{use: optim/adam}}.")
+    _entry(phase.optim.name, phase.optim.arguments, phase.optim.where, "optim")
+    if phase.per == "team":
+        if phase.order is not None:
+            raise RecipeError(f"{phase.where}.order needs turns; add per: agent or per: group, or drop it.")
+        for section in ("prepare", "steps", "after"):
+            for planned in steps[section]:
+                if planned.per_agent:
+                    raise RecipeError(
+                        f"{planned.where} is about one agent, but {phase.where} has no agent in turn; add per: agent."
+                    )
+    elif phase.order is None:
+        raise RecipeError(f"{phase.where} is per: {phase.per} and needs order: {{use: order/random_permutation}}.")
+    if phase.order is not None:
+        _entry(phase.order.name, phase.order.arguments, phase.order.where, "order")
+    _check_gradients(phase, steps["steps"])
+
+
+def _check_gradients(phase: Phase, steps: Iterable[PlannedStep]) -> None:
+    """Every loss must depend on the trained net, through keys written inside the steps."""
+    assert phase.train is not None
+    depends: set[str] = set()
+    losses: set[str] = set()
+    for planned in steps:
+        inputs = [*planned.table.reads.values()]
+        calls = [called.split(".")[0] for called in planned.table.calls.values()]
+        live = phase.train == planned.net or phase.train in calls
+        live = live or any(key in depends or key.replace("agents.", "agent.") in depends for key in inputs)
+        for key in planned.table.writes.values():
+            if key.startswith(f"{keys.LOSS}."):
+                if key in losses:
+                    raise RecipeError(f"{planned.where} writes '{key}' a second time; rename one, keys: {{loss: ...}}.")
+                losses.add(key)
+                if not live:
+                    raise RecipeError(
+                        f"{planned.where} does not depend on '{phase.train}', the net that {phase.where} trains; "
+                        f"none of {', '.join(inputs)} is computed by it in these steps."
+                    )
+            depends.discard(key)
+            if live:
+                depends.add(key)
+    if not losses:
+        raise RecipeError(f"{phase.where} trains '{phase.train}' but no step writes a loss; add a loss/... step.")
+
+
+@dataclass
+class _Flow:
+    """What is written, by which net, and what has since gone stale or been dropped."""
+
+    written: dict[str, str | None]
+    dropped: dict[str, str] = field(default_factory=dict)
+    stale: dict[str, str] = field(default_factory=dict)
+
+    def read(self, key: str, planned: PlannedStep) -> None:
+        single = ".".join(keys.AGENT if word == keys.AGENTS else word for word in key.split("."))
+        if single not in self.written:
+            if single in self.dropped:
+                raise RecipeError(
+                    f"{planned.where} reads '{key}', which {self.dropped[single]} wrote in its steps; what steps write is "
+                    "dropped after the turn. Write it again here, or in prepare or after."
+                )
+            raise RecipeError(f"{planned.where} reads '{key}', and nothing before it writes that."
+                              f"{nearest(key, self.written)}")  # fmt: skip
+        if single in self.stale and not single.split(".")[-1].startswith("old_"):
+            raise RecipeError(
+                f"{planned.where} reads '{key}', which is stale: {self.stale[single]} has trained the net since it was "
+                f"written. Write it again first, or keep the old one under a name that says so, 'old_...'."
+            )
+
+    def write(self, planned: PlannedStep) -> None:
+        for key in planned.table.writes.values():
+            if not keys.is_output(key):
+                self.written[key] = planned.net
+                self.stale.pop(key, None)
+                self.dropped.pop(key, None)
+
+    def trained(self, net: str, phase: Phase) -> None:
+        for key, writer in self.written.items():
+            if writer == net:
+                self.stale[key] = phase.where
+
+
+def _check_keys(plan: Plan, provided: Iterable[str]) -> None:
+    """Every key read must have been written before, and not be stale."""
+    flow = _Flow(dict.fromkeys(provided))
+    for phase in plan.recipe.update:
+        for section in SECTIONS:
+            before = dict(flow.written)
+            for planned in plan.sections[phase.name, section]:
+                for role, key in planned.table.reads.items():
+                    if role not in planned.table.optional:
+                        flow.read(key, planned)
+                flow.write(planned)
+            if section == "steps" and phase.train is not None:
+                for key in set(flow.written) - set(before):
+                    flow.dropped[key] = phase.where
+                flow.written = before
+                flow.trained(phase.train, phase)
+
+
+def _check_nets_used(plan: Plan) -> None:
+    trained = {phase.train for phase in plan.recipe.update}
+    used = {planned.net for steps in plan.sections.values() for planned in steps} | {plan.policy}
+    used |= {c.split(".")[0] for steps in plan.sections.values() for p in steps for c in p.table.calls.values()}
+    for name, net in plan.recipe.nets.items():
+        if name not in used:
+            raise RecipeError(f"{net.where}: no step uses net '{name}'; use it or drop it.")
+        if name not in trained:
+            raise RecipeError(f"{net.where}: no phase trains net '{name}'; add a phase with train: {name}.")
+
+
+def _check_team(plan: Plan, team: Team) -> None:
+    for name, net in plan.recipe.nets.items():
+        cls = catalog.resolve(net.use, "net")
+        per = plan.per[name]
+        if issubclass(cls, Policy):
+            for agent in team.agents:
+                if not isinstance(agent.action, cls.serves):
+                    kinds = " or ".join(kind.__name__.lower() for kind in cls.serves)
+                    raise RecipeError(
+                        f"{net.where}: {net.use} serves {kinds} actions, but agent '{agent.name}' has {agent.action}."
+                    )
+        if per == "team" and cls.default_per == "agent":
+            sizes = {(agent.observation_size, str(agent.action)) for agent in team.agents}
+            if len(sizes) > 1:
+                raise RecipeError(
+                    f"{net.where}: per: team needs agents of equal sizes, and these have {sorted(sizes)}; use per: group."
+                )

@@ -1,0 +1,160 @@
+"""From a checked recipe to modules: networks, components, orders, and who shares what."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from hetrl import catalog, schedule
+from hetrl.component import Component
+from hetrl.errors import RecipeError
+from hetrl.network import Network
+from hetrl.recipe.check import SECTIONS, Plan, PlannedStep, check
+from hetrl.recipe.load import Per, Recipe, Use
+from hetrl.recipe.program import Program, foldable, used_nets
+from hetrl.team import Agent, Team
+
+
+class SharedNetwork(nn.ModuleDict):
+    """A net of the recipe: one module for each agent, sharing group, or team."""
+
+    def __init__(self, build: Callable[[Agent], Network], team: Team, per: Per) -> None:
+        self.per = per
+        modules: dict[str, Network] = {}
+        for agent in team.agents:
+            if self.unit(agent) not in modules:
+                modules[self.unit(agent)] = build(agent)
+        super().__init__(modules)
+
+    def unit(self, agent: Agent | None) -> str:
+        """Return the name under which an agent's module is kept."""
+        if self.per == "team" or agent is None:
+            return "team"
+        return agent.name if self.per == "agent" else agent.body
+
+    def of(self, lane: Sequence[Agent]) -> Network:
+        """Return the module that serves a lane."""
+        return self[self.unit(lane[0] if lane else None)]  # type: ignore[return-value]
+
+
+class Linked(nn.Module):
+    """A recipe bound to a team: every module that it trains or keeps state in.
+
+    Phases ask it for the programs of a lane; it holds no optimiser and knows nothing of training.
+    """
+
+    def __init__(self, plan: Plan, team: Team, seed: int) -> None:
+        super().__init__()
+        self.plan, self.team = plan, team
+        self.recipe = plan.recipe
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.nets = nn.ModuleDict({name: self._build_net(name) for name in plan.recipe.nets})
+        self.components = nn.ModuleDict()
+        self.scheduled: list[tuple[nn.Module, str, schedule.Linear]] = []
+        for (phase, section), steps in plan.sections.items():
+            for index, planned in enumerate(steps):
+                if planned.component is not None:
+                    self.components[f"{phase}:{section}:{index}"] = self._build_component(planned)
+        self.orders = nn.ModuleDict()
+        for offset, phase in enumerate(plan.recipe.update):
+            if phase.order is not None:
+                order = build(phase.order, "order")
+                if hasattr(order, "generator"):
+                    order.generator.manual_seed(seed + 1000 * (offset + 1))
+                self.orders[phase.name] = order
+
+    def _build_net(self, name: str) -> SharedNetwork:
+        net = self.recipe.nets[name]
+        cls = catalog.resolve(net.use, "net")
+
+        def make(agent: Agent) -> Network:
+            try:
+                return cls(agent, self.team, **net.arguments)
+            except RecipeError as error:
+                raise RecipeError(f"{net.where} ({net.use}): {error}") from None
+
+        return SharedNetwork(make, self.team, self.plan.per[name])
+
+    def _build_component(self, planned: PlannedStep) -> nn.Module:
+        """Return one instance, or one for each agent where it keeps state of its own."""
+        use = Use(planned.step.where, str(planned.step.use), planned.step.arguments)
+        component = self._instance(use)
+        if planned.per_agent and component.state_dict():
+            return nn.ModuleDict({name: self._instance(use) for name in self.team.names})
+        return component
+
+    def _instance(self, use: Use) -> Component:
+        component = build(use, ("estimate", "weight", "loss"))
+        for name, value in use.arguments.items():
+            ramp = schedule.parse(value)
+            if ramp is not None:  # a 0-d tensor, so that a compiled program sees it change
+                delattr(component, name)
+                component.register_buffer(name, torch.tensor(ramp.start), persistent=False)
+                self.scheduled.append((component, name, ramp))
+        return component
+
+    def component(self, phase: str, section: str, index: int, lane: Sequence[Agent]) -> Component | None:
+        """Return the component behind a step, for a lane; None where the step is a net's mode."""
+        key = f"{phase}:{section}:{index}"
+        if key not in self.components:
+            return None
+        found = self.components[key]
+        return found[lane[0].name] if isinstance(found, nn.ModuleDict) else found  # type: ignore[return-value]
+
+    def program(self, phase: str, section: str, lane: Sequence[Agent], steps: slice = slice(None)) -> Program:
+        """Return the program of (part of) a section for a lane."""
+        planned = self.plan.sections[phase, section]
+        chosen = list(range(len(planned)))[steps]
+        return Program(
+            [planned[index] for index in chosen],
+            lane,
+            {name: net.of for name, net in self.nets.items()},  # type: ignore[misc,union-attr]
+            [self.component(phase, section, index, lane) for index in chosen],
+            self.team.agents.index(lane[0]) if lane else None,
+        )
+
+    def lanes(self, agents: Sequence[Agent], phase: str, section: str) -> list[tuple[Agent, ...]]:
+        """Split agents that share their modules in this phase into the lanes that run a section."""
+        steps = self.plan.sections[phase, section]
+        same_layout = len({agent.group for agent in agents}) == 1
+        return [tuple(agents)] if same_layout and foldable(steps) else [(agent,) for agent in agents]
+
+    def units(self, agents: Sequence[Agent], phase: str) -> list[tuple[Agent, ...]]:
+        """Split the agents of a round by the modules they share in this phase: each unit trains one module."""
+        nets = {net for section in SECTIONS for net in used_nets(self.plan.sections[phase, section])}
+        units: dict[tuple[str, ...], list[Agent]] = {}
+        for agent in agents:
+            shared = tuple(self.nets[net].unit(agent) for net in sorted(nets))  # type: ignore[operator,union-attr]
+            units.setdefault(shared, []).append(agent)
+        return [tuple(sorted(unit, key=lambda agent: (agent.group, agent.index))) for unit in units.values()]
+
+    def follow_schedules(self, progress: float) -> None:
+        """Set every scheduled argument to its value at ``progress`` (0 to 1)."""
+        for component, name, ramp in self.scheduled:
+            getattr(component, name).fill_(ramp(progress))
+
+
+def build(use: Use, kind: str | tuple[str, ...]) -> Any:
+    """Return an instance of a catalog entry; an error says where in the recipe it was asked for."""
+    try:
+        return catalog.resolve(use.name, kind)(**use.arguments)
+    except RecipeError as error:
+        raise RecipeError(f"{use.where} ({use.name}): {error}") from None
+
+
+def link(recipe: Recipe, team: Team, provided: Iterable[str] | None = None) -> Linked:
+    """Check a recipe against a team and build its modules.
+
+    Args:
+        recipe: what :func:`hetrl.recipe.load.load` returned.
+        team: the task's agents.
+        provided: the keys of a batch; left out, what the recipe's task and data write.
+
+    Raises:
+        RecipeError: it does not link.
+    """
+    if recipe.groups is not None:
+        team = team.shared(recipe.groups)
+    return Linked(check(recipe, team, provided), team, recipe.run.seed)

@@ -1,0 +1,83 @@
+"""The values of one collected batch, by key and agent, while its phases run."""
+
+from collections.abc import Sequence
+
+import torch
+from tensordict import TensorDictBase
+from torch import Tensor
+
+from hetrl import keys
+from hetrl.team import Agent, Team
+
+
+class Store:
+    """What has been written so far: team values, agents' values, and the collected data as it was stacked.
+
+    A *lane* is the agents that one program run serves: one agent, several of one layout group (their values then carry
+    an agent dimension right after the batch dimensions), or none.
+    """
+
+    def __init__(self, team: Team, batch: TensorDictBase) -> None:
+        self.team = team
+        self.batch_size = batch.batch_size
+        self._team: dict[str, Tensor] = {}
+        self._agent: dict[tuple[str, str], Tensor] = {}
+        self._stacked: dict[tuple[str, str], Tensor] = {}
+        for path, value in batch.items(include_nested=True, leaves_only=True):
+            words = (path,) if isinstance(path, str) else path
+            time, words = (words[:1], words[1:]) if words[0] == keys.NEXT else ((), words)
+            if words[0] in team.layout and len(words) > 1:
+                self._stacked[words[0], ".".join([*time, *words[1:]])] = value
+            elif words[0] in team.names and len(words) > 1:
+                self._agent[words[0], ".".join([*time, *words[1:]])] = value
+            else:
+                self._team[".".join([*time, *words])] = value
+
+    def has(self, key: str, lane: Sequence[Agent]) -> bool:
+        """Whether ``key`` has been written for the lane."""
+        scope = keys.scope(key)
+        if not scope:
+            return key in self._team
+        rest = keys.without_agent(key)
+        members = lane if scope == keys.AGENT else self.team.agents
+        return all((a.name, rest) in self._agent or (a.group, rest) in self._stacked for a in members)
+
+    def read(self, key: str, lane: Sequence[Agent]) -> Tensor | tuple[Tensor, ...]:
+        """Return the lane's value of ``key``; team values are expanded to a lane of several agents."""
+        scope = keys.scope(key)
+        if not scope:
+            return self.expanded(self._team[key], lane)
+        rest = keys.without_agent(key)
+        if scope == keys.AGENTS:
+            return tuple(self.expanded(self._single(agent, rest), lane) for agent in self.team.agents)
+        if len(lane) == 1:
+            return self._single(lane[0], rest)
+        whole = self.team.layout[lane[0].group]
+        fresh = any((agent.name, rest) in self._agent for agent in lane)
+        if tuple(lane) == whole and not fresh:
+            return self._stacked[whole[0].group, rest]
+        return torch.stack([self._single(agent, rest) for agent in lane], len(self.batch_size))
+
+    def expanded(self, value: Tensor, lane: Sequence[Agent]) -> Tensor:
+        """Return a team value with an agent dimension where the lane has several agents (a view)."""
+        if len(lane) < 2:
+            return value
+        at = len(self.batch_size)
+        shape = [*value.shape[:at], len(lane), *value.shape[at:]]
+        return value.unsqueeze(at).expand(shape)
+
+    def _single(self, agent: Agent, rest: str) -> Tensor:
+        value = self._agent.get((agent.name, rest))
+        if value is None:
+            value = self._stacked[agent.group, rest].select(len(self.batch_size), agent.index)
+        return value
+
+    def write(self, key: str, lane: Sequence[Agent], value: Tensor) -> None:
+        """Put the lane's value under ``key``."""
+        if keys.scope(key) != keys.AGENT:
+            self._team[key] = value
+            return
+        rest = keys.without_agent(key)
+        parts = (value,) if len(lane) == 1 else value.unbind(len(self.batch_size))
+        for agent, part in zip(lane, parts, strict=True):
+            self._agent[agent.name, rest] = part

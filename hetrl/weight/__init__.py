@@ -1,0 +1,1 @@
+"""HOW MUCH: what a sample counts for."""

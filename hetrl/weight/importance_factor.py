@@ -1,0 +1,34 @@
+"""The compound ratio that a sequential update hands on."""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from hetrl.component import Component
+from hetrl.ops.ratio import ratio
+
+
+class ImportanceFactor(Component):
+    """The factor after an agent's turn: what later agents see of its update.
+
+    F <- F pi_new(a|o) / pi_old(a|o)
+
+    pi_old is the policy just before this turn, so the factor is the telescoping product of the ratios of all agents
+    already updated. F = 2 and log-probs 0.0 before, ln 1.5 after give F = 3.
+
+    Source: Zhong et al. 2024, JMLR 25, 23-0488, equation 11 and algorithm 1; Kuba et al. 2022, arXiv:2109.11251,
+        proposition 3.
+    Differs: the reference code can also average the ratios of the action's dimensions; that is no importance weight,
+        and not offered.
+    """
+
+    reads = {"log_prob": "agent.log_prob", "old_log_prob": "agent.old_log_prob", "factor": "factor"}
+    writes = {"factor": "factor"}
+
+    def compute(
+        self,
+        log_prob: Float[Tensor, "*batch"],
+        old_log_prob: Float[Tensor, "*batch"],
+        factor: Float[Tensor, "*batch"],
+    ) -> dict[str, Float[Tensor, "*batch"]]:
+        """Return the updated ``factor`` [ratio]."""
+        return {"factor": factor * ratio(log_prob, old_log_prob)}

@@ -1,0 +1,1 @@
+"""The peer side of the benchmarks: BenchMARL and stock TorchRL, measured beside our own code."""
