@@ -109,3 +109,9 @@ class Stream:
         """Continue from ``state``."""
         with self._swapped(keep=False):
             restore(state, self._device)
+
+
+def derive(seed: int, *path: str) -> int:
+    """Return an independent seed for one purpose, such as ``derive(0, "env")``."""
+    entropy = [seed, *(int.from_bytes(word.encode(), "big") for word in path)]
+    return int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)

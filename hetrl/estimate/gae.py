@@ -64,7 +64,9 @@ class GAE(Component):
             cut = truncated & ~terminated
             # With reward V(s_t) and no bootstrap, delta is exactly 0 there.
             reward, terminated = torch.where(cut, value, reward), done
+        # As tensors of the values' own type: TorchRL turns bare floats into float32.
+        gamma, lmbda = (torch.as_tensor(x, dtype=value.dtype, device=value.device) for x in (self.gamma, self.lmbda))
         advantage, target = generalized_advantage_estimate(
-            self.gamma, self.lmbda, value, next_value, reward, done, terminated, time_dim=0
+            gamma, lmbda, value, next_value, reward, done, terminated, time_dim=0
         )
         return {"advantage": advantage, "return": target}

@@ -18,7 +18,7 @@ class HuberValue(Component):
     delta = 10 the two branches are 0.5 and 1.62, so the loss is 1.62.
 
     Args:
-        delta: where the Huber function turns linear [normalised reward], above 0.
+        delta: where the Huber function turns linear [normalised reward], above 0; none for the plain square.
         clip: c, how far the value may move from the old one; none turns that off [normalised reward].
         coef: weight of the loss [1], 0 or more.
     Source: Yu et al. 2022, arXiv:2103.01955, appendix (value clipping and Huber loss); Schulman et al. 2016,
@@ -29,7 +29,7 @@ class HuberValue(Component):
     reads = {"value": "normalized_value", "return_": "normalized_return", "old_value": "old_normalized_value"}
     writes = {"loss": "loss.value"}
 
-    def __init__(self, *, delta: Positive = 10.0, clip: Positive | None = None, coef: NonNegative = 1.0) -> None:
+    def __init__(self, *, delta: Positive | None = 10.0, clip: Positive | None = None, coef: NonNegative = 1.0) -> None:
         super().__init__()
         self.delta, self.clip, self.coef = delta, clip, coef
 

@@ -15,7 +15,7 @@ StdMap = Literal["exp", "softplus", "sigmoid"]
 
 
 class GaussianHead(nn.Module):
-    """mean(o) and std(o) > 0 of a diagonal Gaussian; the deviation is a map of a raw number, see ``inverse_std``."""
+    """mean(o) and log std(o) of a diagonal Gaussian; the deviation is a map of a raw number, see ``inverse_std``."""
 
     def __init__(
         self,
@@ -41,16 +41,14 @@ class GaussianHead(nn.Module):
             self.raw_std = nn.Parameter(torch.full((action_size,), raw))
 
     def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and deviation, each ``*B A``, for an observation ``*B F``."""
+        """Return mean ``*B A`` and log deviation, ``*B A`` or, where it does not depend on the state, just ``A``."""
         out = self.body(observation)
         mean, raw = out.chunk(2, -1) if self.dependent else (out, self.raw_std)
         if self.std_map == "exp":
-            std = raw.exp()
-        elif self.std_map == "softplus":
-            std = nn.functional.softplus(raw)
-        else:
-            std = self.max_std * raw.sigmoid()
-        return mean, std.expand_as(mean)
+            return mean, raw
+        if self.std_map == "softplus":
+            return mean, nn.functional.softplus(raw).log()
+        return mean, nn.functional.logsigmoid(raw) + math.log(self.max_std)
 
 
 def inverse_std(std_map: StdMap, std: float, max_std: float) -> float:

@@ -59,8 +59,9 @@ class GaussianPolicy(Policy):
         self, observation: Float[Tensor, "*batch seen"], action: Float[Tensor, "*batch dim"]
     ) -> dict[str, Tensor]:
         """Return ``log_prob`` of a given action and the policy's ``entropy`` [nat], summed over action dimensions."""
-        mean, std = self.head(observation)
-        return {"log_prob": gaussian.log_prob(action, mean, std), "entropy": gaussian.entropy(std)}
+        mean, log_std = self.head(observation)
+        log_prob = gaussian.log_prob(action, mean, log_std)
+        return {"log_prob": log_prob, "entropy": gaussian.entropy(log_std).expand(log_prob.shape)}
 
     @mode(
         reads={"observation": "agent.observation", "noise": "agent.noise"},
@@ -70,9 +71,9 @@ class GaussianPolicy(Policy):
         self, observation: Float[Tensor, "*batch seen"], noise: Float[Tensor, "*batch dim"] | None = None
     ) -> dict[str, Tensor]:
         """Return a reparametrised ``proposal`` [action] and its ``proposal_log_prob`` [nat]."""
-        mean, std = self.head(observation)
-        proposal = gaussian.sample(mean, std, torch.randn_like(mean) if noise is None else noise)
-        return {"proposal": proposal, "proposal_log_prob": gaussian.log_prob(proposal, mean, std)}
+        mean, log_std = self.head(observation)
+        proposal = gaussian.sample(mean, log_std, torch.randn_like(mean) if noise is None else noise)
+        return {"proposal": proposal, "proposal_log_prob": gaussian.log_prob(proposal, mean, log_std)}
 
     @mode(reads={"observation": "agent.observation"}, writes={"proposal": "agent.proposal"})
     def act(self, observation: Float[Tensor, "*batch seen"]) -> dict[str, Tensor]:
@@ -85,8 +86,8 @@ class GaussianPolicy(Policy):
 
     def draw(self, observation: Tensor, noise: Tensor) -> Tensor:
         """Return a sampled action, ``*B A``."""
-        mean, std = self.head(observation)
-        return gaussian.sample(mean, std, noise)
+        mean, log_std = self.head(observation)
+        return gaussian.sample(mean, log_std, noise)
 
     def greedy(self, observation: Tensor) -> Tensor:
         """Return the mean, ``*B A``."""

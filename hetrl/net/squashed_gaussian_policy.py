@@ -72,12 +72,12 @@ class SquashedGaussianPolicy(Policy):
         noise: Float[Tensor, "*batch dim"] | None = None,
     ) -> dict[str, Tensor]:
         """Return ``log_prob`` of a given action and an estimate of the ``entropy`` [nat]."""
-        mean, std = self.head(observation)
+        mean, log_std = self.head(observation)
         given = unsquash(action, self.low, self.high)
-        fresh = gaussian.sample(mean, std, torch.randn_like(mean) if noise is None else noise)
+        fresh = gaussian.sample(mean, log_std, torch.randn_like(mean) if noise is None else noise)
         return {
-            "log_prob": gaussian.log_prob(given, mean, std) - log_slope(given, self.low, self.high),
-            "entropy": gaussian.entropy(std) + log_slope(fresh, self.low, self.high),
+            "log_prob": gaussian.log_prob(given, mean, log_std) - log_slope(given, self.low, self.high),
+            "entropy": gaussian.entropy(log_std) + log_slope(fresh, self.low, self.high),
         }
 
     @mode(
@@ -88,9 +88,9 @@ class SquashedGaussianPolicy(Policy):
         self, observation: Float[Tensor, "*batch seen"], noise: Float[Tensor, "*batch dim"] | None = None
     ) -> dict[str, Tensor]:
         """Return a reparametrised ``proposal`` [action] and its ``proposal_log_prob`` [nat]."""
-        mean, std = self.head(observation)
-        u = gaussian.sample(mean, std, torch.randn_like(mean) if noise is None else noise)
-        log_prob = gaussian.log_prob(u, mean, std) - log_slope(u, self.low, self.high)
+        mean, log_std = self.head(observation)
+        u = gaussian.sample(mean, log_std, torch.randn_like(mean) if noise is None else noise)
+        log_prob = gaussian.log_prob(u, mean, log_std) - log_slope(u, self.low, self.high)
         return {"proposal": squash(u, self.low, self.high), "proposal_log_prob": log_prob}
 
     @mode(reads={"observation": "agent.observation"}, writes={"proposal": "agent.proposal"})
@@ -104,8 +104,8 @@ class SquashedGaussianPolicy(Policy):
 
     def draw(self, observation: Tensor, noise: Tensor) -> Tensor:
         """Return a sampled action, ``*B A``."""
-        mean, std = self.head(observation)
-        return squash(gaussian.sample(mean, std, noise), self.low, self.high)
+        mean, log_std = self.head(observation)
+        return squash(gaussian.sample(mean, log_std, noise), self.low, self.high)
 
     def greedy(self, observation: Tensor) -> Tensor:
         """Return the squashed mean, ``*B A``."""

@@ -10,15 +10,16 @@ _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 
 
 def log_prob(
-    x: Float[Tensor, "*batch dim"], mean: Float[Tensor, "*batch dim"], std: Float[Tensor, "*batch dim"]
+    x: Float[Tensor, "*batch dim"], mean: Float[Tensor, "*batch dim"], log_std: Float[Tensor, "*#batch dim"]
 ) -> Float[Tensor, "*batch"]:
     """Return log N(x; mean, std^2) in nat."""
-    return (-0.5 * ((x - mean) / std) ** 2 - std.log() - _LOG_SQRT_2PI).sum(-1)
+    z = (x - mean) * (-log_std).exp()
+    return -(0.5 * z.square() + (log_std + _LOG_SQRT_2PI)).sum(-1)
 
 
-def entropy(std: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch"]:
+def entropy(log_std: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch"]:
     """Return the differential entropy in nat."""
-    return (std.log() + (0.5 + _LOG_SQRT_2PI)).sum(-1)
+    return (log_std + (0.5 + _LOG_SQRT_2PI)).sum(-1)
 
 
 def inverse_softplus(x: float) -> float:
@@ -26,6 +27,6 @@ def inverse_softplus(x: float) -> float:
     return x + math.log(-math.expm1(-x))
 
 
-def sample(mean: Tensor, std: Tensor, noise: Tensor) -> Tensor:
+def sample(mean: Tensor, log_std: Tensor, noise: Tensor) -> Tensor:
     """Return mean + std * noise."""
-    return torch.addcmul(mean, std, noise)
+    return torch.addcmul(mean, log_std.exp(), noise)

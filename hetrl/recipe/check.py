@@ -52,16 +52,15 @@ def check(recipe: Recipe, team: Team | None = None, provided: Iterable[str] | No
     Args:
         recipe: what :func:`hetrl.recipe.load.load` returned.
         team: the task's agents, to check what depends on them too.
-        provided: the keys of a batch; left out, what the recipe's task and data write.
+        provided: the keys of the batches, where they come from elsewhere; left out, what the recipe's task and data
+            write.
 
     Raises:
         RecipeError: where, what, and what to do, in one line.
     """
     per = {name: _check_net(net) for name, net in recipe.nets.items()}
-    environment = _entry(recipe.task.name, recipe.task.arguments, "task", "env")
-    data = _entry(recipe.data.name, recipe.data.arguments, "data", "data")
-    if hasattr(environment, "check_arguments"):
-        environment.check_arguments(recipe.task.arguments)
+    if provided is None:
+        provided = _provided(recipe)
     plan = Plan(recipe, per, _acting_net(recipe))
     sections = {
         (phase.name, section): tuple(_plan_step(step, recipe, per) for step in getattr(phase, section))
@@ -71,11 +70,19 @@ def check(recipe: Recipe, team: Team | None = None, provided: Iterable[str] | No
     plan = replace(plan, sections=sections)
     for phase in recipe.update:
         _check_phase(phase, plan)
-    _check_keys(plan, provided or data.provides(environment.provides(recipe.task.arguments)))
+    _check_keys(plan, provided)
     _check_nets_used(plan)
     if team is not None:
         _check_team(plan, team)
     return plan
+
+
+def _provided(recipe: Recipe) -> list[str]:
+    """Return the keys that the recipe's own task and data write."""
+    environment = _entry(recipe.task.name, recipe.task.arguments, "task", "env")
+    data = _entry(recipe.data.name, recipe.data.arguments, "data", "data")
+    environment.check_arguments(recipe.task.arguments)
+    return data.provides(environment.provides(recipe.task.arguments))
 
 
 def _entry(name: str, values: Mapping[str, Any], where: str, kind: str | tuple[str, ...]) -> Any:

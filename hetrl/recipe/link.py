@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from hetrl import catalog, schedule
+from hetrl import catalog, rng, schedule
 from hetrl.component import Component
 from hetrl.errors import RecipeError
 from hetrl.network import Network
@@ -49,7 +49,7 @@ class Linked(nn.Module):
         self.plan, self.team = plan, team
         self.recipe = plan.recipe
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.manual_seed(rng.derive(seed, "networks"))
             self.nets = nn.ModuleDict({name: self._build_net(name) for name in plan.recipe.nets})
         self.components = nn.ModuleDict()
         self.scheduled: list[tuple[nn.Module, str, schedule.Linear]] = []
@@ -58,11 +58,11 @@ class Linked(nn.Module):
                 if planned.component is not None:
                     self.components[f"{phase}:{section}:{index}"] = self._build_component(planned)
         self.orders = nn.ModuleDict()
-        for offset, phase in enumerate(plan.recipe.update):
+        for phase in plan.recipe.update:
             if phase.order is not None:
                 order = build(phase.order, "order")
                 if hasattr(order, "generator"):
-                    order.generator.manual_seed(seed + 1000 * (offset + 1))
+                    order.generator.manual_seed(rng.derive(seed, "order", phase.name))
                 self.orders[phase.name] = order
 
     def _build_net(self, name: str) -> SharedNetwork:

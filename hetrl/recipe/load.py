@@ -1,5 +1,6 @@
 """From YAML to a recipe: reading, overriding, resolving, and the shape of every section."""
 
+import importlib
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -132,6 +133,11 @@ class Recipe:
     def yaml(self) -> str:
         """Return the resolved recipe as YAML text."""
         return OmegaConf.to_yaml(OmegaConf.create(self.tree))
+
+    def build(self) -> tuple[Any, Any]:
+        """Return the LightningModule and the data that ``L.Trainer(...).fit(module, data)`` takes."""
+        # A door for users, not a dependency: training builds on recipes, and importing lightning takes seconds.
+        return importlib.import_module("hetrl.train.build").build(self)
 
 
 def shipped() -> dict[str, Path]:

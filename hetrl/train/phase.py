@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -171,64 +173,79 @@ class PhaseRunner:
         for net in self.linked.nets.values():
             net.requires_grad_(False)
         unit.module.requires_grad_(True)
-        rows = [Rows(program, lane, store) for lane, program in unit.lanes["steps"]]
+        rows = [Rows.of(program, lane, store) for lane, program in unit.lanes["steps"]]
         logged: list[list[Tensor]] = []
         names: list[str] = []
-        for chosen in self._minibatches(rows[0].count, generator):
-            loss, means = unit.objective([lane.take(chosen) for lane in rows])
-            unit.optimizer.zero_grad()
-            loss.backward()
-            norm = self._optim.clip(unit.parameters)
+        for inputs in self._minibatches(rows, generator):
+            loss, means = unit.objective(inputs)
+            gradients = torch.autograd.grad(loss, unit.parameters)
+            for parameter, gradient in zip(unit.parameters, gradients, strict=True):
+                parameter.grad = gradient
             step(unit.optimizer)
             names = [*means, "log.grad_norm"]
-            logged.append([*(mean.detach() for mean in means.values()), norm])
+            logged.append([*(mean.detach() for mean in means.values()), unit.optimizer.grad_norm])
         means = torch.stack([torch.stack(column).mean() for column in zip(*logged, strict=True)]).unbind()
         return {f"{self.phase.name}/{unit.label}{_last(name)}": mean for name, mean in zip(names, means, strict=True)}
 
-    def _minibatches(self, count: int, generator: torch.Generator) -> Iterator[Tensor | None]:
-        """Yield row indices, a fresh permutation each epoch; None for the whole batch. No row is left out."""
+    def _minibatches(self, rows: Sequence["Rows"], generator: torch.Generator) -> Iterator[list[Values]]:
+        """Yield every lane's inputs, minibatch by minibatch, in a fresh order each epoch. No row is left out."""
+        count, n_parts = rows[0].count, self.phase.minibatches
+        ends = [count * part // n_parts for part in range(n_parts + 1)]
         for _ in range(self.phase.epochs):
-            if self.phase.minibatches == 1:
-                yield None
-            else:
+            if n_parts > 1:
                 order = torch.randperm(count, generator=generator, device=generator.device)
-                yield from order.tensor_split(self.phase.minibatches)
+                rows = [lane.ordered(order) for lane in rows]
+            for start, end in pairwise(ends):
+                yield [lane.cut(start, end) for lane in rows]
 
 
 class Rows:
     """The inputs of a lane as rows (time and environments flattened, time first), to be cut into minibatches."""
 
-    def __init__(self, program: Program, lane: Lane, store: Store) -> None:
-        self._lane_size = len(lane)
+    def __init__(self, values: Values, count: int, lane_size: int, expand: frozenset[str]) -> None:
+        self.count = count
+        self._values, self._lane_size, self._expand = values, lane_size, expand
+
+    @classmethod
+    def of(cls, program: Program, lane: Lane, store: Store) -> "Rows":
+        """Return the rows that a program reads from a store."""
         dims = len(store.batch_size)
-        self.count = store.batch_size.numel()
-        self._values: Values = {}
-        self._expand: set[str] = set()
+        values: Values = {}
+        expand = set()
         wanted = dict(program.reads)
         if lane and store.has(ACTIVE, lane):
             wanted[ACTIVE] = False
         for key, optional in wanted.items():
             if optional and not store.has(key, lane):
                 continue
-            # Team values stay unexpanded until they are cut, so that a minibatch copies each of them once.
+            # Team values stay unexpanded until they are cut, so that reordering copies each of them once.
             shared = keys.scope(key) != keys.AGENT
-            value = store.read(key, () if shared else lane)
             if shared and len(lane) > 1:
-                self._expand.add(key)
-            flat = [part.flatten(0, dims - 1) for part in (value if isinstance(value, tuple) else (value,))]
-            self._values[key] = tuple(flat) if isinstance(value, tuple) else flat[0]
+                expand.add(key)
+            values[key] = _each(store.read(key, () if shared else lane), lambda value: value.flatten(0, dims - 1))
+        return cls(values, store.batch_size.numel(), len(lane), frozenset(expand))
 
-    def take(self, chosen: Tensor | None) -> Values:
-        """Return the chosen rows of every input."""
-        return {key: self._cut(key, value, chosen) for key, value in self._values.items()}
+    def ordered(self, order: Tensor) -> "Rows":
+        """Return the rows in another order (of the original one, or of any other: a permutation all the same)."""
+        values = {key: _each(value, lambda part: part.index_select(0, order)) for key, value in self._values.items()}
+        return Rows(values, self.count, self._lane_size, self._expand)
 
-    def _cut(self, key: str, value: Tensor | tuple[Tensor, ...], chosen: Tensor | None) -> Tensor | tuple[Tensor, ...]:
-        if isinstance(value, tuple):
-            return tuple(self._cut(key, part, chosen) for part in value)  # type: ignore[misc]
-        rows = value if chosen is None else value.index_select(0, chosen)
+    def cut(self, start: int, end: int) -> Values:
+        """Return rows ``start`` to ``end`` of every input, as views."""
+        return {
+            key: _each(value, lambda part, key=key: self._expanded(key, part[start:end]))
+            for key, value in self._values.items()
+        }
+
+    def _expanded(self, key: str, rows: Tensor) -> Tensor:
         if key not in self._expand:
             return rows
         return rows.unsqueeze(1).expand(rows.shape[0], self._lane_size, *rows.shape[1:])
+
+
+def _each(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
+    """Apply ``function`` to a tensor, or to each of a tuple of them."""
+    return tuple(map(function, value)) if isinstance(value, tuple) else function(value)
 
 
 def _last(key: str) -> str:

@@ -37,12 +37,14 @@ class MinibatchStep:
     """One optimiser step at each call; ``losses`` are those of the last call."""
 
     def __init__(self, losses_of: Callable[[], tuple[Tensor, Tensor, Tensor]], parameters: list[nn.Parameter]) -> None:
+        """``losses_of`` gives the three terms that the step adds up."""
         self.parameters = parameters
         self.losses: tuple[Tensor, ...] = ()
         self._losses_of = losses_of
         self._optimiser = torch.optim.Adam(parameters, lr=LEARNING_RATE)
 
     def __call__(self) -> None:
+        """Loss, backward, clipping, optimiser step and zeroed gradients."""
         losses = self._losses_of()
         (losses[0] + losses[1] + losses[2]).backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, MAX_GRAD_NORM)

@@ -1,0 +1,44 @@
+"""Evaluation: one episode in each environment, with the deterministic policies."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hetrl.data.behaviour import Behaviour
+from hetrl.data.on_policy import Environment
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """What each evaluation episode came to, ``[N]``."""
+
+    returns: Tensor
+    lengths: Tensor
+
+
+def evaluate(env: Environment, behaviour: Behaviour, reward: str) -> Episodes:
+    """Run every environment from a reset to the end of its first episode.
+
+    Args:
+        env: the evaluation environments, of their own; the training ones are not touched.
+        behaviour: who acts, greedily.
+        reward: ``sum`` adds the agents' rewards; otherwise their mean is taken.
+
+    Returns:
+        Undiscounted returns [reward] and lengths [step].
+    """
+    observation = env.start()
+    first = next(iter(observation.values()))
+    returns, lengths = (torch.zeros(first.shape[0], device=first.device) for _ in range(2))
+    running = torch.ones_like(returns, dtype=torch.bool)
+    behaviour.refresh()
+    while running.any():  # an evaluation may wait for the device; training may not
+        moved = env.advance(behaviour.greedy(observation))
+        each = torch.cat(list(moved.reward.values()), -1)
+        earned = each.sum(-1) if reward == "sum" else each.mean(-1)
+        returns += torch.where(running, earned, 0.0)
+        lengths += running
+        running &= ~(moved.terminated | moved.truncated)
+        observation = moved.observation
+    return Episodes(returns, lengths)

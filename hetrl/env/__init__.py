@@ -1,0 +1,1 @@
+"""Environments: what the collector and TorchRL step, one file per simulator."""

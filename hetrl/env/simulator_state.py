@@ -1,0 +1,363 @@
+"""The state of a simulator made of python objects and tensors: find it, save it, copy rows of it.
+
+Nothing here knows a scenario. A simulator is a graph of objects, lists, dictionaries and tuples; a *path* is the chain
+of attribute names and positions that leads from its root to a value, and the same path leads to the same value in a
+second simulator built with the same arguments. So state travels between simulators, and through files, by path.
+
+A tensor is *per row* when one of its dimensions counts the environments of the batch. Everything else that a reset
+writes (a goal chosen once for the whole batch, a mass, a colour) is *shared* by all rows.
+"""
+
+import types
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hetrl.errors import RunError
+
+Path = tuple[str | int, ...]
+Snapshot = dict[str, Any]
+
+_PRIMITIVE = (bool, int, float, str, type(None))
+_OPAQUE = (
+    Tensor,
+    Enum,
+    type,
+    types.ModuleType,
+    types.FunctionType,
+    types.MethodType,
+    types.BuiltinFunctionType,
+    torch.device,
+    torch.dtype,
+)
+_FOREIGN = ("gym", "gymnasium", "numpy", "pyglet")
+
+
+def _is_node(value: object) -> bool:
+    """Whether ``value`` can hold state: a container, or an object with attributes that belongs to the simulator."""
+    if isinstance(value, (list, deque, tuple, dict)):
+        return True
+    if isinstance(value, _OPAQUE + _PRIMITIVE) or not hasattr(value, "__dict__"):
+        return False
+    return type(value).__module__.partition(".")[0] not in _FOREIGN
+
+
+def _items(node: Any) -> Iterator[tuple[str | int, Any]]:
+    """The slots of a node. A dictionary's are counted, as its keys may be objects of this very simulator."""
+    if isinstance(node, dict):
+        return enumerate(node.values())
+    if isinstance(node, (list, deque, tuple)):
+        return enumerate(node)
+    return iter(vars(node).items())
+
+
+def walk(root: object, first: Sequence[Path] = ()) -> Iterator[tuple[Path, Any]]:
+    """Yield every node once with its shortest path.
+
+    Args:
+        root: the simulator.
+        first: paths of containers whose members are named before any other node. The owners of objects belong here:
+            a reference that changes while running (an agent's goal) must never be the one that names its object.
+    """
+    seen: set[int] = set()
+    queue: deque[tuple[Path, Any]] = deque()
+
+    def visit(path: Path, node: Any) -> None:
+        if id(node) not in seen and _is_node(node):
+            seen.add(id(node))
+            queue.append((path, node))
+
+    visit((), root)
+    for path in first:
+        container = get(root, path)
+        visit(path, container)
+        for key, value in _items(container):
+            visit((*path, key), value)
+    while queue:
+        path, node = queue.popleft()
+        yield path, node
+        for key, value in _items(node):
+            visit((*path, key), value)
+
+
+def get(root: Any, path: Path) -> Any:
+    """The value at ``path``. Raises KeyError, IndexError or AttributeError where there is none."""
+    for key in path:
+        root = _child(root, key)
+    return root
+
+
+def _child(node: Any, key: str | int) -> Any:
+    if isinstance(node, dict):
+        if key >= len(node):
+            raise KeyError(key)
+        return next(islice(node.values(), key, None))
+    if isinstance(node, (list, deque, tuple)):
+        return node[key]
+    return vars(node)[key]
+
+
+def put(root: Any, path: Path, value: Any) -> None:
+    """Set the value at ``path``."""
+    holder, key = get(root, path[:-1]), path[-1]
+    if isinstance(holder, tuple):
+        put(root, path[:-1], tuple(value if i == key else old for i, old in enumerate(holder)))
+    elif isinstance(holder, dict):
+        holder[next(islice(holder, key, None))] = value
+    elif isinstance(holder, (list, deque)):
+        holder[key] = value
+    else:
+        # Straight into the instance: property setters may refuse a second assignment or touch other state.
+        vars(holder)[key] = value
+
+
+# --------------------------------------------------------------------------- save and load
+
+
+def _twins(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Copies that share storage with each other exactly as the originals do (views stay views)."""
+    storages: dict[int, torch.UntypedStorage] = {}
+    twins = []
+    for tensor in tensors:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in storages:
+            storages[storage.data_ptr()] = storage.clone()
+        twin = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+        twin.set_(storages[storage.data_ptr()], tensor.storage_offset(), tensor.size(), tensor.stride())
+        twins.append(twin if tensor.numel() else tensor.clone())
+    return twins
+
+
+def snapshot(root: object, first: Sequence[Path] = ()) -> Snapshot:
+    """Everything the simulator holds, as tensors and primitives.
+
+    Functions, enum members and the like are not state and are left out; :func:`restore` keeps those it finds.
+    """
+    nodes = list(walk(root, first))
+    names = {id(node): "/".join(map(str, path)) for path, node in nodes}
+    tensors: dict[int, Tensor] = {}
+    order: dict[int, int] = {}
+
+    def encode(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            tensors.setdefault(id(value), value)
+            return {"tensor": order.setdefault(id(value), len(order))}
+        if id(value) in names:
+            return {"node": names[id(value)]}
+        if isinstance(value, _PRIMITIVE) and not isinstance(value, Enum):
+            # Subclasses (a numpy float, say) would not load with weights_only.
+            kind = next(kind for kind in _PRIMITIVE if isinstance(value, kind))
+            return value if type(value) is kind else kind(value)
+        return {"keep": True}
+
+    content = {}
+    for path, node in nodes:
+        if isinstance(node, dict):
+            kind, items = "dict", [[encode(key), encode(value)] for key, value in node.items()]
+        elif isinstance(node, tuple):
+            kind, items = "tuple", [[key, encode(value)] for key, value in _items(node)]
+        elif isinstance(node, (list, deque)):
+            kind, items = "list", [[key, encode(value)] for key, value in _items(node)]
+        else:
+            kind, items = "object", [[key, encode(value)] for key, value in _items(node)]
+        content["/".join(map(str, path))] = {"path": list(path), "kind": kind, "items": items}
+    return {"nodes": content, "tensors": _twins(list(tensors.values()))}
+
+
+def restore(root: object, state: Snapshot) -> None:
+    """Put a :func:`snapshot` into a simulator built with the same arguments, whatever it has done since.
+
+    Raises:
+        RunError: the simulator lacks an object of the snapshot, so it was built with other arguments.
+    """
+    nodes = state["nodes"]
+    tensors = _twins(state["tensors"])
+    live: dict[str, Any] = {}
+    for name, node in nodes.items():
+        try:
+            found = get(root, tuple(node["path"]))
+        except (KeyError, IndexError, AttributeError, TypeError):
+            found = None
+        if node["kind"] == "object":
+            if not _is_node(found) or isinstance(found, (list, deque, tuple, dict)):
+                raise RunError(f"state: the simulator has no object at '{name}'; build it with the saved arguments.")
+        elif node["kind"] == "list":
+            found = found if isinstance(found, (list, deque)) else []
+        elif node["kind"] == "dict":
+            found = found if isinstance(found, dict) else {}
+        live[name] = found
+
+    def decode(value: Any, old: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        if "tensor" in value:
+            return tensors[value["tensor"]]
+        if "node" in value:
+            name = value["node"]
+            return rebuilt(name) if nodes[name]["kind"] == "tuple" else live[name]
+        return old
+
+    def rebuilt(name: str) -> tuple:
+        old = live[name] if isinstance(live[name], tuple) else ()
+        olds = [*old, *[None] * len(nodes[name]["items"])]
+        return tuple(decode(value, olds[key]) for key, value in nodes[name]["items"])
+
+    for name, node in nodes.items():
+        target, items = live[name], node["items"]
+        if node["kind"] == "object":
+            slots = vars(target)
+            fresh = {key: decode(value, slots.get(key)) for key, value in items}
+            slots.clear()
+            slots.update(fresh)
+        elif node["kind"] == "list":
+            olds = [*target, *[None] * len(items)]
+            fresh_list = [decode(value, olds[key]) for key, value in items]
+            target.clear()
+            target.extend(fresh_list)
+        elif node["kind"] == "dict":
+            # A kept key (an enum, a type) is found again by its position, everything else by what was saved.
+            old_keys = [*target, *[None] * len(items)]
+            pairs = []
+            for position, (key, value) in enumerate(items):
+                key = decode(key, old_keys[position])
+                pairs.append((key, decode(value, target.get(key))))
+            target.clear()
+            target.update(pairs)
+
+
+# --------------------------------------------------------------------------- what a reset writes
+
+
+@dataclass(frozen=True)
+class Row:
+    """A per-row tensor that a reset writes."""
+
+    path: Path
+    dim: int
+    """The dimension that counts environments."""
+    in_place: bool
+    """The reset wrote into the tensor, rather than putting a new one in its place."""
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """All that a reset writes."""
+
+    rows: tuple[Row, ...]
+    shared: tuple[Path, ...]
+    """Slots with one value for the whole batch: numbers, references to objects, tensors without rows."""
+
+
+def _tensors(root: object, first: Sequence[Path]) -> dict[Path, tuple[Tensor, int]]:
+    """Every tensor slot, with the version that counts writes in place. Holding the tensors keeps identities unique."""
+    return {
+        (*path, key): (value, value._version)
+        for path, node in walk(root, first)
+        for key, value in _items(node)
+        if isinstance(value, Tensor)
+    }
+
+
+def _python(root: object, first: Sequence[Path]) -> dict[Path, Any]:
+    """Every number, text and reference to an object (as that object's path)."""
+    nodes = list(walk(root, first))
+    objects = {id(node): path for path, node in nodes if not isinstance(node, (list, deque, tuple, dict))}
+    found: dict[Path, Any] = {}
+    for path, node in nodes:
+        for key, value in _items(node):
+            if id(value) in objects:
+                found[(*path, key)] = objects[id(value)]
+            elif isinstance(value, (*_PRIMITIVE, Enum)):
+                found[(*path, key)] = value
+    return found
+
+
+def footprint(
+    small: object, large: object, sizes: tuple[int, int], reset: Callable[[], None], first: Sequence[Path], trials: int
+) -> Footprint:
+    """Find out what a reset writes, by resetting ``small`` ``trials`` times and comparing.
+
+    Args:
+        small: simulator with ``sizes[0]`` rows, cheap to reset; ``large`` is the same with ``sizes[1]`` rows. The row
+            dimension of a tensor is the one that differs between the two.
+        reset: resets all rows of ``small``.
+        first: see :func:`walk`.
+        trials: a choice among ``k`` values goes unnoticed with probability ``k ** -trials``.
+    """
+    in_place: dict[Path, bool] = {}
+    shared: dict[Path, None] = {}
+    before, python_before = _tensors(small, first), _python(small, first)
+    for _ in range(trials):
+        reset()
+        after, python_after = _tensors(small, first), _python(small, first)
+        for path, (tensor, version) in after.items():
+            old, old_version = before.get(path, (None, None))
+            if tensor is not old:
+                in_place[path] = False
+            elif version != old_version:
+                in_place.setdefault(path, True)
+        for path, value in python_after.items():
+            if path in python_before and python_before[path] != value:
+                shared[path] = None
+        before, python_before = after, python_after
+    others = _tensors(large, first)
+    rows = []
+    for path, inside in in_place.items():
+        tensor = before[path][0] if path in before else None
+        other = others[path][0] if path in others else None
+        if tensor is None or other is None or tensor.dim() != other.dim():
+            continue
+        dims = [d for d in range(tensor.dim()) if (tensor.shape[d], other.shape[d]) == sizes]
+        if dims:
+            rows.append(Row(path, dims[0], inside))
+        else:
+            shared[path] = None
+    return Footprint(tuple(rows), tuple(shared))
+
+
+def copy_rows(rows: Sequence[Row], source: object, target: object, index: Tensor) -> None:
+    """Give ``target`` the rows ``index`` (``[k]`` integers) of ``source`` in every tensor of ``rows``.
+
+    What the reset wrote in place is written in place, what it replaced is replaced, and slots that held one tensor
+    hold one tensor afterwards: exactly the sharing that a reset leaves. Other rows keep their bits.
+    """
+    done: dict[tuple[int, int], Tensor] = {}
+    held = []  # keeps replaced tensors alive, so that identities stay unique while we compare them
+    for row in rows:
+        try:
+            new, old = get(source, row.path), get(target, row.path)
+        except (KeyError, IndexError):
+            continue  # made by a first step that the target has yet to take
+        if not isinstance(new, Tensor) or not isinstance(old, Tensor) or new.shape != old.shape:
+            continue
+        pair = (id(new), id(old))
+        if pair not in done:
+            fresh = new.index_select(row.dim, index)
+            writable = row.in_place and all(step for size, step in zip(old.shape, old.stride(), strict=True) if size > 1)
+            done[pair] = old.index_copy_(row.dim, index, fresh) if writable else old.index_copy(row.dim, index, fresh)
+            held.append(old)
+        if done[pair] is not old:
+            put(target, row.path, done[pair])
+
+
+def copy_shared(paths: Sequence[Path], source: object, target: object, first: Sequence[Path]) -> None:
+    """Give ``target`` what ``source`` has in the slots ``paths``; a reference becomes the target's own object."""
+    if not paths:
+        return
+    names = {id(node): path for path, node in walk(source, first) if not isinstance(node, (list, deque, tuple, dict))}
+    for path in paths:
+        try:
+            value, _ = get(source, path), get(target, path)
+        except (KeyError, IndexError):
+            continue
+        if isinstance(value, Tensor):
+            value = value.clone()
+        elif id(value) in names:
+            value = get(target, names[id(value)])
+        put(target, path, value)

@@ -1,0 +1,22 @@
+"""One step of a batch of environments as plain tensors."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass
+class Transition:
+    """What one step of ``N`` environments gives; keys of the dictionaries are layout groups of ``n`` agents."""
+
+    next_observation: dict[str, Tensor]
+    """``[N, n, F]``, what the step led to, before any reset."""
+    reward: dict[str, Tensor]
+    """``[N, n]`` in reward, each agent's own, as the scenario gives it."""
+    terminated: Tensor
+    """``[N]`` bool, the episode came to an end of its own: no value follows."""
+    truncated: Tensor
+    """``[N]`` bool, the episode was cut at the horizon: a value follows. Never set together with ``terminated``."""
+    observation: dict[str, Tensor]
+    """``[N, n, F]``, what the policy acts on next: finished environments have been reset. The same dictionary as
+    ``next_observation`` where none finished."""

@@ -1,0 +1,553 @@
+"""VMAS scenarios (Bettini et al. 2022, arXiv 2207.03530) with masked resets, a real horizon and a private stream.
+
+How this differs from ``vmas`` and from TorchRL's wrapper of it:
+
+1. The horizon *truncates*; in ``vmas`` it terminates.
+2. Finished rows (a *row* is one environment of the batch) are reset together, by copying rows of a *spare* simulator.
+   ``vmas`` resets rows one by one in python.
+3. Resetting a row changes nothing for another row. In ``vmas`` a reset also recomputes every row's observation (fresh
+   noise, longer histories) and, in ``het_mass`` and ``road_traffic``, rewrites what all rows share. Here what all rows
+   share (also the goal landmark of some ``mpe`` scenarios) is drawn when all rows start together.
+4. Random numbers come from a stream of this environment, not from one shared by all of the process.
+5. ``info`` is never computed.
+"""
+
+import ast
+import importlib.util
+import inspect
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import random
+import torch
+from tensordict import TensorDict, TensorDictBase
+from torch import Tensor
+from torchrl.data import Bounded, Categorical, Composite, MultiCategorical, Unbounded
+from torchrl.envs import EnvBase
+
+from hetrl.env.simulator_state import Footprint, copy_rows, copy_shared, footprint, restore, snapshot
+from hetrl.env.transition import Transition
+from hetrl.errors import DependencyError, RecipeError, RunError, nearest
+from hetrl.rng import Stream
+from hetrl.team import Agent, Box, Discrete, Team
+
+Grouped = dict[str, Tensor]
+
+_REWARDS = ("mean", "sum", "per_agent")
+_ACTIONS = ("continuous", "discrete", "multi_discrete")
+_OWNERS = (("world", "_agents"), ("world", "_landmarks"))
+"""Lists that own all entities: their members are named before anything that refers to them."""
+_TRIALS = 16
+"""Resets of a two-row simulator that tell what a reset writes."""
+
+
+# --------------------------------------------------------------------------- scenarios and their arguments
+
+
+@cache
+def _files() -> dict[str, Path]:
+    """Scenario name -> source file, found without importing ``vmas``."""
+    found = importlib.util.find_spec("vmas")
+    if found is None or not found.submodule_search_locations:
+        raise DependencyError("task: VMAS is not installed; run: pip install 'hetrl[vmas]'")
+    folder = Path(next(iter(found.submodule_search_locations))) / "scenarios"
+    return {file.stem: file for file in sorted(folder.rglob("*.py")) if file.stem != "__init__"}
+
+
+def scenarios() -> tuple[str, ...]:
+    """Names of all VMAS scenarios."""
+    return tuple(sorted(_files()))
+
+
+@cache
+def scenario_arguments(name: str) -> frozenset[str] | None:
+    """Names of the arguments a scenario takes, read from its source; None where the source does not tell.
+
+    Raises:
+        RecipeError: there is no such scenario.
+    """
+    if name not in _files():
+        raise RecipeError(f"task.scenario: no VMAS scenario '{name}'.{nearest(name, scenarios())}")
+    tree = ast.parse(_files()[name].read_text(encoding="utf-8"))
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Scenario"]
+    if not classes or [ast.unparse(base) for base in classes[0].bases] != ["BaseScenario"]:
+        return None
+    methods = {node.name: node for node in classes[0].body if isinstance(node, ast.FunctionDef)}
+    found: set[str] = set()
+    for method in methods.values():
+        if method.args.kwarg is None:
+            continue
+        read = _read_keywords(method, method.args.kwarg.arg, methods)
+        if read is None:
+            return None
+        found |= read
+    named = methods["make_world"].args
+    found |= {arg.arg for arg in [*named.args[1:], *named.kwonlyargs]} - {"batch_dim", "device"}
+    return frozenset(found)
+
+
+def _read_keywords(method: ast.FunctionDef, kwargs: str, methods: Mapping[str, Any]) -> set[str] | None:
+    """Constants with which ``method`` reads its ``**kwargs``; None where it uses them in another way."""
+    parent = {child: node for node in ast.walk(method) for child in ast.iter_child_nodes(node)}
+    found = set()
+    for name in ast.walk(method):
+        if not (isinstance(name, ast.Name) and name.id == kwargs):
+            continue
+        user = parent[name]
+        outer = parent.get(user)
+        if isinstance(user, ast.Attribute) and user.attr in ("pop", "get") and isinstance(outer, ast.Call):
+            key: ast.AST | None = outer.args[0] if outer.args else None
+        elif isinstance(user, ast.Subscript):
+            key = user.slice
+        elif isinstance(user, ast.Call) and ast.unparse(user.func).endswith(("check_kwargs_consumed", "len")):
+            continue
+        elif isinstance(user, ast.keyword) and isinstance(outer, ast.Call):
+            target = ast.unparse(outer.func)
+            if target.startswith("self.") and target.removeprefix("self.") in methods:
+                continue  # that method is read as well
+            return None
+        else:
+            return None
+        if not (isinstance(key, ast.Constant) and isinstance(key.value, str)):
+            return None
+        found.add(key.value)
+    return found
+
+
+# --------------------------------------------------------------------------- names
+
+
+def _keys(names: Sequence[str]) -> list[str]:
+    """``names`` with letters, digits and underscores only, still unique."""
+    keys: list[str] = []
+    for name in names:
+        key = base = re.sub(r"\W", "_", name, flags=re.ASCII)
+        count = 1
+        while key in keys:
+            count += 1
+            key = f"{base}_{count}"
+        keys.append(key)
+    return keys
+
+
+def _group_names(groups: Sequence[Sequence[str]]) -> list[str]:
+    """Names of the layout groups with these members."""
+    if len(groups) == 1:
+        return ["agents"]
+    stems = [{re.sub(r"_\d+$", "", name) for name in names} for names in groups]
+    chosen = []
+    for i, (names, own) in enumerate(zip(groups, stems, strict=True)):
+        others = set().union(*(stem for j, stem in enumerate(stems) if j != i))
+        chosen.append(next(iter(own)) if len(own) == 1 and not own & others else names[0])
+    return _keys(chosen)
+
+
+# --------------------------------------------------------------------------- environment
+
+
+@dataclass
+class _Spare:
+    """A second simulator of the same size, freshly reset, from which finished rows are copied."""
+
+    simulator: Any
+    footprint: Footprint
+    stream: Stream
+    fresh: Tensor
+    """``[N]`` bool, rows not handed out since the last full reset."""
+    observation: Grouped
+
+
+class Vmas(EnvBase):
+    """``n_envs`` copies of a VMAS scenario, stepped as one batch.
+
+    Args:
+        scenario: name of a scenario, see :func:`scenarios`.
+        n_envs: environments in the batch, ``N``.
+        horizon: steps after which an episode is truncated.
+        reward: the team's reward, as the mean or the sum over agents, or none (``per_agent``).
+        actions: ``continuous``, or VMAS's discretisation as one choice or as one choice per dimension.
+        seed: start of the private random stream.
+        device: where the simulator's tensors live.
+        scenario_args: the scenario's own arguments, see :func:`scenario_arguments`.
+
+    Raises:
+        RecipeError: an argument is unknown or has a value that cannot be used.
+        DependencyError: VMAS is not installed.
+    """
+
+    def __init__(
+        self,
+        *,
+        scenario: str,
+        n_envs: int = 64,
+        horizon: int = 100,
+        reward: Literal["mean", "sum", "per_agent"] = "mean",
+        actions: Literal["continuous", "discrete", "multi_discrete"] = "continuous",
+        seed: int = 0,
+        device: str = "cpu",
+        **scenario_args: Any,
+    ) -> None:
+        self.check_arguments({"scenario": scenario, **scenario_args})
+        for name, count in (("n_envs", n_envs), ("horizon", horizon)):
+            if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+                raise RecipeError(f"task.{name}: {count!r} is not a whole number of at least 1.")
+        for name, choice, choices in (("reward", reward, _REWARDS), ("actions", actions, _ACTIONS)):
+            if choice not in choices:
+                raise RecipeError(f"task.{name}: no choice {choice!r}.{nearest(str(choice), choices)}")
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise RecipeError(f"task.seed: {seed!r} is not a whole number of at least 0.")
+        super().__init__(device=torch.device(device), batch_size=torch.Size([n_envs]))
+        self.scenario, self.n_envs, self.horizon = scenario, n_envs, horizon
+        self.reward_kind, self.actions = reward, actions
+        self._scenario_args, self._built_with = scenario_args, seed
+        self._simulator = self._build(n_envs)
+        self._spare: _Spare | None = None
+        self._stream = Stream(seed, self.device)
+        self._spare_stream = Stream(_spare_seed(seed), self.device)
+        self._steps = torch.zeros(n_envs, dtype=torch.int64, device=self.device)
+        self._observation: Grouped = {}
+        self.team = self._make_team()
+        self._members = {
+            group: [self.team.agents.index(agent) for agent in agents] for group, agents in self.team.layout.items()
+        }
+        self._make_specs()
+
+    # ----- what the recipe's checker asks, before anything is built
+
+    @classmethod
+    def check_arguments(cls, arguments: Mapping[str, Any]) -> None:
+        """Refuse a scenario that does not exist, or an argument that it does not take.
+
+        Raises:
+            RecipeError: with the nearest name.
+        """
+        accepted = scenario_arguments(str(arguments.get("scenario")))
+        own = set(inspect.signature(cls.__init__).parameters)
+        for name in set(arguments) - own:
+            if accepted is not None and name not in accepted:
+                known = accepted | own - {"self", "scenario_args", "seed", "device"}
+                raise RecipeError(
+                    f"task.{name}: scenario '{arguments['scenario']}' has no such argument.{nearest(name, known)}"
+                )
+
+    @staticmethod
+    def provides(arguments: Mapping[str, Any]) -> list[str]:
+        """Return the keys that a step writes, given the task's arguments."""
+        team = [] if arguments.get("reward") == "per_agent" else ["reward"]
+        return ["agent.observation", "agent.reward", "state", *team]
+
+    # ----- the fast path: plain tensors
+
+    def start(self) -> Grouped:
+        """Reset every environment. Returns the first observations, group -> ``[N, n, F]``."""
+        with self._stream:
+            self._simulator._reset(return_observations=False)
+            self._observation = self._observe(self._simulator)
+        self._steps = torch.zeros_like(self._steps)
+        return self._observation
+
+    def advance(self, actions: Mapping[str, Tensor]) -> Transition:
+        """Take one step, then reset what finished.
+
+        Args:
+            actions: group -> ``[N, n, A]``; real numbers, clamped to the bounds, or integers for discrete actions.
+        """
+        following, reward, terminated, truncated = self._simulate(actions)
+        # The one place where the host waits for the device: which rows finished decides what runs next.
+        rows = (terminated | truncated).nonzero().squeeze(-1)
+        observation = self._reset_rows(rows) if len(rows) else following
+        return Transition(following, reward, terminated, truncated, observation)
+
+    def team_reward(self, reward: Mapping[str, Tensor]) -> Tensor | None:
+        """The team's reward ``[N]`` from the agents' own (group -> ``[N, n]``); None for ``per_agent``."""
+        if self.reward_kind == "per_agent":
+            return None
+        joined = torch.cat(list(reward.values()), -1)
+        return joined.mean(-1) if self.reward_kind == "mean" else joined.sum(-1)
+
+    def state(self, observation: Mapping[str, Tensor]) -> Tensor:
+        """The global state ``[N, S]``: all agents' observations side by side, in team order."""
+        if len(observation) == 1:
+            return next(iter(observation.values())).flatten(1)
+        return torch.cat([observation[agent.group][:, agent.index] for agent in self.team.agents], -1)
+
+    def seed(self, seed: int) -> None:
+        """Start the random stream afresh; the next :meth:`start` is the first of that seed."""
+        self._stream.seed(seed)
+        self._spare_stream.seed(_spare_seed(seed))
+        if self._spare is not None:
+            self._spare.fresh.fill_(False)
+
+    # ----- exact continuation
+
+    def state_dict(self, *_: Any, **__: Any) -> dict[str, Any]:
+        """Everything that the next steps depend on, as tensors and primitives."""
+        spare = self._spare
+        return {
+            "simulator": snapshot(self._simulator, _OWNERS),
+            "stream": self._stream.state_dict(),
+            "spare_stream": self._spare_stream.state_dict(),
+            "steps": self._steps.clone(),
+            "observation": {group: value.clone() for group, value in self._observation.items()},
+            "spare": None
+            if spare is None
+            else {
+                "simulator": snapshot(spare.simulator, _OWNERS),
+                "fresh": spare.fresh.clone(),
+                "observation": {group: value.clone() for group, value in spare.observation.items()},
+            },
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any], *_: Any, **__: Any) -> None:
+        """Continue bit for bit from ``state``, which an environment with the same arguments saved.
+
+        Raises:
+            RunError: it comes from an environment with other arguments.
+        """
+        if state["steps"].shape != self._steps.shape:
+            raise RunError(f"state: saved with n_envs = {len(state['steps'])}, this task has n_envs = {self.n_envs}.")
+        restore(self._simulator, state["simulator"])
+        self._stream.load_state_dict(state["stream"])
+        self._spare_stream.load_state_dict(state["spare_stream"])
+        self._steps = state["steps"].to(self.device, copy=True)
+        self._observation = _copied(state["observation"], self.device)
+        saved = state["spare"]
+        if saved is None:
+            if self._spare is not None:
+                self._spare.fresh.fill_(False)
+            return
+        spare = self._spare = self._spare or self._make_spare()
+        restore(spare.simulator, saved["simulator"])
+        spare.fresh = saved["fresh"].to(self.device, copy=True)
+        spare.observation = _copied(saved["observation"], self.device)
+
+    # ----- TorchRL
+
+    def _reset(self, tensordict: TensorDictBase | None = None, **_: Any) -> TensorDict:
+        mask = None if tensordict is None else tensordict.get("_reset", None)
+        if mask is None or mask.all():
+            observation = self.start()
+        else:
+            rows = mask.reshape(self.n_envs).nonzero().squeeze(-1)
+            observation = self._reset_rows(rows) if len(rows) else self._observation
+        done = torch.zeros(self.n_envs, 1, dtype=torch.bool, device=self.device)
+        return self._as_tensordict(observation, done, done.clone(), done.clone())
+
+    def _step(self, tensordict: TensorDictBase) -> TensorDict:
+        actions = {group: tensordict.get((group, "action")) for group in self._members}
+        observation, reward, terminated, truncated = self._simulate(actions)
+        done = terminated | truncated
+        result = self._as_tensordict(observation, *(flag.unsqueeze(-1) for flag in (done, terminated, truncated)))
+        for group, value in reward.items():
+            result.set((group, "reward"), value.unsqueeze(-1))
+        team_reward = self.team_reward(reward)
+        if team_reward is not None:
+            result.set("reward", team_reward.unsqueeze(-1))
+        return result
+
+    def _set_seed(self, seed: int | None) -> None:
+        self.seed(0 if seed is None else seed)
+
+    def _as_tensordict(self, observation: Grouped, done: Tensor, terminated: Tensor, truncated: Tensor) -> TensorDict:
+        groups = {
+            group: TensorDict({"observation": value}, batch_size=value.shape[:2], device=self.device)
+            for group, value in observation.items()
+        }
+        flags = {"done": done, "terminated": terminated, "truncated": truncated}
+        return TensorDict(
+            {**groups, "state": self.state(observation), **flags}, batch_size=self.batch_size, device=self.device
+        )
+
+    def _make_specs(self) -> None:
+        n_envs, device = self.n_envs, self.device
+        action, observation, reward = {}, {}, {}
+        for group, agents in self.team.layout.items():
+            shape, space = (n_envs, len(agents)), agents[0].action
+            leaf: Any
+            if isinstance(space, Box):
+                low, high = (torch.tensor(b, device=device).expand(*shape, -1) for b in (space.low, space.high))
+                leaf = Bounded(low, high, torch.Size([*shape, space.size]), device=device, dtype=torch.float32)
+            elif space.size == 1:
+                leaf = Categorical(space.choices[0], torch.Size([*shape, 1]), device=device, dtype=torch.int64)
+            else:
+                leaf = MultiCategorical(
+                    space.choices, torch.Size([*shape, space.size]), device=device, dtype=torch.int64
+                )
+            size = agents[0].observation_size
+            action[group] = Composite({"action": leaf}, shape=shape, device=device)
+            observation[group] = Composite(
+                {"observation": Unbounded((*shape, size), device=device)}, shape=shape, device=device
+            )
+            reward[group] = Composite({"reward": Unbounded((*shape, 1), device=device)}, shape=shape, device=device)
+        state: dict[str, Any] = {"state": Unbounded((n_envs, self.team.state_size), device=device)}
+        team: dict[str, Any] = (
+            {} if self.reward_kind == "per_agent" else {"reward": Unbounded((n_envs, 1), device=device)}
+        )
+        flags = {
+            name: Categorical(2, torch.Size([n_envs, 1]), device=device, dtype=torch.bool)
+            for name in ("done", "terminated", "truncated")
+        }
+        self.action_spec = Composite(action, shape=(n_envs,), device=device)
+        self.observation_spec = Composite({**observation, **state}, shape=(n_envs,), device=device)
+        self.reward_spec = Composite({**reward, **team}, shape=(n_envs,), device=device)
+        self.done_spec = Composite(flags, shape=(n_envs,), device=device)
+
+    # ----- the simulator
+
+    def _build(self, n_envs: int) -> Any:
+        """A simulator of ``n_envs`` rows. Whatever it draws while it is built depends on the seed alone."""
+        from vmas.scenarios import load
+        from vmas.simulator.environment import Environment
+
+        outside = list(Environment.vmas_random_state)
+        with Stream(self._built_with, self.device):
+            # The constructor draws from a state that the class shares between all its instances.
+            Environment.vmas_random_state[:] = [torch.get_rng_state(), np.random.get_state(), random.getstate()]
+            try:
+                return Environment(
+                    load(f"{self.scenario}.py").Scenario(),
+                    num_envs=n_envs,
+                    device=self.device,
+                    max_steps=None,
+                    clamp_actions=True,
+                    continuous_actions=self.actions == "continuous",
+                    multidiscrete_actions=self.actions == "multi_discrete",
+                    **self._scenario_args,
+                )
+            except (AssertionError, TypeError, ValueError) as error:
+                raise RecipeError(
+                    f"task: scenario '{self.scenario}' cannot be built with {self._scenario_args}: "
+                    f"{str(error) or 'an assertion in it failed'}. Change those arguments."
+                ) from error
+            finally:
+                Environment.vmas_random_state[:] = outside
+
+    def _make_team(self) -> Team:
+        simulator = self._simulator
+        with self._stream:
+            sizes = [_flat(simulator.scenario.observation(agent)).shape[-1] for agent in simulator.agents]
+        # Observing draws noise in some scenarios: the stream starts with the first reset.
+        self._stream.seed(self._built_with)
+        names = _keys([agent.name for agent in simulator.agents])
+        spaces: list[Box | Discrete] = []
+        for agent in simulator.agents:
+            space = simulator.get_agent_action_space(agent)
+            if self.actions == "continuous":
+                spaces.append(Box(tuple(space.low.tolist()), tuple(space.high.tolist())))
+            elif self.actions == "multi_discrete":
+                spaces.append(Discrete(tuple(int(n) for n in space.nvec)))
+            else:
+                spaces.append(Discrete((int(space.n),)))
+        alike: dict[Any, list[str]] = {}
+        for name, size, space in zip(names, sizes, spaces, strict=True):
+            alike.setdefault((size, space), []).append(name)
+        titles = dict(zip(alike, _group_names(list(alike.values())), strict=True))
+        agents = tuple(
+            Agent(name, titles[size, space], alike[size, space].index(name), size, space, body=titles[size, space])
+            for name, size, space in zip(names, sizes, spaces, strict=True)
+        )
+        return Team(agents, state_size=sum(sizes))
+
+    def _simulate(self, actions: Mapping[str, Tensor]) -> tuple[Grouped, Grouped, Tensor, Tensor]:
+        """One step without resets. The order is that of ``vmas``: rewards and observations may depend on it."""
+        simulator = self._simulator
+        with self._stream:
+            for group, members in self._members.items():
+                for agent, action in zip(members, actions[group].unbind(1), strict=True):
+                    simulator._set_action(action, simulator.agents[agent])
+            self._move(simulator)
+            # A reward may be a buffer that the next agent's reward overwrites, hence the copy.
+            rewards = [simulator.scenario.reward(agent).clone() for agent in simulator.agents]
+            observation = self._observation = self._observe(simulator)
+            terminated = simulator.scenario.done().to(torch.bool, copy=True)
+        self._steps += 1
+        truncated = (self._steps >= self.horizon) & ~terminated
+        reward = {group: torch.stack([rewards[i] for i in members], 1) for group, members in self._members.items()}
+        return observation, reward, terminated, truncated
+
+    @staticmethod
+    def _move(simulator: Any) -> None:
+        for agent in simulator.world.agents:
+            simulator.scenario.env_process_action(agent)
+        simulator.scenario.pre_step()
+        simulator.world.step()
+        simulator.scenario.post_step()
+
+    def _observe(self, simulator: Any) -> Grouped:
+        each = [_flat(simulator.scenario.observation(agent)) for agent in simulator.agents]
+        return {group: torch.stack([each[i] for i in members], 1) for group, members in self._members.items()}
+
+    # ----- resets
+
+    def _reset_rows(self, rows: Tensor) -> Grouped:
+        """Reset the rows ``[k]`` and return the latest observations with theirs replaced."""
+        if len(rows) == self.n_envs:
+            return self.start()
+        spare = self._spare = self._spare or self._make_spare()
+        if not spare.fresh[rows].all():
+            self._refresh(spare)
+        copy_rows(spare.footprint.rows, spare.simulator, self._simulator, rows)
+        spare.fresh[rows] = False
+        self._steps[rows] = 0
+        self._observation = {
+            group: value.index_copy(0, rows, spare.observation[group].index_select(0, rows))
+            for group, value in self._observation.items()
+        }
+        return self._observation
+
+    def _refresh(self, spare: _Spare) -> None:
+        """Reset the spare in full. What all rows share stays as the running rows have it."""
+        with spare.stream:
+            spare.simulator._reset(return_observations=False)
+            copy_shared(spare.footprint.shared, self._simulator, spare.simulator, _OWNERS)
+            spare.observation = self._observe(spare.simulator)
+        spare.fresh.fill_(True)
+
+    def _make_spare(self) -> _Spare:
+        """Made when first needed: where all rows always finish together it never is."""
+        n_small = 3 if self.n_envs == 2 else 2
+        small, large = self._build(n_small), self._build(self.n_envs)
+        with Stream(self._built_with, self.device):
+            for simulator in (small, large):
+                self._first_step(simulator)
+
+            def reset() -> None:
+                small._reset(return_observations=False)
+                self._observe(small)
+
+            found = footprint(small, large, (n_small, self.n_envs), reset, _OWNERS, _TRIALS)
+        fresh = torch.zeros(self.n_envs, dtype=torch.bool, device=self.device)
+        return _Spare(large, found, self._spare_stream, fresh, {})
+
+    def _first_step(self, simulator: Any) -> None:
+        """Step once at rest: some attributes exist only from the first step on, and resets write them too."""
+        for agent in simulator.agents:
+            size = simulator.get_agent_action_size(agent)
+            dtype = torch.float32 if self.actions == "continuous" else torch.int64
+            simulator._set_action(torch.zeros(simulator.num_envs, size, dtype=dtype, device=self.device), agent)
+        self._move(simulator)
+        for agent in simulator.agents:
+            simulator.scenario.reward(agent)
+        self._observe(simulator)
+        simulator.scenario.done()
+
+
+def _flat(observation: Any) -> Tensor:
+    """``[N, F]`` float from a tensor or a (nested) dictionary of tensors, joined in the order of its keys."""
+    if isinstance(observation, Mapping):
+        return torch.cat([_flat(value) for value in observation.values()], -1)
+    return observation.flatten(1).to(torch.float32)
+
+
+def _copied(tensors: Mapping[str, Tensor], device: torch.device) -> Grouped:
+    return {name: tensor.to(device, copy=True) for name, tensor in tensors.items()}
+
+
+def _spare_seed(seed: int) -> int:
+    """Seed of the spare's stream: one step of Knuth's MMIX generator, so that neighbouring seeds do not meet."""
+    return (seed * 6364136223846793005 + 1442695040888963407) % 2**63

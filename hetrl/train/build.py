@@ -1,0 +1,68 @@
+"""From a recipe to the two objects that a Trainer fits."""
+
+from functools import partial
+from typing import Any
+
+import torch
+
+from hetrl import catalog, rng
+from hetrl.data.behaviour import Behaviour
+from hetrl.errors import RecipeError
+from hetrl.recipe.check import check
+from hetrl.recipe.link import build as build_entry
+from hetrl.recipe.link import link
+from hetrl.recipe.load import Recipe
+from hetrl.train.collection import Collection
+from hetrl.train.evaluation import Evaluation
+from hetrl.train.learner import Learner
+
+
+def build(recipe: Recipe) -> tuple[Learner, Collection]:
+    """Return the module and the data of a recipe, for ``L.Trainer(...).fit(module, data)``.
+
+    Raises:
+        RecipeError: the recipe does not link, or its task cannot be built.
+    """
+    check(recipe)
+    run, device = recipe.run, resolve_device(recipe.run.device)
+    if run.threads is not None:
+        torch.set_num_threads(run.threads)
+    env = make_env(recipe, device, rng.derive(run.seed, "env"))
+    linked = link(recipe, env.team).to(device)
+    behaviour = Behaviour(linked.team, linked.nets[linked.plan.policy].of)
+    source = build_entry(recipe.data, "data")
+    reward = recipe.task.arguments.get("reward", "mean")
+    source.attach(env, behaviour, reward, rng.derive(run.seed, "exploration"))
+    evaluation = Evaluation(partial(evaluation_env, recipe, device), behaviour, reward, run.eval_every)
+    return Learner(linked, evaluation if run.eval_every else None), Collection(source, run.frames)
+
+
+def make_env(recipe: Recipe, device: torch.device, seed: int, **changed: Any) -> Any:
+    """Return the recipe's environments, with some arguments changed."""
+    for word in ("seed", "device"):
+        if word in recipe.task.arguments:
+            raise RecipeError(f"task.{word}: set run.{word} instead; it holds for the whole run.")
+    cls = catalog.resolve(recipe.task.name, "env")
+    try:
+        return cls(**{**recipe.task.arguments, **changed}, seed=seed, device=str(device))
+    except RecipeError as error:
+        raise RecipeError(f"task ({recipe.task.name}): {error}") from None
+
+
+def evaluation_env(recipe: Recipe, device: torch.device) -> Any:
+    """Return the environments of an evaluation: one for each episode, always from the same seed."""
+    seed = rng.derive(recipe.run.seed, "evaluation")
+    return make_env(recipe, device, seed, n_envs=recipe.run.n_eval_episodes)
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device that ``run.device`` names; ``auto`` is a CUDA GPU where there is one.
+
+    Raises:
+        RecipeError: it names a GPU and there is none.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise RecipeError("run.device: there is no CUDA GPU here; use cpu, or auto.")
+    return torch.device(name)

@@ -1,0 +1,105 @@
+"""What the command line adds to a Trainer: checkpoints, a progress bar, and a graceful stop."""
+
+import os
+import signal
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import lightning as L
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from hetrl.train.learner import Learner
+
+
+class Checkpoints(L.Callback):
+    """Writes ``last.ckpt`` every so many frames and at the end; a file is replaced whole or not at all."""
+
+    def __init__(self, folder: Path, every: int) -> None:
+        self.folder, self.every = folder, every
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save after the batches that cross a multiple of ``every``, after the last, and where a stop was asked for."""
+        assert isinstance(pl_module, Learner)
+        frames, before = pl_module.frames, pl_module.frames - batch.numel()
+        done = frames >= pl_module.recipe.run.frames
+        if done or trainer.should_stop or frames // self.every > before // self.every:
+            self.save(trainer)
+
+    def save(self, trainer: L.Trainer) -> Path:
+        """Write the checkpoint."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path, half = self.folder / "last.ckpt", self.folder / "last.ckpt.part"
+        trainer.save_checkpoint(half)
+        os.replace(half, path)
+        return path
+
+
+class GracefulStop(L.Callback):
+    """On the first Ctrl-C (or SIGTERM) finish the batch, which also writes the checkpoint; the second one kills."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._previous: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Take over the signals for as long as training runs."""
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            self.asked = True
+            trainer.should_stop = True
+            signal.signal(number, self._previous[number])
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._previous[number] = signal.signal(number, stop)
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Give the signals back."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+
+class ProgressBar(L.Callback):
+    """Frames, frames per second, mean return, and the time left, on one line."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console()
+        self._progress: Progress | None = None
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the bar."""
+        assert isinstance(pl_module, Learner)
+        self._start, self._first = time.perf_counter(), pl_module.frames
+        self._progress = Progress(
+            TextColumn("{task.fields[about]}"), BarColumn(), TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(compact=True), console=self._console, disable=not self._console.is_terminal,
+        )  # fmt: skip
+        total = pl_module.recipe.run.frames
+        self._task = self._progress.add_task(
+            "", total=total, completed=self._first, about=pl_module.recipe.name, figures=""
+        )
+        self._progress.start()
+        self._last_line = self._start
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Show where the run is; where there is no terminal, a plain line now and then."""
+        assert isinstance(pl_module, Learner) and self._progress is not None
+        now, frames = time.perf_counter(), pl_module.frames
+        rate = (frames - self._first) / (now - self._start)
+        shown = [f"{frames:,} frames", f"{rate:,.0f} frames/s"]
+        shown += [f"{word} {value:.3g}" for word, value in pl_module.metrics.items() if word in ("return", "eval/return")]
+        self._progress.update(self._task, completed=frames, figures="  ".join(shown))
+        if not self._console.is_terminal and (now - self._last_line > 10 or frames >= pl_module.recipe.run.frames):
+            self._console.print("  ".join(shown), highlight=False)
+            self._last_line = now
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Stop the bar."""
+        if self._progress is not None:
+            self._progress.stop()

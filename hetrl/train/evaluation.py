@@ -1,0 +1,35 @@
+"""Evaluating every so many frames, in environments of its own."""
+
+from collections.abc import Callable
+from typing import Any
+
+from hetrl.data.behaviour import Behaviour
+from hetrl.data.evaluate import Episodes, evaluate
+
+
+class Evaluation:
+    """Deterministic evaluation episodes, from the same initial states each time.
+
+    The environments are made at the first use and start from the same seed at every evaluation: results differ by the
+    policies alone, and a checkpoint has nothing to remember.
+    """
+
+    def __init__(self, make_env: Callable[[], Any], behaviour: Behaviour, reward: str, every: int | None) -> None:
+        self._make_env, self._behaviour, self._reward, self.every = make_env, behaviour, reward, every
+
+    def due(self, frames: int, batch: int) -> bool:
+        """Whether the batch that ended at ``frames`` crossed a multiple of ``every``."""
+        return self.every is not None and frames // self.every > (frames - batch) // self.every
+
+    def episodes(self) -> Episodes:
+        """Run one episode in each environment."""
+        return evaluate(self._make_env(), self._behaviour, self._reward)
+
+    def run(self) -> dict[str, float]:
+        """Return the figures to log."""
+        episodes = self.episodes()
+        return {
+            "eval/return": episodes.returns.mean().item(),
+            "eval/return_std": episodes.returns.std(correction=0).item(),
+            "eval/episode_length": episodes.lengths.mean().item(),
+        }

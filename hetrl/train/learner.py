@@ -1,0 +1,191 @@
+"""The LightningModule: one batch in, one pass over the recipe's phases."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from tensordict import TensorDictBase
+from torch import Tensor
+
+from hetrl import rng
+from hetrl.errors import DivergenceError, RunError
+from hetrl.recipe.link import Linked
+from hetrl.recipe.load import Recipe
+from hetrl.recipe.store import Store
+from hetrl.train.evaluation import Evaluation
+from hetrl.train.phase import PhaseRunner
+
+
+class Learner(L.LightningModule):
+    """A linked recipe as Lightning trains it. One Lightning batch is one collected batch.
+
+    Metrics are logged against environment frames. ``global_step`` counts optimiser steps, as Lightning has it.
+    """
+
+    def __init__(self, linked: Linked, evaluation: Evaluation | None = None) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.linked = linked
+        self.recipe: Recipe = linked.recipe
+        self.phases = [PhaseRunner(phase, linked, self.recipe.run.compile) for phase in self.recipe.update]
+        self.evaluation = evaluation
+        self.frames = 0
+        self.iteration = 0
+        self.metrics: dict[str, float] = {}
+        """What the last batch logged."""
+        self._generator: torch.Generator | None = None
+        self._pending: Mapping[str, Any] | None = None
+        self._wrapped: dict[int, LightningOptimizer] = {}
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """Return every phase's optimisers, one for each module that it trains."""
+        return [optimizer for phase in self.phases for optimizer in phase.optimizers.values()]
+
+    def on_fit_start(self) -> None:
+        """Refuse what would train something else than asked."""
+        if self.trainer.world_size > 1:
+            raise RunError("Trainer(devices=...): hetrl trains on one device; use devices=1.")
+        collected = getattr(getattr(self.trainer, "datamodule", None), "device", self.device)
+        if collected.type != self.device.type:
+            raise RunError(
+                f"the Trainer runs on {self.device.type} but the environments on {collected.type}; load the recipe with "
+                f"run.device={self.device.type}, or use L.Trainer(accelerator='{collected.type}')."
+            )
+
+    def on_train_start(self) -> None:
+        """Take up the random states of a resumed run, or evaluate the untrained policies."""
+        optimizers = self.optimizers()
+        wrapped = optimizers if isinstance(optimizers, list) else [optimizers]
+        self._wrapped = {id(each.optimizer): each for each in wrapped}
+        if self._pending is not None:
+            self.generator.set_state(self._pending["generator"].cpu())
+            rng.restore(self._pending["global"], self.device)
+            self._pending = None
+        elif self.evaluation is not None and self.frames == 0:
+            self._log(self.evaluation.run())
+
+    @property
+    def generator(self) -> torch.Generator:
+        """Draws the minibatches; on the module's device."""
+        if self._generator is None:
+            self._generator = torch.Generator(self.device).manual_seed(rng.derive(self.recipe.run.seed, "minibatches"))
+        return self._generator
+
+    def training_step(self, batch: TensorDictBase, batch_idx: int) -> None:
+        """Run the phases that are due on one batch."""
+        progress = min(self.frames / self.recipe.run.frames, 1.0)
+        self.linked.follow_schedules(progress)
+        store = Store(self.linked.team, batch)
+        logged: dict[str, Tensor] = _episodes(batch)
+        for phase in self.phases:
+            if self.iteration % phase.phase.every == 0:
+                logged |= phase.run(store, progress, self.generator, self._step)
+        self.frames += batch.numel()
+        self.iteration += 1
+        self.metrics = _to_host(logged)
+        self._stop_on_divergence()
+        if self.evaluation is not None and self.evaluation.due(self.frames, batch.numel()):
+            self.metrics |= self.evaluation.run()
+        self._log(self.metrics)
+
+    def _step(self, optimizer: torch.optim.Optimizer) -> None:
+        self._wrapped[id(optimizer)].step()
+
+    def _stop_on_divergence(self) -> None:
+        for name, value in self.metrics.items():
+            if value - value != 0:  # NaN or infinite
+                raise DivergenceError(
+                    f"{name} is {value} after {self.frames} frames; the run stops, and its last checkpoint is from before."
+                )
+
+    def _log(self, metrics: Mapping[str, float]) -> None:
+        for logger in self.loggers:
+            logger.log_metrics(dict(metrics), step=self.frames)
+        watched = {name: value for name, value in metrics.items() if name in ("return", "eval/return")}
+        self.trainer.callback_metrics.update({name: torch.tensor(value) for name, value in watched.items()})
+
+    def on_train_epoch_end(self) -> None:
+        """End the fit with the run's frames, however many epochs the Trainer allows."""
+        if self.frames >= self.recipe.run.frames:
+            self.trainer.should_stop = True
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what an exact continuation needs; tensors and primitives only."""
+        checkpoint["hetrl"] = {
+            "recipe": self.recipe.yaml(),
+            "frames": self.frames,
+            "iteration": self.iteration,
+            "generator": self.generator.get_state(),
+            "global": rng.capture(self.device),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up a run.
+
+        Raises:
+            RunError: the checkpoint is not one of this recipe's.
+        """
+        state = checkpoint.get("hetrl")
+        if state is None:
+            raise RunError("this checkpoint was not written by hetrl.")
+        refuse_other_recipe(self.recipe, state["recipe"])
+        self.frames, self.iteration = state["frames"], state["iteration"]
+        self._pending = state
+
+
+def refuse_other_recipe(recipe: Recipe, saved: str) -> None:
+    """Raise where a saved recipe is not ``recipe``; how long and how often (``run``) may change, the seed may not.
+
+    Raises:
+        RunError: naming the first word that differs.
+    """
+    from omegaconf import OmegaConf
+
+    other: Any = OmegaConf.to_container(OmegaConf.create(saved))
+    mine = dict(recipe.tree, run={"seed": recipe.run.seed})
+    theirs = dict(other, run={"seed": other["run"].get("seed", 0)})
+    difference = first_difference(mine, theirs)
+    if difference is not None:
+        where, here, there = difference
+        raise RunError(f"the checkpoint is of another recipe: {where} is {there!r} there and {here!r} here.")
+
+
+_ABSENT = "absent"
+
+
+def first_difference(mine: Any, theirs: Any, where: str = "") -> tuple[str, Any, Any] | None:
+    """Return (where, mine, theirs) of the first place in which two trees differ; the ``about`` text does not count."""
+    if isinstance(mine, dict) and isinstance(theirs, dict):
+        pairs = [(str(word), mine.get(word, _ABSENT), theirs.get(word, _ABSENT)) for word in {**mine, **theirs}]
+    elif isinstance(mine, list) and isinstance(theirs, list) and len(mine) == len(theirs):
+        pairs = [(str(index), *pair) for index, pair in enumerate(zip(mine, theirs, strict=True))]
+    else:
+        return None if mine == theirs else (where, mine, theirs)
+    for word, here, there in pairs:
+        place = f"{where}.{word}" if where else word
+        if place != "about" and (found := first_difference(here, there, place)) is not None:
+            return found
+    return None
+
+
+def _episodes(batch: TensorDictBase) -> dict[str, Tensor]:
+    """Return the mean return and length of the episodes that ended in the batch (none where none did)."""
+    ended = batch["done"].sum()
+    return {
+        "return": batch["episode", "return"].sum() / ended,
+        "episode_length": batch["episode", "length"].sum() / ended,
+        "episodes": ended.float(),
+    }
+
+
+def _to_host(logged: Mapping[str, Tensor]) -> dict[str, float]:
+    """Bring all figures over in one transfer."""
+    values = torch.stack([value.float() for value in logged.values()]).tolist()
+    metrics = dict(zip(logged, values, strict=True))
+    if metrics["episodes"] == 0:
+        del metrics["return"], metrics["episode_length"]
+    return metrics
+
+

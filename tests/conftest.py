@@ -1,0 +1,35 @@
+"""Shapes are types: in tests, every annotated shape in the maths is checked at run time."""
+
+import random
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from jaxtyping import install_import_hook
+
+sys.path.insert(0, str(Path(__file__).parent))
+MATHS = [f"hetrl.{part}" for part in ("ops", "order", "estimate", "weight", "loss", "net")]
+install_import_hook(MATHS, "beartype.beartype")
+
+VECTORS = Path(__file__).parent / "vectors"
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    """Every test starts from the same random state."""
+    torch.manual_seed(0)
+    np.random.seed(0)
+    random.seed(0)
+
+
+@pytest.fixture(scope="session")
+def vectors():
+    """Return a loader of the reference's stored arrays, as float64 tensors."""
+
+    def load(name: str) -> dict[str, torch.Tensor]:
+        with np.load(VECTORS / f"{name}.npz") as file:
+            return {key: torch.from_numpy(file[key]) for key in file.files}
+
+    return load
