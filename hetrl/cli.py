@@ -1,0 +1,197 @@
+"""The command line: train, check, show, list, eval, plot, cp."""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from hetrl import catalog
+from hetrl.errors import HetrlError, RunError
+from hetrl.recipe.check import check as check_recipe
+from hetrl.recipe.load import Recipe, load, shipped
+
+app = typer.Typer(
+    help="Compose, check, train and understand heterogeneous-agent MARL.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+out = Console()
+err = Console(stderr=True)
+
+RecipeName = Annotated[str, typer.Argument(help="A shipped recipe (see 'hetrl list recipe') or a YAML file.")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(help="Changes, such as run.seed=1 or update.actors.epochs=10.", metavar="[A.B=C]...")
+]
+
+
+@app.command()
+def train(
+    recipe: Annotated[str | None, typer.Argument(help="A shipped recipe or a YAML file.")] = None,
+    overrides: Overrides = None,
+    folder: Annotated[Path | None, typer.Option(help="The run's folder; by default a new one under runs/.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder instead.")] = None,
+    wandb: Annotated[str | None, typer.Option(help="Also log to this Weights & Biases project.")] = None,
+) -> None:
+    """Train a recipe, or continue a run with --resume FOLDER."""
+    from hetrl.train.run import Folder, train
+    from hetrl.train.run import resume as continue_run
+
+    texts = overrides or []
+    if resume is not None:
+        if folder is not None:
+            raise RunError("--folder and --resume do not go together; the run stays in its folder.")
+        place = continue_run(resume, *([recipe] if recipe else []), *texts, wandb=wandb)
+    elif recipe is None:
+        raise RunError("say which recipe to train (see 'hetrl list recipe'), or --resume FOLDER.")
+    else:
+        place = train(load(recipe, *texts), folder, wandb=wandb)
+    _finish(place if isinstance(place, Folder) else Folder(place))
+
+
+def _finish(place: Any) -> None:
+    """Say where everything is, and how to go on if the run was stopped early."""
+    frames = place.load_checkpoint()["hetrl"]["frames"]
+    recipe = load(place.recipe)
+    picture = _picture([place.path], None, place.path / "curve.png")
+    table = Table.grid(padding=(0, 2))
+    rows = {"curve": picture, "metrics": place.metrics, "checkpoint": place.checkpoint, "recipe": place.recipe}
+    for name, path in rows.items():
+        table.add_row(name, str(path))
+    if frames < recipe.run.frames:
+        out.print(f"Stopped after {frames:,} of {recipe.run.frames:,} frames. Continue with:", highlight=False)
+        out.print(f"  hetrl train --resume {place.path}", highlight=False, soft_wrap=True)
+    else:
+        out.print(f"Done: {frames:,} frames.{_last_return(place.metrics)}", highlight=False)
+    out.print(table)
+
+
+def _last_return(metrics: Path) -> str:
+    from hetrl.train.csv_logger import read
+
+    for name in ("eval/return", "return"):
+        values = [row[name] for row in read(metrics) if name in row]
+        if values:
+            return f" {name} went from {values[0]:.3g} to {values[-1]:.3g} (best {max(values):.3g})."
+    return ""
+
+
+@app.command()
+def check(recipe: RecipeName, overrides: Overrides = None) -> None:
+    """Check that a recipe links: names, arguments, keys, gradients, nets, and its task's agents."""
+    loaded = load(recipe, *(overrides or []))
+    check_recipe(loaded)
+    from hetrl.recipe.link import link
+
+    linked = link(loaded, _team(loaded))
+    steps = sum(len(steps) for steps in linked.plan.sections.values())
+    out.print(f"{loaded.name}: links. {len(loaded.update)} phases, {steps} steps, {len(linked.team)} agents.")
+
+
+@app.command()
+def show(recipe: RecipeName, overrides: Overrides = None) -> None:
+    """Print the linked program: every step with the keys it reads and writes, and their shapes."""
+    from hetrl.recipe.show import show
+
+    loaded = load(recipe, *(overrides or []))
+    check_recipe(loaded)
+    out.print(show(loaded, _team(loaded)))
+
+
+def _team(recipe: Recipe) -> Any:
+    from hetrl.train.build import make_env, resolve_device
+
+    return make_env(recipe, resolve_device("cpu"), 0, n_envs=1).team
+
+
+@app.command(name="list")
+def list_(kind: Annotated[str | None, typer.Argument(help="recipe, scenario, or a kind of component.")] = None) -> None:
+    """List what there is: recipes, scenarios, components, nets, environments."""
+    table = Table.grid(padding=(0, 2))
+    if kind in (None, "recipe"):
+        for name, path in shipped().items():
+            about = "a task section: task=" + name if name.startswith("task/") else load(path).about
+            table.add_row(f"recipe  {name}" if kind is None else name, about)
+    if kind == "scenario":
+        from hetrl.env.vmas import scenario_arguments, scenarios
+
+        for name in scenarios():
+            accepted = scenario_arguments(name)
+            table.add_row(name, ", ".join(sorted(accepted)) if accepted is not None else "(see its source)")
+    elif kind != "recipe":
+        for name in catalog.names(kind):
+            point = catalog.installed().get(name)
+            package = f"{point.dist.name} {point.dist.version}" if point is not None and point.dist else ""
+            table.add_row(name, package or catalog.summary(name))
+    out.print(table)
+
+
+@app.command(name="eval")
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A run's folder.")],
+    overrides: Overrides = None,
+    episodes: Annotated[int | None, typer.Option(help="How many; by default run.n_eval_episodes.")] = None,
+) -> None:
+    """Evaluate a run's last checkpoint, each agent acting deterministically on what it observes."""
+    from hetrl.train.run import evaluate_run
+
+    result = evaluate_run(run, *(overrides or []), n_episodes=episodes)
+    returns, lengths = result.returns, result.lengths
+    out.print(
+        f"{len(returns)} episodes: return {returns.mean():.4g} (std {returns.std(correction=0):.3g}, "
+        f"{returns.min():.4g} to {returns.max():.4g}), length {lengths.mean():.4g}.",
+        highlight=False,
+    )
+
+
+@app.command()
+def plot(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders; those that differ only by seed make one curve.")],
+    metric: Annotated[str | None, typer.Option(help="By default eval/return, or return without evaluations.")] = None,
+    to: Annotated[Path, typer.Option(help="The picture to write.")] = Path("curve.png"),
+) -> None:
+    """Draw learning curves as a PNG: the mean over seeds with its interval."""
+    out.print(str(_picture(runs, metric, to)), soft_wrap=True, highlight=False)
+
+
+def _picture(runs: list[Path], metric: str | None, path: Path) -> Path:
+    from hetrl.report.runs import draw_runs
+
+    return draw_runs(runs, metric, path)
+
+
+@app.command()
+def cp(
+    recipe: RecipeName,
+    file: Annotated[Path, typer.Argument(help="Where to put the copy.")],
+) -> None:
+    """Copy a shipped recipe to a file of your own, to change it."""
+    known = shipped()
+    if recipe not in known:
+        load(recipe)  # says what is wrong, and the nearest name
+        known = {recipe: Path(recipe)}
+    if file.is_dir():
+        file = file / known[recipe].name
+    if file.exists():
+        raise RunError(f"{file} exists; choose another name.")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(known[recipe], file)
+    out.print(f"{file}\nhetrl check {file}\nhetrl train {file}", soft_wrap=True, highlight=False)
+
+
+def main() -> None:
+    """Run the command line; an error raised on purpose is one line and exit code 2."""
+    try:
+        app()
+    except HetrlError as error:
+        err.print(f"[bold red]error[/] {error}", soft_wrap=True, highlight=False)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

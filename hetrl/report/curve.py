@@ -1,0 +1,87 @@
+"""Learning curves as pictures."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+from hetrl.errors import RunError, nearest
+from hetrl.train.csv_logger import FRAMES, read
+
+matplotlib.use("Agg")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of a picture: a name and one (frames, value) series for each seed."""
+
+    name: str
+    series: Sequence[tuple[np.ndarray, np.ndarray]]
+
+
+def from_run(folder: Path, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return frames and values of a metric of one run.
+
+    Raises:
+        RunError: the run has no such metric.
+    """
+    rows = read(folder / "metrics.csv")
+    points = [(row[FRAMES], row[metric]) for row in rows if metric in row]
+    if not points:
+        known = {name for row in rows for name in row} - {FRAMES}
+        raise RunError(f"{folder} has no metric '{metric}'.{nearest(metric, known)}")
+    frames, values = np.array(points).T
+    return frames, values
+
+
+def interval(curve: Curve, n_points: int = 200) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return frames, mean, and the lower and upper end of the mean's 95 % interval over seeds (Student's t).
+
+    Seeds are read off at common frames, by linear interpolation between their own. One seed has no interval.
+    """
+    first = max(frames[0] for frames, _ in curve.series)
+    last = min(frames[-1] for frames, _ in curve.series)
+    grid = np.linspace(first, last, n_points)
+    values = np.stack([np.interp(grid, frames, series) for frames, series in curve.series])
+    mean, count = values.mean(0), len(values)
+    if count == 1:
+        return grid, mean, mean, mean
+    half = _T_95[min(count - 1, len(_T_95)) - 1] * values.std(0, ddof=1) / np.sqrt(count)
+    return grid, mean, mean - half, mean + half
+
+
+_T_95 = (12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+"""97.5 % quantiles of Student's t for 1 to 10 degrees of freedom (more are taken as 10)."""
+
+
+def draw(curves: Sequence[Curve], path: Path, *, ylabel: str, title: str = "") -> Path:
+    """Draw curves into a PNG: the mean over seeds with its interval, the seeds themselves as thin lines."""
+    return draw_panels({title: curves}, path, ylabel=ylabel)
+
+
+def draw_panels(panels: Mapping[str, Sequence[Curve]], path: Path, *, ylabel: str) -> Path:
+    """Draw several pictures side by side, one for each title."""
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(1, len(panels), figsize=(6.4 * len(panels), 4.2), squeeze=False, layout="constrained")
+    for axis, (title, curves) in zip(axes[0], panels.items(), strict=True):
+        for index, curve in enumerate(curves):
+            color = f"C{index}"
+            frames, mean, low, high = interval(curve)
+            count = len(curve.series)
+            seeds = "1 seed" if count == 1 else f"{count} seeds, 95 % interval of the mean"
+            axis.plot(frames, mean, color=color, linewidth=2, label=f"{curve.name} ({seeds})")
+            axis.fill_between(frames, low, high, color=color, alpha=0.15, linewidth=0)
+            if count > 1:
+                for own_frames, values in curve.series:
+                    axis.plot(own_frames, values, color=color, alpha=0.35, linewidth=0.8)
+        axis.set(title=title, xlabel="environment frames", ylabel=ylabel)
+        axis.grid(alpha=0.3)
+        axis.legend(loc="best", fontsize="small")
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value / 1e6:g}M" if value >= 1e6 else f"{value / 1e3:g}k")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+    return path
