@@ -42,27 +42,30 @@ def _adapter(hint: Any, config: ConfigDict) -> TypeAdapter[Any]:
         return TypeAdapter(hint)
 
 
-def check(function: Callable[..., Any], values: Mapping[str, Any], where: str) -> None:
-    """Check ``values`` against the keyword-only parameters of ``function``.
+def check(function: Callable[..., Any], values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Check ``values`` against the keyword-only parameters of ``function`` and return them, whole numbers as floats
+    where a float is meant.
 
-    A value may be a schedule wherever a float may stand; its ends are checked then.
+    A value may be a schedule wherever a float may stand; its ends are checked then, and its start is returned.
 
     Raises:
         RecipeError: a name is unknown or missing, or a value has the wrong type or is out of range.
     """
     known = parameters(function)
+    checked_values: dict[str, Any] = {}
     takes_any = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(function).parameters.values())
     for name, value in values.items():
         if name not in known:
             if takes_any:
+                checked_values[name] = value
                 continue
             raise RecipeError(f"{where} has no argument '{name}'.{nearest(name, known)}")
         try:
             ramp = schedule.parse(value) if _allows_float(function, name) else None
-            for each in (ramp.start, ramp.end) if ramp else (value,):
+            for each in (ramp.end, ramp.start) if ramp else (value,):
                 if isinstance(each, float) and not math.isfinite(each):
                     raise RecipeError(f"{each} is not a finite number.")
-                _adapters(function)[name].validate_python(each)
+                checked_values[name] = _adapters(function)[name].validate_python(each)
         except ValidationError as error:
             first = error.errors()[0]
             place = "".join(f"[{step}]" for step in first["loc"] if isinstance(step, int))
@@ -72,6 +75,7 @@ def check(function: Callable[..., Any], values: Mapping[str, Any], where: str) -
     for name, parameter in known.items():
         if parameter.default is inspect.Parameter.empty and name not in values:
             raise RecipeError(f"{where} needs the argument '{name}'.")
+    return checked_values
 
 
 @functools.cache
@@ -88,12 +92,6 @@ def checked(init: Callable[..., None], where: str) -> Callable[..., None]:
 
     @functools.wraps(init)
     def constructor(self: Any, *sizes: Any, **values: Any) -> None:
-        check(init, values, where)
-        init(self, *sizes, **{name: _initial(value) for name, value in values.items()})
+        init(self, *sizes, **check(init, values, where))
 
     return constructor
-
-
-def _initial(value: Any) -> Any:
-    ramp = schedule.parse(value) if isinstance(value, Mapping) and set(value) == {"linear"} else None
-    return ramp.start if ramp else value

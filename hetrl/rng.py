@@ -46,6 +46,13 @@ def restore(state: State, device: torch.device | None = None) -> None:
         torch.cuda.set_rng_state(state["cuda"].cpu(), device)
 
 
+def seed(number: int) -> None:
+    """Seed the global generators of torch (all devices), numpy and python."""
+    torch.manual_seed(number)
+    np.random.seed(number % 2**32)
+    random.seed(number)
+
+
 class Stream:
     """A private stream for code that draws from the *global* generators (a simulator, say).
 
@@ -58,12 +65,10 @@ class Stream:
         self._device = device
         self.seed(seed)
 
-    def seed(self, seed: int) -> None:
-        """Start again from ``seed``."""
+    def seed(self, number: int) -> None:
+        """Start again from a seed."""
         with self._swapped(keep=False):
-            torch.manual_seed(seed)
-            np.random.seed(seed % 2**32)
-            random.seed(seed)
+            seed(number)
 
     def _get(self) -> tuple[Any, ...]:
         cuda = self._device is not None and self._device.type == "cuda"

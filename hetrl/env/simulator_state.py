@@ -24,8 +24,8 @@ from hetrl.errors import RunError
 Path = tuple[str | int, ...]
 Snapshot = dict[str, Any]
 
-_PRIMITIVE = (bool, int, float, str, type(None))
-_OPAQUE = (
+_PRIMITIVE: tuple[type, ...] = (bool, int, float, str, type(None))
+_OPAQUE: tuple[Any, ...] = (
     Tensor,
     Enum,
     type,
@@ -48,7 +48,7 @@ def _is_node(value: object) -> bool:
     return type(value).__module__.partition(".")[0] not in _FOREIGN
 
 
-def _items(node: Any) -> Iterator[tuple[str | int, Any]]:
+def _items(node: Any) -> Iterator[tuple[Any, Any]]:
     """The slots of a node. A dictionary's are counted, as its keys may be objects of this very simulator."""
     if isinstance(node, dict):
         return enumerate(node.values())
@@ -87,13 +87,13 @@ def walk(root: object, first: Sequence[Path] = ()) -> Iterator[tuple[Path, Any]]
 
 
 def get(root: Any, path: Path) -> Any:
-    """The value at ``path``. Raises KeyError, IndexError or AttributeError where there is none."""
+    """The value at ``path``. Raises KeyError or IndexError where there is none."""
     for key in path:
         root = _child(root, key)
     return root
 
 
-def _child(node: Any, key: str | int) -> Any:
+def _child(node: Any, key: Any) -> Any:
     if isinstance(node, dict):
         if key >= len(node):
             raise KeyError(key)
@@ -103,12 +103,21 @@ def _child(node: Any, key: str | int) -> Any:
     return vars(node)[key]
 
 
+def _has(node: Any, key: Any) -> bool:
+    return key in vars(node) if isinstance(key, str) else key < len(node)
+
+
 def put(root: Any, path: Path, value: Any) -> None:
     """Set the value at ``path``."""
     holder, key = get(root, path[:-1]), path[-1]
     if isinstance(holder, tuple):
         put(root, path[:-1], tuple(value if i == key else old for i, old in enumerate(holder)))
-    elif isinstance(holder, dict):
+    else:
+        _assign(holder, key, value)
+
+
+def _assign(holder: Any, key: Any, value: Any) -> None:
+    if isinstance(holder, dict):
         holder[next(islice(holder, key, None))] = value
     elif isinstance(holder, (list, deque)):
         holder[key] = value
@@ -120,17 +129,20 @@ def put(root: Any, path: Path, value: Any) -> None:
 # --------------------------------------------------------------------------- save and load
 
 
-def _twins(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Copies that share storage with each other exactly as the originals do (views stay views)."""
+def _twins(tensors: Sequence[Tensor], devices: Sequence[str | torch.device]) -> list[Tensor]:
+    """Copies on ``devices`` that share storage with each other exactly as the originals do (views stay views)."""
     storages: dict[int, torch.UntypedStorage] = {}
     twins = []
-    for tensor in tensors:
+    for tensor, device in zip(tensors, devices, strict=True):
+        if not tensor.numel():
+            twins.append(tensor.to(device, copy=True))
+            continue
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in storages:
-            storages[storage.data_ptr()] = storage.clone()
-        twin = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+            storages[storage.data_ptr()] = torch.UntypedStorage(len(storage), device=device).copy_(storage)
+        twin = torch.empty(0, dtype=tensor.dtype, device=device)
         twin.set_(storages[storage.data_ptr()], tensor.storage_offset(), tensor.size(), tensor.stride())
-        twins.append(twin if tensor.numel() else tensor.clone())
+        twins.append(twin)
     return twins
 
 
@@ -152,7 +164,7 @@ def snapshot(root: object, first: Sequence[Path] = ()) -> Snapshot:
             return {"node": names[id(value)]}
         if isinstance(value, _PRIMITIVE) and not isinstance(value, Enum):
             # Subclasses (a numpy float, say) would not load with weights_only.
-            kind = next(kind for kind in _PRIMITIVE if isinstance(value, kind))
+            kind: Any = next(kind for kind in _PRIMITIVE if isinstance(value, kind))
             return value if type(value) is kind else kind(value)
         return {"keep": True}
 
@@ -167,7 +179,9 @@ def snapshot(root: object, first: Sequence[Path] = ()) -> Snapshot:
         else:
             kind, items = "object", [[key, encode(value)] for key, value in _items(node)]
         content["/".join(map(str, path))] = {"path": list(path), "kind": kind, "items": items}
-    return {"nodes": content, "tensors": _twins(list(tensors.values()))}
+    originals = list(tensors.values())
+    devices = [tensor.device for tensor in originals]
+    return {"nodes": content, "tensors": _twins(originals, devices), "devices": list(map(str, devices))}
 
 
 def restore(root: object, state: Snapshot) -> None:
@@ -177,12 +191,12 @@ def restore(root: object, state: Snapshot) -> None:
         RunError: the simulator lacks an object of the snapshot, so it was built with other arguments.
     """
     nodes = state["nodes"]
-    tensors = _twins(state["tensors"])
+    tensors = _twins(state["tensors"], state["devices"])
     live: dict[str, Any] = {}
     for name, node in nodes.items():
         try:
             found = get(root, tuple(node["path"]))
-        except (KeyError, IndexError, AttributeError, TypeError):
+        except (KeyError, IndexError, TypeError):
             found = None
         if node["kind"] == "object":
             if not _is_node(found) or isinstance(found, (list, deque, tuple, dict)):
@@ -284,8 +298,9 @@ def footprint(
     """Find out what a reset writes, by resetting ``small`` ``trials`` times and comparing.
 
     Args:
-        small: simulator with ``sizes[0]`` rows, cheap to reset; ``large`` is the same with ``sizes[1]`` rows. The row
-            dimension of a tensor is the one that differs between the two.
+        small: simulator with few rows, cheap to reset.
+        large: the same with another number of rows. The row dimension of a tensor is the one that differs.
+        sizes: rows of ``small`` and of ``large``.
         reset: resets all rows of ``small``.
         first: see :func:`walk`.
         trials: a choice among ``k`` values goes unnoticed with probability ``k ** -trials``.
@@ -309,9 +324,10 @@ def footprint(
     others = _tensors(large, first)
     rows = []
     for path, inside in in_place.items():
-        tensor = before[path][0] if path in before else None
-        other = others[path][0] if path in others else None
-        if tensor is None or other is None or tensor.dim() != other.dim():
+        if path not in before or path not in others:
+            continue
+        tensor, other = before[path][0], others[path][0]
+        if tensor.dim() != other.dim():
             continue
         dims = [d for d in range(tensor.dim()) if (tensor.shape[d], other.shape[d]) == sizes]
         if dims:
@@ -327,23 +343,40 @@ def copy_rows(rows: Sequence[Row], source: object, target: object, index: Tensor
     What the reset wrote in place is written in place, what it replaced is replaced, and slots that held one tensor
     hold one tensor afterwards: exactly the sharing that a reset leaves. Other rows keep their bits.
     """
+    holders: dict[Path, tuple[Any, Any] | None] = {}
     done: dict[tuple[int, int], Tensor] = {}
     held = []  # keeps replaced tensors alive, so that identities stay unique while we compare them
     for row in rows:
-        try:
-            new, old = get(source, row.path), get(target, row.path)
-        except (KeyError, IndexError):
+        path, key = row.path[:-1], row.path[-1]
+        if path not in holders:
+            holders[path] = _both(source, target, path)
+        pair = holders[path]
+        if pair is None or not (_has(pair[0], key) and _has(pair[1], key)):
             continue  # made by a first step that the target has yet to take
+        new, old = _child(pair[0], key), _child(pair[1], key)
         if not isinstance(new, Tensor) or not isinstance(old, Tensor) or new.shape != old.shape:
             continue
-        pair = (id(new), id(old))
-        if pair not in done:
+        same = (id(new), id(old))
+        if same not in done:
             fresh = new.index_select(row.dim, index)
-            writable = row.in_place and all(step for size, step in zip(old.shape, old.stride(), strict=True) if size > 1)
-            done[pair] = old.index_copy_(row.dim, index, fresh) if writable else old.index_copy(row.dim, index, fresh)
+            dense = all(stride for size, stride in zip(old.shape, old.stride(), strict=True) if size > 1)
+            if row.in_place and dense:
+                done[same] = old.index_copy_(row.dim, index, fresh)
+            else:
+                done[same] = old.index_copy(row.dim, index, fresh)
             held.append(old)
-        if done[pair] is not old:
-            put(target, row.path, done[pair])
+        if done[same] is not old:
+            if isinstance(pair[1], tuple):
+                put(target, row.path, done[same])
+            else:
+                _assign(pair[1], key, done[same])
+
+
+def _both(source: object, target: object, path: Path) -> tuple[Any, Any] | None:
+    try:
+        return get(source, path), get(target, path)
+    except (KeyError, IndexError):
+        return None
 
 
 def copy_shared(paths: Sequence[Path], source: object, target: object, first: Sequence[Path]) -> None:
@@ -352,10 +385,10 @@ def copy_shared(paths: Sequence[Path], source: object, target: object, first: Se
         return
     names = {id(node): path for path, node in walk(source, first) if not isinstance(node, (list, deque, tuple, dict))}
     for path in paths:
-        try:
-            value, _ = get(source, path), get(target, path)
-        except (KeyError, IndexError):
+        pair = _both(source, target, path)
+        if pair is None:
             continue
+        value = pair[0]
         if isinstance(value, Tensor):
             value = value.clone()
         elif id(value) in names:

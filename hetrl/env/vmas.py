@@ -15,6 +15,8 @@ How this differs from ``vmas`` and from TorchRL's wrapper of it:
 import ast
 import importlib.util
 import inspect
+import math
+import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +25,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import random
 import torch
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
@@ -175,6 +176,9 @@ class Vmas(EnvBase):
         device: where the simulator's tensors live.
         scenario_args: the scenario's own arguments, see :func:`scenario_arguments`.
 
+    The ``horizon`` of ``wind_flocking`` (200 by default) is an argument of that scenario with another meaning, how far
+    its goal lies; it keeps its default here.
+
     Raises:
         RecipeError: an argument is unknown or has a value that cannot be used.
         DependencyError: VMAS is not installed.
@@ -201,7 +205,11 @@ class Vmas(EnvBase):
                 raise RecipeError(f"task.{name}: no choice {choice!r}.{nearest(str(choice), choices)}")
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise RecipeError(f"task.seed: {seed!r} is not a whole number of at least 0.")
-        super().__init__(device=torch.device(device), batch_size=torch.Size([n_envs]))
+        try:
+            place = torch.device(device)
+        except RuntimeError as error:
+            raise RecipeError(f"task.device: {device!r} is no torch device; use 'cpu', 'cuda' or 'cuda:0'.") from error
+        super().__init__(device=place, batch_size=torch.Size([n_envs]))
         self.scenario, self.n_envs, self.horizon = scenario, n_envs, horizon
         self.reward_kind, self.actions = reward, actions
         self._scenario_args, self._built_with = scenario_args, seed
@@ -280,8 +288,7 @@ class Vmas(EnvBase):
         """Start the random stream afresh; the next :meth:`start` is the first of that seed."""
         self._stream.seed(seed)
         self._spare_stream.seed(_spare_seed(seed))
-        if self._spare is not None:
-            self._spare.fresh.fill_(False)
+        self._spare = None  # its next states belong to the old seed
 
     # ----- exact continuation
 
@@ -318,8 +325,7 @@ class Vmas(EnvBase):
         self._observation = _copied(state["observation"], self.device)
         saved = state["spare"]
         if saved is None:
-            if self._spare is not None:
-                self._spare.fresh.fill_(False)
+            self._spare = None
             return
         spare = self._spare = self._spare or self._make_spare()
         restore(spare.simulator, saved["simulator"])
@@ -429,10 +435,7 @@ class Vmas(EnvBase):
 
     def _make_team(self) -> Team:
         simulator = self._simulator
-        with self._stream:
-            sizes = [_flat(simulator.scenario.observation(agent)).shape[-1] for agent in simulator.agents]
-        # Observing draws noise in some scenarios: the stream starts with the first reset.
-        self._stream.seed(self._built_with)
+        sizes = [_size(space) for space in simulator.observation_space]
         names = _keys([agent.name for agent in simulator.agents])
         spaces: list[Box | Discrete] = []
         for agent in simulator.agents:
@@ -461,8 +464,10 @@ class Vmas(EnvBase):
                 for agent, action in zip(members, actions[group].unbind(1), strict=True):
                     simulator._set_action(action, simulator.agents[agent])
             self._move(simulator)
-            # A reward may be a buffer that the next agent's reward overwrites, hence the copy.
-            rewards = [simulator.scenario.reward(agent).clone() for agent in simulator.agents]
+            # A reward may be a buffer that the next agent's reward overwrites, hence the copy; wheel's is [N, 1].
+            rewards = [
+                simulator.scenario.reward(agent).flatten().to(torch.float32, copy=True) for agent in simulator.agents
+            ]
             observation = self._observation = self._observe(simulator)
             terminated = simulator.scenario.done().to(torch.bool, copy=True)
         self._steps += 1
@@ -542,6 +547,13 @@ def _flat(observation: Any) -> Tensor:
     if isinstance(observation, Mapping):
         return torch.cat([_flat(value) for value in observation.values()], -1)
     return observation.flatten(1).to(torch.float32)
+
+
+def _size(space: Any) -> int:
+    """Entries of a (nested) observation space."""
+    if space.shape is None:
+        return sum(_size(member) for member in space.values())
+    return math.prod(space.shape)
 
 
 def _copied(tensors: Mapping[str, Tensor], device: torch.device) -> Grouped:

@@ -28,7 +28,7 @@ class Adam:
     def __init__(
         self,
         *,
-        lr: Positive = 5e-4,
+        lr: NonNegative = 5e-4,
         max_grad_norm: Positive | None = None,
         beta1: Fraction = 0.9,
         beta2: Fraction = 0.999,

@@ -55,7 +55,7 @@ class Learner(L.LightningModule):
             )
 
     def on_train_start(self) -> None:
-        """Take up the random states of a resumed run, or evaluate the untrained policies."""
+        """Take up the random states of a resumed run, or seed a new one and evaluate the untrained policies."""
         optimizers = self.optimizers()
         wrapped = optimizers if isinstance(optimizers, list) else [optimizers]
         self._wrapped = {id(each.optimizer): each for each in wrapped}
@@ -63,7 +63,9 @@ class Learner(L.LightningModule):
             self.generator.set_state(self._pending["generator"].cpu())
             rng.restore(self._pending["global"], self.device)
             self._pending = None
-        elif self.evaluation is not None and self.frames == 0:
+            return
+        rng.seed(rng.derive(self.recipe.run.seed, "training"))
+        if self.evaluation is not None and self.frames == 0:
             self._log(self.evaluation.run())
 
     @property
@@ -132,6 +134,9 @@ class Learner(L.LightningModule):
             raise RunError("this checkpoint was not written by hetrl.")
         refuse_other_recipe(self.recipe, state["recipe"])
         self.frames, self.iteration = state["frames"], state["iteration"]
+        if self.frames < self.recipe.run.frames:
+            # A finished run that is given more frames: Lightning would take its last batch for the epoch's end.
+            checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"] = False
         self._pending = state
 
 

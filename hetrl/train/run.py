@@ -173,7 +173,9 @@ def _fit(
         callbacks.append(ProgressBar())
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     with warnings.catch_warnings():
+        # Lightning's advice for other kinds of training, and a deprecation between it and torch.
         warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
         trainer = L.Trainer(
             max_epochs=1,
             accelerator="gpu" if data.device.type == "cuda" else "cpu",
@@ -183,6 +185,7 @@ def _fit(
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
+            log_every_n_steps=1,
             default_root_dir=str(folder.path),
         )
         trainer.fit(module, data, ckpt_path=str(folder.checkpoint) if resumed is not None else None, weights_only=True)
