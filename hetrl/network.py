@@ -3,6 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -65,17 +66,31 @@ class Policy(Network):
         raise NotImplementedError
 
 
-def mlp(sizes: Sequence[int], activation: Activation, *, last_gain: float) -> nn.Sequential:
-    """Return linear layers of ``sizes`` with ``activation`` between them.
+class MLP(nn.Sequential):
+    """Linear layers with an activation between them.
 
     Orthogonal weights (gain sqrt 2 inside, ``last_gain`` at the end) and zero biases, the usual start of on-policy
     actor-critic methods (Andrychowicz et al. 2021, arXiv:2006.05990).
+
+    Args:
+        sizes: widths from the input to the output.
+        activation: between the layers.
+        last_gain: scale of the last layer's weights.
     """
-    layers: list[nn.Module] = []
-    for index, (wide, narrow) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
-        last = index == len(sizes) - 2
-        linear = nn.Linear(wide, narrow)
-        nn.init.orthogonal_(linear.weight, last_gain if last else math.sqrt(2))
-        nn.init.zeros_(linear.bias)
-        layers += [linear] if last else [linear, _ACTIVATIONS[activation]()]
-    return nn.Sequential(*layers)
+
+    def __init__(self, sizes: Sequence[int], activation: Activation, *, last_gain: float) -> None:
+        super().__init__()
+        for index, (fan_in, fan_out) in enumerate(pairwise(sizes)):
+            last = index == len(sizes) - 2
+            linear = nn.Linear(fan_in, fan_out)
+            nn.init.orthogonal_(linear.weight, last_gain if last else math.sqrt(2))
+            nn.init.zeros_(linear.bias)
+            self.append(linear)
+            if not last:
+                self.append(_ACTIVATIONS[activation]())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the output, ``*B out``, for an input ``*B in``."""
+        for layer in self._modules.values():
+            x = layer.forward(x)  # type: ignore[union-attr]  # not layer(x): module calls cost more than small layers
+        return x

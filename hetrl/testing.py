@@ -8,6 +8,7 @@ import re
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import jaxtyping
@@ -272,7 +273,7 @@ def _check_per_sample(subject: _Subject, outputs: Mapping[str, Tensor]) -> None:
         place = _sample_dim(hints[role]) if role in subject.cls.reads else None
         if role in subject.cls.reads:
             subject.require(place is not None, f"role '{role}' has no '*batch' dimension (or say per_sample=False).")
-        picked[role] = value if place is None else _each(value, lambda part, at=place: part.index_select(at, chosen))
+        picked[role] = value if place is None else _each(value, partial(torch.index_select, dim=place, index=chosen))
     for role, value in subject.run(subject.build(torch.float64), picked).items():
         whole = outputs[role]
         subject.require(

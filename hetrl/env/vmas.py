@@ -10,6 +10,10 @@ How this differs from ``vmas`` and from TorchRL's wrapper of it:
    share (also the goal landmark of some ``mpe`` scenarios) is drawn when all rows start together.
 4. Random numbers come from a stream of this environment, not from one shared by all of the process.
 5. ``info`` is never computed.
+
+What stays of ``vmas``'s own coupling of rows: contacts are looked for in all rows as soon as one row has the two bodies
+close (rounding, and the collision penalty of ``navigation``), and draws whose number depends on all rows (the scripted
+team of ``football``, respawning targets in ``discovery``).
 """
 
 import ast
@@ -157,7 +161,6 @@ class _Spare:
 
     simulator: Any
     footprint: Footprint
-    stream: Stream
     fresh: Tensor
     """``[N]`` bool, rows not handed out since the last full reset."""
     observation: Grouped
@@ -336,7 +339,7 @@ class Vmas(EnvBase):
 
     def _reset(self, tensordict: TensorDictBase | None = None, **_: Any) -> TensorDict:
         mask = None if tensordict is None else tensordict.get("_reset", None)
-        if mask is None or mask.all():
+        if mask is None or mask.all() or not self._observation:
             observation = self.start()
         else:
             rows = mask.reshape(self.n_envs).nonzero().squeeze(-1)
@@ -507,7 +510,7 @@ class Vmas(EnvBase):
 
     def _refresh(self, spare: _Spare) -> None:
         """Reset the spare in full. What all rows share stays as the running rows have it."""
-        with spare.stream:
+        with self._spare_stream:
             spare.simulator._reset(return_observations=False)
             copy_shared(spare.footprint.shared, self._simulator, spare.simulator, _OWNERS)
             spare.observation = self._observe(spare.simulator)
@@ -527,7 +530,7 @@ class Vmas(EnvBase):
 
             found = footprint(small, large, (n_small, self.n_envs), reset, _OWNERS, _TRIALS)
         fresh = torch.zeros(self.n_envs, dtype=torch.bool, device=self.device)
-        return _Spare(large, found, self._spare_stream, fresh, {})
+        return _Spare(large, found, fresh, {})
 
     def _first_step(self, simulator: Any) -> None:
         """Step once at rest: some attributes exist only from the first step on, and resets write them too."""

@@ -40,10 +40,10 @@ class HuberValue(Component):
         old_value: Float[Tensor, "*batch"] | None = None,
     ) -> dict[str, Float[Tensor, "*batch"]]:
         """Return ``loss`` per sample."""
-        loss = huber(return_ - value, self.delta)
+        loss = huber(value, return_, self.delta)
         if self.clip is not None:
             if old_value is None:
                 raise ValueError("loss/huber_value with clip needs old_value; prepare it, or set clip: null.")
             near = old_value + (value - old_value).clamp(-self.clip, self.clip)
-            loss = torch.maximum(loss, huber(return_ - near, self.delta))
+            loss = torch.maximum(loss, huber(near, return_, self.delta))
         return {"loss": self.coef * loss}

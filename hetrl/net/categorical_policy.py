@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hetrl.arguments import Widths
-from hetrl.network import Activation, Policy, mlp, mode
+from hetrl.network import MLP, Activation, Policy, mode
 from hetrl.ops import categorical
 from hetrl.team import Agent, Discrete, Team
 
@@ -42,7 +42,7 @@ class CategoricalPolicy(Policy):
         super().__init__()
         assert isinstance(agent.action, Discrete)  # the checker has compared it with `serves`
         self.choices = list(agent.action.choices)
-        self.body = mlp([agent.observation_size, *hidden, sum(self.choices)], activation, last_gain=0.01)
+        self.body = MLP([agent.observation_size, *hidden, sum(self.choices)], activation, last_gain=0.01)
 
     @mode(
         reads={

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from hetrl.arguments import Widths
 from hetrl.net.value_normalizer import ValueNormalizer
-from hetrl.network import Activation, Network, mlp, mode
+from hetrl.network import MLP, Activation, Network, mode
 from hetrl.team import Agent, Team
 
 
@@ -41,7 +41,7 @@ class StateValue(Network):
         normalize: bool = False,
     ) -> None:
         super().__init__()
-        self.body = mlp([team.state_size, *hidden, 1], activation, last_gain=1.0)
+        self.body = MLP([team.state_size, *hidden, 1], activation, last_gain=1.0)
         self.normalizer = ValueNormalizer() if normalize else None
 
     @mode(reads={"state": "state"}, writes={"value": "value"})

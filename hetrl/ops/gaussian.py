@@ -13,8 +13,8 @@ def log_prob(
     x: Float[Tensor, "*batch dim"], mean: Float[Tensor, "*batch dim"], log_std: Float[Tensor, "*#batch dim"]
 ) -> Float[Tensor, "*batch"]:
     """Return log N(x; mean, std^2) in nat."""
-    z = (x - mean) * (-log_std).exp()
-    return -(0.5 * z.square() + (log_std + _LOG_SQRT_2PI)).sum(-1)
+    squares = ((x - mean) * (-log_std).exp()).square().sum(-1)
+    return torch.add(-entropy(log_std) + 0.5 * x.shape[-1], squares, alpha=-0.5)
 
 
 def entropy(log_std: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch"]:

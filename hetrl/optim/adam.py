@@ -1,6 +1,7 @@
 """Adam with gradient clipping."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -55,8 +56,9 @@ class Adam:
 class ClippedAdam(torch.optim.Adam):
     """``torch.optim.Adam`` whose step clips first and then runs the fused kernel at once.
 
-    ``torch.optim.Adam.step`` gathers and groups its tensors anew each time, which costs more than the kernel for
-    networks of this size; here they are gathered once. State, ``state_dict`` and results are those of ``torch.optim``.
+    ``torch.optim.Adam.step`` gathers its tensors anew each time, and clipping passes over them one by one; for networks
+    of this size that costs more than the kernel. Here the gradients are copied into one buffer, which is clipped as a
+    whole, and everything else is gathered once. State, ``state_dict`` and results are those of ``torch.optim``.
     ``grad_norm`` holds the norm before clipping, as a tensor; nothing waits for the device.
     """
 
@@ -65,41 +67,54 @@ class ClippedAdam(torch.optim.Adam):
     def __init__(self, parameters: Sequence[nn.Parameter], *, max_grad_norm: float | None, **options: Any) -> None:
         super().__init__(parameters, fused=True, **options)
         self.max_grad_norm = max_grad_norm
-        self._gathered: tuple[list[Any], ...] | None = None
+        self._kernel = torch._fused_adamw_ if options.get("weight_decay") else torch._fused_adam_
+        self._gathered: _Gathered | None = None
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
         """Clip and step; every parameter must have a gradient."""
         loss = closure() if closure is not None else None
-        group = self.param_groups[0]
         if self._gathered is None:
-            parameters, first, second, steps = [], [], [], []  # type: ignore[var-annotated]
-            self._init_group(group, parameters, [], first, second, [], steps)
-            self._gathered = parameters, first, second, steps
-        parameters, first, second, steps = self._gathered
-        gradients = [parameter.grad for parameter in parameters]
-        self.grad_norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+            self._gathered = self._gather()
+        own = self._gathered
+        torch._foreach_copy_(own.gradients, [parameter.grad for parameter in own.parameters])
+        self.grad_norm = torch.linalg.vector_norm(own.buffer)
         if self.max_grad_norm is not None:
-            torch._foreach_mul_(gradients, (self.max_grad_norm / (self.grad_norm + 1e-6)).clamp(max=1))
-        torch._foreach_add_(steps, 1)
-        (torch._fused_adamw_ if group["weight_decay"] else torch._fused_adam_)(
-            parameters,
-            gradients,
-            first,
-            second,
-            [],
-            steps,
-            lr=group["lr"],
-            beta1=group["betas"][0],
-            beta2=group["betas"][1],
-            weight_decay=group["weight_decay"],
-            eps=group["eps"],
-            amsgrad=False,
-            maximize=False,
-        )
+            own.buffer.mul_((self.max_grad_norm / (self.grad_norm + 1e-6)).clamp_(max=1))
+        own.steps[0].add_(1)
+        group = self.param_groups[0]
+        beta1, beta2 = group["betas"]
+        self._kernel(
+            own.parameters, own.gradients, own.first, own.second, [], own.steps, lr=group["lr"], beta1=beta1, beta2=beta2,
+            weight_decay=group["weight_decay"], eps=group["eps"], amsgrad=False, maximize=False,
+        )  # fmt: skip
         return loss
+
+    def _gather(self) -> "_Gathered":
+        parameters, first, second, steps = [], [], [], []  # type: ignore[var-annotated]
+        self._init_group(self.param_groups[0], parameters, [], first, second, [], steps)
+        for parameter in parameters:  # all step together, so they count together
+            self.state[parameter]["step"] = steps[0]
+        buffer = torch.cat([torch.zeros_like(parameter).flatten() for parameter in parameters])
+        parts = buffer.split([parameter.numel() for parameter in parameters])
+        gradients = [part.view_as(parameter) for part, parameter in zip(parts, parameters, strict=True)]
+        return _Gathered(parameters, buffer, gradients, first, second, [steps[0]] * len(parameters))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a state; the tensors are gathered again."""
         super().load_state_dict(state_dict)
         self._gathered = None
+
+
+@dataclass(frozen=True)
+class _Gathered:
+    """The tensors of a step, as the kernel takes them."""
+
+    parameters: list[Tensor]
+    buffer: Tensor
+    gradients: list[Tensor]
+    """Views of the buffer."""
+    first: list[Tensor]
+    second: list[Tensor]
+    steps: list[Tensor]
+    """One counter, once for each parameter."""

@@ -1,6 +1,8 @@
 """The one place where per-sample values become a number."""
 
 from collections.abc import Iterable, Mapping
+from functools import reduce
+from operator import add
 
 import torch
 from torch import Tensor
@@ -31,7 +33,7 @@ def total_loss(lanes: Iterable[Mapping[str, Tensor]], active: str) -> tuple[Tens
     mask = _pool(masks) if masks else None
     means = {key: masked_mean(_pool(parts), mask) for key, parts in pooled.items()}
     losses = [mean for key, mean in means.items() if key.startswith(f"{keys.LOSS}.")]
-    return torch.stack(losses).sum() if len(losses) > 1 else losses[0], means
+    return reduce(add, losses), means
 
 
 def _pool(parts: list[Tensor]) -> Tensor:

@@ -66,9 +66,10 @@ NOISY = {"asym_joint", "road_traffic"}
 COUPLED = {
     "football": "its scripted team draws a random number for every row without the ball, all from one stream",
 }
-"""Scenarios in which vmas lets a row act on another within the few steps of these tests. Rarer couplings exist where a
-pair of bodies is checked for contact in all rows as soon as any row has it close (the collision penalty of navigation,
-say), and where targets respawn until no row has an overlap (discovery)."""
+"""Scenarios in which vmas itself lets a row act on another within the few steps of these tests. Rarer ways exist: a
+pair of bodies is checked for contact in all rows as soon as any row has it close, which changes the last bit (passage,
+seen once in 90 steps) or the collision penalty (navigation); targets of discovery respawn until no row has an overlap;
+road_traffic records collisions of all rows into one buffer with ``map_type: "2"``."""
 
 
 def each(names):

@@ -1,0 +1,57 @@
+import math
+
+import pytest
+import torch
+
+from hetrl.ops import categorical
+
+LOGITS = torch.tensor([[1.0, 2.0, 5.0], [4.0, 4.0, 2.0]]).log()
+"""Weights 1 2 5 (of 8) and 4 4 2 (of 10)."""
+
+
+def test_log_prob_and_entropy_of_one_choice():
+    """Option 2 of 1/8 2/8 5/8 and option 0 of 0.4 0.4 0.2; the second entropy is 0.8 log 2.5 + 0.2 log 5 = 1.054920."""
+    log_prob, entropy = categorical.log_prob_and_entropy(LOGITS, torch.tensor([[2], [0]]), [3])
+    torch.testing.assert_close(log_prob.exp(), torch.tensor([5 / 8, 0.4]))
+    assert entropy[1].item() == pytest.approx(1.054920, abs=1e-5)
+
+
+def test_choices_are_independent():
+    """Two choices of 1 and 2 options: the first is certain, the second 2/7 5/7. Two of 2 and 1: 1/3 2/3 and certain."""
+    log_prob, entropy = categorical.log_prob_and_entropy(LOGITS[:1], torch.tensor([[0, 1]]), [1, 2])
+    torch.testing.assert_close(log_prob.exp(), torch.tensor([5 / 7]))
+    torch.testing.assert_close(entropy, torch.tensor([-(2 / 7 * math.log(2 / 7) + 5 / 7 * math.log(5 / 7))]))
+    log_prob, _ = categorical.log_prob_and_entropy(LOGITS[:1], torch.tensor([[1, 0]]), [2, 1])
+    torch.testing.assert_close(log_prob.exp(), torch.tensor([2 / 3]))
+
+
+def test_log_probs_are_summed_over_choices():
+    """1/3 of (1 2) times 5/10 of (5 5): 1/6."""
+    logits = torch.tensor([[1.0, 2.0, 5.0, 5.0]]).log()
+    log_prob, _ = categorical.log_prob_and_entropy(logits, torch.tensor([[0, 1]]), [2, 2])
+    torch.testing.assert_close(log_prob.exp(), torch.tensor([1 / 6]))
+
+
+def test_unavailable_options_have_probability_0():
+    """Without the option of weight 5, 1 and 2 are 1/3 and 2/3; the entropy is finite, and so is its gradient."""
+    mask = torch.tensor([[True, True, False]])
+    logits = LOGITS[:1].clone().requires_grad_()
+    masked = categorical.masked(logits, mask)
+    probabilities = [
+        categorical.log_prob_and_entropy(masked, torch.tensor([[option]]), [3])[0].exp() for option in range(3)
+    ]
+    torch.testing.assert_close(torch.cat(probabilities), torch.tensor([1 / 3, 2 / 3, 0.0]))
+    entropy = categorical.log_prob_and_entropy(masked, torch.tensor([[0]]), [3])[1]
+    torch.testing.assert_close(entropy, torch.tensor([-(math.log(1 / 3) / 3 + 2 / 3 * math.log(2 / 3))]))
+    entropy.sum().backward()
+    assert logits.grad.isfinite().all() and logits.grad[0, 2] == 0
+
+
+def test_no_mask_changes_nothing():
+    assert categorical.masked(LOGITS, None) is LOGITS
+    assert torch.equal(categorical.masked(LOGITS, torch.ones(2, 3, dtype=torch.bool)), LOGITS)
+
+
+def test_argmax_is_per_choice():
+    """In (1 5 | 2 9 3): option 1 of the first choice, option 1 of the second."""
+    assert categorical.argmax(torch.tensor([[1.0, 5.0, 2.0, 9.0, 3.0]]), [2, 3]).tolist() == [[1, 1]]

@@ -1,0 +1,42 @@
+import math
+
+import pytest
+import torch
+from jaxtyping import TypeCheckError
+
+from hetrl.ops import gaussian
+
+
+def test_log_prob_by_hand():
+    """One dimension, x = 2, mean 0, std 2: -(2/2)^2 / 2 - log 2 - log(2 pi) / 2 = -0.5 - 0.693147 - 0.918939."""
+    found = gaussian.log_prob(torch.tensor([[2.0]]), torch.tensor([[0.0]]), torch.tensor([[math.log(2.0)]]))
+    assert found.item() == pytest.approx(-0.5 - 0.693147 - 0.918939, abs=1e-5)
+
+
+def test_log_prob_is_summed_over_dimensions():
+    """At the mean with std 1 each of 3 dimensions gives -log(2 pi) / 2 = -0.918939: -2.756816. The std may be shared."""
+    found = gaussian.log_prob(torch.ones(2, 3), torch.ones(2, 3), torch.zeros(3))
+    assert found.shape == (2,)
+    assert found.tolist() == pytest.approx([-2.756816] * 2, abs=1e-5)
+
+
+def test_entropy_by_hand():
+    """log(2 pi e) / 2 = 1.418939 for std 1, and log 2 more for std 2: 1.418939 + 2.112086 = 3.531025."""
+    assert gaussian.entropy(torch.tensor([0.0, math.log(2.0)])).item() == pytest.approx(3.531025, abs=1e-5)
+
+
+def test_sample_is_mean_plus_scaled_noise():
+    """1 + 2 * 3 = 7, 1 + 0.5 * -2 = 0."""
+    log_std = torch.tensor([2.0, 0.5]).log()
+    found = gaussian.sample(torch.ones(1, 2), log_std, torch.tensor([[3.0, -2.0]]))
+    torch.testing.assert_close(found, torch.tensor([[7.0, 0.0]]))
+
+
+@pytest.mark.parametrize("std", [1e-4, 0.5, 1.0, 30.0])
+def test_inverse_softplus(std):
+    assert math.log1p(math.exp(gaussian.inverse_softplus(std))) == pytest.approx(std, rel=1e-9)
+
+
+def test_refuses_an_action_of_another_size():
+    with pytest.raises(TypeCheckError):
+        gaussian.log_prob(torch.zeros(3, 1), torch.zeros(3, 2), torch.zeros(2))
