@@ -131,15 +131,12 @@ class Component(TensorDictModuleBase):
         self._bound_reads = {role: _tensordict_keys(key, agent, agents) for role, key in table.reads.items()}
         self._bound_writes = {role: _tensordict_keys(key, agent, agents)[0] for role, key in table.writes.items()}
         self._optional = table.optional
-        self.in_keys = [
-            key for role, bound in self._bound_reads.items() if role not in self._optional for key in bound
-        ]
+        self.in_keys = [key for role, bound in self._bound_reads.items() if role not in self._optional for key in bound]
         self.out_keys = list(self._bound_writes.values())
         return self
 
-    def compute(self, *roles: Tensor) -> dict[str, Tensor]:
-        """Return one tensor for each role of ``writes``; no side effects but on the component's own buffers."""
-        raise NotImplementedError
+    compute: Callable[..., dict[str, Tensor]]
+    """Returns one tensor for each role of ``writes``; no side effects but on the component's own buffers."""
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         """Read the wired keys, compute, write; return the same ``tensordict``."""

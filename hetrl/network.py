@@ -8,14 +8,17 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from hetrl import arguments
 from hetrl.component import Table
 from hetrl.team import Box
 
 Activation = Literal["relu", "tanh", "silu", "mish", "elu", "gelu"]
-_ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "relu": nn.ReLU, "tanh": nn.Tanh, "silu": nn.SiLU, "mish": nn.Mish, "elu": nn.ELU, "gelu": nn.GELU,
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    # In place where the derivative needs only the result: a layer's output is nobody else's.
+    "relu": torch.relu_, "tanh": torch.tanh_,
+    "silu": functional.silu, "mish": functional.mish, "elu": functional.elu, "gelu": functional.gelu,
 }  # fmt: skip
 
 
@@ -66,7 +69,7 @@ class Policy(Network):
         raise NotImplementedError
 
 
-class MLP(nn.Sequential):
+class MLP(nn.ModuleList):
     """Linear layers with an activation between them.
 
     Orthogonal weights (gain sqrt 2 inside, ``last_gain`` at the end) and zero biases, the usual start of on-policy
@@ -79,18 +82,27 @@ class MLP(nn.Sequential):
     """
 
     def __init__(self, sizes: Sequence[int], activation: Activation, *, last_gain: float) -> None:
-        super().__init__()
-        for index, (fan_in, fan_out) in enumerate(pairwise(sizes)):
-            last = index == len(sizes) - 2
-            linear = nn.Linear(fan_in, fan_out)
-            nn.init.orthogonal_(linear.weight, last_gain if last else math.sqrt(2))
+        super().__init__(nn.Linear(*pair) for pair in pairwise(sizes))
+        self._activation = _ACTIVATIONS[activation]
+        for linear in self.layers:
+            nn.init.orthogonal_(linear.weight, last_gain if linear is self.last else math.sqrt(2))
             nn.init.zeros_(linear.bias)
-            self.append(linear)
-            if not last:
-                self.append(_ACTIVATIONS[activation]())
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output, ``*B out``, for an input ``*B in``."""
-        for layer in self._modules.values():
-            x = layer.forward(x)  # type: ignore[union-attr]  # not layer(x): module calls cost more than small layers
+        last = self.last
+        for linear in self.layers:
+            x = functional.linear(x, linear.weight, linear.bias)  # not linear(x): a module's __call__ costs as much
+            if linear is not last:
+                x = self._activation(x)
         return x
+
+    @property
+    def layers(self) -> list[nn.Linear]:
+        """The linear layers, in order."""
+        return list(self._modules.values())  # type: ignore[arg-type]
+
+    @property
+    def last(self) -> nn.Linear:
+        """The layer that gives the output."""
+        return self[-1]  # type: ignore[return-value]

@@ -16,12 +16,12 @@ State = dict[str, Any]
 
 def capture(device: torch.device | None = None) -> State:
     """Return the states of torch (CPU, and ``device`` where it is a GPU), numpy and python."""
-    kind, words, position, has_gauss, gauss = np.random.get_state(legacy=True)
+    _, words, position, has_gauss, gauss = np.random.get_state(legacy=True)
     version, internal, python_gauss = random.getstate()
     state: State = {
         "torch": torch.get_rng_state(),
         "numpy": {
-            "words": torch.from_numpy(words.astype(np.int64)),
+            "words": torch.from_numpy(np.asarray(words).astype(np.int64)),
             "position": int(position),
             "has_gauss": int(has_gauss),
             "gauss": float(gauss),
@@ -38,9 +38,7 @@ def restore(state: State, device: torch.device | None = None) -> None:
     torch.set_rng_state(state["torch"].cpu())
     numpy_state, python_state = state["numpy"], state["python"]
     words = numpy_state["words"].cpu().numpy().astype(np.uint32)
-    np.random.set_state(
-        ("MT19937", words, numpy_state["position"], numpy_state["has_gauss"], numpy_state["gauss"])
-    )
+    np.random.set_state(("MT19937", words, numpy_state["position"], numpy_state["has_gauss"], numpy_state["gauss"]))
     random.setstate((python_state["version"], tuple(python_state["words"].tolist()), python_state["gauss"]))
     if device is not None and device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"].cpu(), device)
@@ -63,6 +61,7 @@ class Stream:
 
     def __init__(self, seed: int, device: torch.device | None = None) -> None:
         self._device = device
+        self._state: tuple[Any, ...] = ()
         self.seed(seed)
 
     def seed(self, number: int) -> None:
@@ -71,12 +70,12 @@ class Stream:
             seed(number)
 
     def _get(self) -> tuple[Any, ...]:
-        cuda = self._device is not None and self._device.type == "cuda"
+        gpu = self._device
         return (
             torch.get_rng_state(),
             np.random.get_state(),
             random.getstate(),
-            torch.cuda.get_rng_state(self._device) if cuda else None,
+            torch.cuda.get_rng_state(gpu) if gpu is not None and gpu.type == "cuda" else None,
         )
 
     def _set(self, state: tuple[Any, ...]) -> None:
@@ -84,7 +83,7 @@ class Stream:
         np.random.set_state(state[1])
         random.setstate(state[2])
         if state[3] is not None:
-            torch.cuda.set_rng_state(state[3], self._device)
+            torch.cuda.set_rng_state(state[3], self._device or "cuda")
 
     @contextmanager
     def _swapped(self, keep: bool = True) -> Iterator[None]:

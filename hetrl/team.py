@@ -5,7 +5,7 @@ A *layout group* holds agents with equal observation and action sizes; their ten
 that a network declared ``per: group`` serves with one set of parameters.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -89,7 +89,7 @@ class Team:
         """Sharing groups: name -> its agents in team order."""
         return self._by("body", key=lambda agent: self.agents.index(agent))
 
-    def _by(self, field: str, key) -> dict[str, tuple[Agent, ...]]:
+    def _by(self, field: str, key: Callable[[Agent], int]) -> dict[str, tuple[Agent, ...]]:
         groups: dict[str, list[Agent]] = {}
         for agent in self.agents:
             groups.setdefault(getattr(agent, field), []).append(agent)

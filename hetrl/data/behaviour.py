@@ -21,9 +21,7 @@ class Behaviour:
     """
 
     def __init__(self, team: Team, policy: Callable[[Sequence[Agent]], Policy]) -> None:
-        self._groups = {
-            group: _Group([policy((agent,)) for agent in agents]) for group, agents in team.layout.items()
-        }
+        self._groups = {group: _Group([policy((agent,)) for agent in agents]) for group, agents in team.layout.items()}
 
     def refresh(self) -> None:
         """Take the policies' current weights; call it once before a collection."""
@@ -59,7 +57,9 @@ class _Group:
         self._policies = policies
         self._one = policies[0] if all(policy is policies[0] for policy in policies) else None
         if self._one is None:
-            self._draw, self._greedy = (self._batched(method, inputs) for method, inputs in (("draw", 2), ("greedy", 1)))
+            self._draw, self._greedy = (
+                self._batched(method, inputs) for method, inputs in (("draw", 2), ("greedy", 1))
+            )
         self.refresh()
 
     def _batched(self, method: str, inputs: int) -> Callable[..., Tensor]:
@@ -72,7 +72,7 @@ class _Group:
 
     def refresh(self) -> None:
         if self._one is None:
-            parameters, buffers = stack_module_state(list(self._policies))  # type: ignore[arg-type]
+            parameters, buffers = stack_module_state(list(self._policies))
             self._weights = {name: weight.detach() for name, weight in (parameters | buffers).items()}
 
     def explore(self, observation: Tensor, generator: torch.Generator) -> Tensor:

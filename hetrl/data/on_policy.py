@@ -40,6 +40,7 @@ class OnPolicy:
     Args:
         frames: steps per batch, over all environments; a multiple of ``task.n_envs``.
         policy: the net that acts; may be left out where only one can.
+
     Raises:
         RecipeError: ``frames`` is no multiple of the number of environments.
     """

@@ -19,8 +19,8 @@ class GAE(Component):
 
     The first dimension of every role is time. ``next_value`` is the value of the state that the step led to, before
     any reset, so an episode cut off by its time limit (truncated) is bootstrapped and one that ended is not. A step
-    with both flags is a genuine end. One worked step: r = 1, V = 0.5, V' = 2, gamma = 0.9 gives A = 1 + 1.8 - 0.5 = 2.3,
-    and A = 0.5 where it terminated.
+    with both flags is a genuine end. One worked step: r = 1, V = 0.5, V' = 2 and gamma = 0.9 give
+    A = 1 + 1.8 - 0.5 = 2.3, and A = 0.5 where it terminated.
 
     Args:
         gamma: discount per step [1], 0 to 1.

@@ -17,8 +17,8 @@ class EntropyBonus(Component):
     Args:
         coef: weight of the bonus [reward/nat], 0 or more.
     Source: Williams and Peng 1991; Schulman et al. 2017, arXiv:1707.06347, equation 9.
-    Differs: nothing. (Until October 2024 the reference code of Zhong et al. multiplied a Gaussian's entropy by a mask of
-        the wrong rank and was about a batch size too large; coefficients tuned before then do not carry over.)
+    Differs: nothing. (Until October 2024 the reference code of Zhong et al. multiplied a Gaussian's entropy by a mask
+        of the wrong rank and was about a batch size too large; coefficients tuned before then do not carry over.)
     """
 
     reads = {"entropy": "agent.entropy"}

@@ -14,8 +14,8 @@ class HuberValue(Component):
 
     max(h(y - v), h(y - v_old - clip(v - v_old, -c, c))),   h = Huber(delta)
 
-    In the units in which the network predicts: normalised where it normalises. With v_old = 0, v = 1, y = 2, c = 0.2 and
-    delta = 10 the two branches are 0.5 and 1.62, so the loss is 1.62.
+    In the units in which the network predicts: normalised where it normalises. With v_old = 0, v = 1, y = 2, c = 0.2
+    and delta = 10 the two branches are 0.5 and 1.62, so the loss is 1.62.
 
     Args:
         delta: where the Huber function turns linear [normalised reward], above 0; none for the plain square.

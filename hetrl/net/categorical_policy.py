@@ -25,8 +25,8 @@ class CategoricalPolicy(Policy):
         hidden: widths of the hidden layers.
         activation: between them.
     Source: Williams 1992; Gumbel-max: Maddison et al. 2014, arXiv:1411.0030.
-    Differs: the reference code of Zhong et al. 2024 broadcasts a multi-discrete log-prob over the choices, which raises the
-        ratio to the number of choices; here there is one ratio.
+    Differs: the reference code of Zhong et al. 2024 broadcasts a multi-discrete log-prob over the choices, which
+        raises the ratio to the number of choices; here there is one ratio.
     """
 
     serves: ClassVar[tuple[type, ...]] = (Discrete,)

@@ -36,7 +36,7 @@ class GaussianHead(nn.Module):
         raw = inverse_std(std_map, initial_std, max_std)
         if self.dependent:
             with torch.no_grad():
-                self.body[-1].bias[action_size:] = raw
+                self.body.last.bias[action_size:] = raw
         else:
             self.raw_std = nn.Parameter(torch.full((action_size,), raw))
 

@@ -25,6 +25,7 @@ class GaussianPolicy(Policy):
         std_map: how the raw number becomes a deviation: ``exp``, ``softplus``, or the bounded ``sigmoid``.
         initial_std: deviation before training [action], above 0 (below ``max_std`` for the sigmoid).
         max_std: upper end of the sigmoid [action], above 0.
+
     Raises:
         RecipeError: an argument is out of range.
     Source: Williams 1992; ``sigmoid`` with 0.5 as in the reference code of Zhong et al. 2024, ``exp`` as in Schulman et

@@ -30,6 +30,7 @@ class SquashedGaussianPolicy(Policy):
         std_map: how the raw number becomes the deviation of u: ``exp``, ``softplus``, or the bounded ``sigmoid``.
         initial_std: deviation of u before training [1], above 0 (below ``max_std`` for the sigmoid).
         max_std: upper end of the sigmoid [1], above 0.
+
     Raises:
         RecipeError: an argument is out of range.
     Source: Haarnoja et al. 2018, arXiv:1801.01290, appendix C.

@@ -16,8 +16,8 @@ class StateValue(Network):
 
     value = sd * normalized_value(s) + mean,   mean and sd running statistics of the returns
 
-    Modes: ``value`` (reward units, what advantages are made of), ``normalized`` (the network's own output, what its loss
-    sees), ``normalize`` (takes the returns into the statistics, then normalises them) and ``denormalize``. Without
+    Modes: ``value`` (reward units, what advantages are made of), ``normalized`` (the network's own output, what its
+    loss sees), ``normalize`` (takes the returns into the statistics, then normalises them) and ``denormalize``. Without
     ``normalize: true`` the last two change nothing, and the units are the same.
 
     Args:

@@ -71,13 +71,13 @@ class ClippedAdam(torch.optim.Adam):
         self._gathered: _Gathered | None = None
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Clip and step; every parameter must have a gradient."""
         loss = closure() if closure is not None else None
         if self._gathered is None:
             self._gathered = self._gather()
         own = self._gathered
-        torch._foreach_copy_(own.gradients, [parameter.grad for parameter in own.parameters])
+        torch._foreach_copy_(own.gradients, [parameter.grad for parameter in own.parameters])  # type: ignore[misc]
         self.grad_norm = torch.linalg.vector_norm(own.buffer)
         if self.max_grad_norm is not None:
             own.buffer.mul_((self.max_grad_norm / (self.grad_norm + 1e-6)).clamp_(max=1))
@@ -91,7 +91,10 @@ class ClippedAdam(torch.optim.Adam):
         return loss
 
     def _gather(self) -> "_Gathered":
-        parameters, first, second, steps = [], [], [], []  # type: ignore[var-annotated]
+        parameters: list[Tensor] = []
+        first: list[Tensor] = []
+        second: list[Tensor] = []
+        steps: list[Tensor] = []
         self._init_group(self.param_groups[0], parameters, [], first, second, [], steps)
         for parameter in parameters:  # all step together, so they count together
             self.state[parameter]["step"] = steps[0]

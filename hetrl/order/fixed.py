@@ -15,9 +15,11 @@ class Fixed(Component):
 
     Args:
         order: the members' indices, first to last; team order where it is left out.
+
     Raises:
         RecipeError: ``order`` is not a permutation of the members.
-    Source: the ablation of Kuba et al. 2022, arXiv:2109.11251, against a random permutation.
+    Source: the counterpart of ``order/random_permutation``; any order keeps the monotonic improvement of Kuba et al.
+        2022, arXiv:2109.11251.
     Differs: nothing.
     """
 

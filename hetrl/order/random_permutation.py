@@ -14,8 +14,8 @@ class RandomPermutation(Component):
 
     Args: none. The order is drawn from a generator of its own, which the run seeds and whose state is part of
         ``state_dict``, so a resumed run continues the same sequence.
-    Source: Kuba et al. 2022, arXiv:2109.11251, algorithm 4, and Zhong et al. 2024, JMLR 25, 23-0488, section 4: "draw a
-        permutation of agents at random" before each sweep.
+    Source: Kuba et al. 2022, arXiv:2109.11251, and Zhong et al. 2024, JMLR 25, 23-0488 (the agents' order is drawn at
+        random before each sweep).
     Differs: nothing.
     """
 

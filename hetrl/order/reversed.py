@@ -13,7 +13,7 @@ class Reversed(Component):
     round = n-1, ..., 1, 0
 
     Source: the counterpart of ``order/fixed``; any order keeps the monotonic improvement of Kuba et al. 2022,
-        arXiv:2109.11251, theorem 2.
+        arXiv:2109.11251.
     Differs: nothing.
     """
 

@@ -9,7 +9,7 @@ from torch import nn
 from hetrl import catalog, rng, schedule
 from hetrl.component import Component
 from hetrl.errors import RecipeError
-from hetrl.network import Network
+from hetrl.network import Network, Policy
 from hetrl.recipe.check import SECTIONS, Plan, PlannedStep, check
 from hetrl.recipe.load import Per, Recipe, Use
 from hetrl.recipe.program import Program, foldable, used_nets
@@ -53,10 +53,10 @@ class Linked(nn.Module):
             self.nets = nn.ModuleDict({name: self._build_net(name) for name in plan.recipe.nets})
         self.components = nn.ModuleDict()
         self.scheduled: list[tuple[nn.Module, str, schedule.Linear]] = []
-        for (phase, section), steps in plan.sections.items():
+        for (name, section), steps in plan.sections.items():
             for index, planned in enumerate(steps):
                 if planned.component is not None:
-                    self.components[f"{phase}:{section}:{index}"] = self._build_component(planned)
+                    self.components[f"{name}:{section}:{index}"] = self._build_component(planned)
         self.orders = nn.ModuleDict()
         for phase in plan.recipe.update:
             if phase.order is not None:
@@ -95,6 +95,10 @@ class Linked(nn.Module):
                 self.scheduled.append((component, name, ramp))
         return component
 
+    def policy(self, lane: Sequence[Agent]) -> Policy:
+        """Return the module that acts for an agent."""
+        return self.nets[self.plan.policy].of(lane)  # type: ignore[operator]
+
     def component(self, phase: str, section: str, index: int, lane: Sequence[Agent]) -> Component | None:
         """Return the component behind a step, for a lane; None where the step is a net's mode."""
         key = f"{phase}:{section}:{index}"
@@ -110,7 +114,7 @@ class Linked(nn.Module):
         return Program(
             [planned[index] for index in chosen],
             lane,
-            {name: net.of for name, net in self.nets.items()},  # type: ignore[misc,union-attr]
+            {name: net.of for name, net in self.nets.items()},  # type: ignore[misc]
             [self.component(phase, section, index, lane) for index in chosen],
             self.team.agents.index(lane[0]) if lane else None,
         )
@@ -126,7 +130,7 @@ class Linked(nn.Module):
         nets = {net for section in SECTIONS for net in used_nets(self.plan.sections[phase, section])}
         units: dict[tuple[str, ...], list[Agent]] = {}
         for agent in agents:
-            shared = tuple(self.nets[net].unit(agent) for net in sorted(nets))  # type: ignore[operator,union-attr]
+            shared = tuple(self.nets[net].unit(agent) for net in sorted(nets))  # type: ignore[operator]
             units.setdefault(shared, []).append(agent)
         return [tuple(sorted(unit, key=lambda agent: (agent.group, agent.index))) for unit in units.values()]
 

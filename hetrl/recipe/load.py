@@ -171,7 +171,7 @@ def load(recipe: str | os.PathLike[str] | Mapping[str, Any], *overrides: str) ->
     _drop_in(tree)
     for override in overrides:
         _override(tree, override)
-    _drop_in(tree)
+        _drop_in(tree)
     _refuse_resolvers(tree, "")
     try:
         tree = OmegaConf.to_container(OmegaConf.create(tree), resolve=True, throw_on_missing=True)
@@ -234,10 +234,14 @@ def _override(tree: Tree, text: str) -> None:
     last = words[-1]
     if not isinstance(place, (dict, list)):
         raise RecipeError(f"override '{text}': '{words[-2]}' is a single value; there is nothing below it.")
-    place[_step_into(place, last, text) if isinstance(place, list) else last] = parsed
+    if isinstance(place, list):
+        place[_step_into(place, last, text)] = parsed
+    else:
+        place[last] = parsed
 
 
 def _step_into(place: Any, word: str, text: str) -> Any:
+    """Return the key or index that ``word`` names in a mapping or a list."""
     if isinstance(place, dict):
         if word not in place:
             raise RecipeError(f"override '{text}': nothing is called '{word}' there.{nearest(word, map(str, place))}")
@@ -270,7 +274,9 @@ def _refuse_resolvers(tree: Any, where: str) -> None:
         for index, value in enumerate(tree):
             _refuse_resolvers(value, f"{where}[{index}]")
     elif isinstance(tree, str) and re.search(r"\$\{[^}]*:", tree):
-        raise RecipeError(f"{where}: '{tree}' asks for a resolver; only plain references such as ${{run.seed}} are read.")
+        raise RecipeError(
+            f"{where}: '{tree}' asks for a resolver; only plain references such as ${{run.seed}} are read."
+        )
 
 
 def parse(tree: Tree, name: str = "recipe") -> Recipe:
@@ -284,7 +290,9 @@ def parse(tree: Tree, name: str = "recipe") -> Recipe:
         if section not in tree:
             raise RecipeError(f"{name}: the section '{section}' is missing.")
     if tree["hetrl"] != FORMAT:
-        raise RecipeError(f"hetrl: {tree['hetrl']!r} is no recipe format that this version reads; write hetrl: {FORMAT}.")
+        raise RecipeError(
+            f"hetrl: {tree['hetrl']!r} is no recipe format that this version reads; write hetrl: {FORMAT}."
+        )
     task = dict(_mapping(tree["task"], "task"))
     groups = task.pop("groups", None)
     if groups is not None:
@@ -400,5 +408,3 @@ def _phase(tree: Any, index: int) -> Phase:
 def _hint(tree: Mapping[str, Any], word: str) -> str:
     found = nearest(word, map(str, tree))
     return found if "Nearest" in found else ""
-
-

@@ -103,9 +103,7 @@ class Program(nn.Module):
     def gather(self, store: Store, lane: Sequence[Agent]) -> Values:
         """Return the inputs of a lane."""
         return {
-            key: store.read(key, lane)
-            for key, optional in self.reads.items()
-            if not optional or store.has(key, lane)
+            key: store.read(key, lane) for key, optional in self.reads.items() if not optional or store.has(key, lane)
         }
 
 

@@ -124,7 +124,7 @@ def empty_batch(team: Team, n_steps: int, n_envs: int) -> TensorDict:
     for group, agents in team.layout.items():
         batch[group] = {**_seen(agents, zeros), "action": _acted(agents, zeros), "reward": zeros(len(agents))}
         batch["next"][group] = _seen(agents, zeros)  # type: ignore[index]
-    return TensorDict(batch, batch_size=size)  # type: ignore[arg-type]
+    return TensorDict(batch, batch_size=size)
 
 
 def _seen(agents: Sequence[Agent], zeros) -> dict[str, torch.Tensor]:  # type: ignore[no-untyped-def]

@@ -24,8 +24,9 @@ class Store:
         self._agent: dict[tuple[str, str], Tensor] = {}
         self._stacked: dict[tuple[str, str], Tensor] = {}
         for path, value in batch.items(include_nested=True, leaves_only=True):
-            words = (path,) if isinstance(path, str) else path
-            time, words = (words[:1], words[1:]) if words[0] == keys.NEXT else ((), words)
+            words: tuple[str, ...] = (path,) if isinstance(path, str) else tuple(path)
+            time = words[:1] if words[0] == keys.NEXT else ()
+            words = words[len(time) :]
             if words[0] in team.layout and len(words) > 1:
                 self._stacked[words[0], ".".join([*time, *words[1:]])] = value
             elif words[0] in team.names and len(words) > 1:

@@ -31,7 +31,9 @@ def draw_runs(runs: Sequence[Path], metric: str | None, path: Path) -> Path:
         groups.setdefault(_identity(run), []).append(run)
     names = [_name(members[0]) for members in groups.values()]
     curves = [
-        Curve(name if names.count(name) == 1 else f"{name}: {members[0].name}", [from_run(run, chosen) for run in members])
+        Curve(
+            name if names.count(name) == 1 else f"{name}: {members[0].name}", [from_run(run, chosen) for run in members]
+        )
         for name, members in zip(names, groups.values(), strict=True)
     ]
     return draw(curves, path, ylabel=chosen)

@@ -29,7 +29,7 @@ def build(recipe: Recipe) -> tuple[Learner, Collection]:
         torch.set_num_threads(run.threads)
     env = make_env(recipe, device, rng.derive(run.seed, "env"))
     linked = link(recipe, env.team).to(device)
-    behaviour = Behaviour(linked.team, linked.nets[linked.plan.policy].of)
+    behaviour = Behaviour(linked.team, linked.policy)
     source = build_entry(recipe.data, "data")
     reward = recipe.task.arguments.get("reward", "mean")
     source.attach(env, behaviour, reward, rng.derive(run.seed, "exploration"))

@@ -93,7 +93,9 @@ class ProgressBar(L.Callback):
         now, frames = time.perf_counter(), pl_module.frames
         rate = (frames - self._first) / (now - self._start)
         shown = [f"{frames:,} frames", f"{rate:,.0f} frames/s"]
-        shown += [f"{word} {value:.3g}" for word, value in pl_module.metrics.items() if word in ("return", "eval/return")]
+        shown += [
+            f"{word} {value:.3g}" for word, value in pl_module.metrics.items() if word in ("return", "eval/return")
+        ]
         self._progress.update(self._task, completed=frames, figures="  ".join(shown))
         if not self._console.is_terminal and (now - self._last_line > 10 or frames >= pl_module.recipe.run.frames):
             self._console.print("  ".join(shown), highlight=False)

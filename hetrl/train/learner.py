@@ -192,5 +192,3 @@ def _to_host(logged: Mapping[str, Tensor]) -> dict[str, float]:
     if metrics["episodes"] == 0:
         del metrics["return"], metrics["episode_length"]
     return metrics
-
-

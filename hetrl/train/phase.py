@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hetrl import keys, schedule
+from hetrl.optim.adam import ClippedAdam
 from hetrl.recipe.link import Linked, SharedNetwork, build
 from hetrl.recipe.load import Phase
 from hetrl.recipe.program import Program, Values
@@ -44,7 +46,7 @@ class Unit:
     objective: Callable[[list[Values]], tuple[Tensor, dict[str, Tensor]]]
     module: nn.Module
     parameters: list[nn.Parameter]
-    optimizer: torch.optim.Optimizer
+    optimizer: ClippedAdam
 
 
 class PhaseRunner:
@@ -52,7 +54,7 @@ class PhaseRunner:
 
     def __init__(self, phase: Phase, linked: Linked, compiled: bool = False) -> None:
         self.phase, self.linked, self.compiled = phase, linked, compiled
-        self.optimizers: dict[str, torch.optim.Optimizer] = {}
+        self.optimizers: dict[str, ClippedAdam] = {}
         self._units: dict[tuple[str, ...], Unit] = {}
         self._turnless: dict[str, list[tuple[Lane, Program]]] = {
             section: self._all_lanes(section) for section in ("before", "steps")
@@ -88,7 +90,8 @@ class PhaseRunner:
         self._run_turnless("before", store)
         metrics: Metrics = {}
         for agents in self._rounds():
-            units = [self._unit(unit) for unit in self.linked.units(agents, self.phase.name)] if agents else [self._unit(())]
+            shared = self.linked.units(agents, self.phase.name) if agents else [()]
+            units = [self._unit(unit) for unit in shared]
             for unit in units:
                 self._run_section(unit, "prepare", store)
                 metrics |= self._train(unit, store, generator, step)
@@ -184,8 +187,10 @@ class PhaseRunner:
             step(unit.optimizer)
             names = [*means, "log.grad_norm"]
             logged.append([*(mean.detach() for mean in means.values()), unit.optimizer.grad_norm])
-        means = torch.stack([torch.stack(column).mean() for column in zip(*logged, strict=True)]).unbind()
-        return {f"{self.phase.name}/{unit.label}{_last(name)}": mean for name, mean in zip(names, means, strict=True)}
+        averages = [torch.stack(column).mean() for column in zip(*logged, strict=True)]
+        return {
+            f"{self.phase.name}/{unit.label}{_last(name)}": mean for name, mean in zip(names, averages, strict=True)
+        }
 
     def _minibatches(self, rows: Sequence["Rows"], generator: torch.Generator) -> Iterator[list[Values]]:
         """Yield every lane's inputs, minibatch by minibatch, in a fresh order each epoch. No row is left out."""
@@ -232,12 +237,10 @@ class Rows:
 
     def cut(self, start: int, end: int) -> Values:
         """Return rows ``start`` to ``end`` of every input, as views."""
-        return {
-            key: _each(value, lambda part, key=key: self._expanded(key, part[start:end]))
-            for key, value in self._values.items()
-        }
+        return {key: _each(value, partial(self._part, key, start, end)) for key, value in self._values.items()}
 
-    def _expanded(self, key: str, rows: Tensor) -> Tensor:
+    def _part(self, key: str, start: int, end: int, value: Tensor) -> Tensor:
+        rows = value[start:end]
         if key not in self._expand:
             return rows
         return rows.unsqueeze(1).expand(rows.shape[0], self._lane_size, *rows.shape[1:])

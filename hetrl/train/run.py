@@ -222,7 +222,7 @@ def evaluate_run(path: Path, *overrides: str, n_episodes: int | None = None) -> 
     linked = link(recipe, env.team)
     weights = folder.load_checkpoint()["state_dict"]
     linked.load_state_dict({name.removeprefix("linked."): value for name, value in weights.items()})
-    behaviour = Behaviour(linked.team, linked.to(device).nets[linked.plan.policy].of)
+    behaviour = Behaviour(linked.team, linked.to(device).policy)
     return evaluate(env, behaviour, recipe.task.arguments.get("reward", "mean"))
 
 

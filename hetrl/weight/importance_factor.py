@@ -15,8 +15,8 @@ class ImportanceFactor(Component):
     pi_old is the policy just before this turn, so the factor is the telescoping product of the ratios of all agents
     already updated. F = 2 and log-probs 0.0 before, ln 1.5 after give F = 3.
 
-    Source: Zhong et al. 2024, JMLR 25, 23-0488, equation 11 and algorithm 1; Kuba et al. 2022, arXiv:2109.11251,
-        proposition 3.
+    Source: Kuba et al. 2022, arXiv:2109.11251, and Zhong et al. 2024, JMLR 25, 23-0488 (the compound ratio M of the
+        sequential update scheme, here without the advantage).
     Differs: the reference code can also average the ratios of the action's dimensions; that is no importance weight,
         and not offered.
     """

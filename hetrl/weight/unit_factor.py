@@ -12,7 +12,7 @@ class UnitFactor(Component):
 
     F = 1
 
-    Source: Zhong et al. 2024, JMLR 25, 23-0488, algorithm 1 (M^{i_1} = A, that is a factor of 1).
+    Source: Zhong et al. 2024, JMLR 25, 23-0488 (a sweep begins with M = A, that is with a factor of 1).
     Differs: the paper carries M = F A; here the factor and the advantage stay apart.
     """
 

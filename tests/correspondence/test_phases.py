@@ -81,8 +81,10 @@ def batch(v, team: Team) -> TensorDict:
     cut = flat(v["bad_masks"][1:]) == 0
     values = flat(v["value_preds"])
     data = {
-        "state": v["share_obs"][:-1], "reward": flat(v["rewards"]), "terminated": ended & ~cut, "truncated": ended & cut,
-        "normalized_value": values[:-1], "old_normalized_value": values[:-1], "next": {"normalized_value": values[1:]},
+        "state": v["share_obs"][:-1], "reward": flat(v["rewards"]),
+        "terminated": ended & ~cut, "truncated": ended & cut,
+        "normalized_value": values[:-1], "old_normalized_value": values[:-1],
+        "next": {"normalized_value": values[1:]},
     }  # fmt: skip
     for group, agents in team.layout.items():
         index = [team.agents.index(agent) for agent in agents]
@@ -114,7 +116,8 @@ def load_actor(module, v, index: int, when: str) -> list[tuple[torch.Tensor, tor
 
 
 def load_critic(module, v, when: str) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    pairs = [(module.body[0].weight, v[f"critic_{when}_v_out_weight"]), (module.body[0].bias, v[f"critic_{when}_v_out_bias"])]
+    last, stem = module.body[0], f"critic_{when}_v_out"
+    pairs = [(last.weight, v[f"{stem}_weight"]), (last.bias, v[f"{stem}_bias"])]
     for buffer, name in (("m1", "running_mean"), ("m2", "running_mean_sq"), ("d", "debiasing_term")):
         pairs.append((getattr(module.normalizer, buffer), v[f"vn_{when}_{name}"].squeeze()))
     return pairs

@@ -16,8 +16,8 @@ from hetrl.train import run as runs
 from hetrl.train.csv_logger import read
 
 TINY = [
-    "task.n_envs=4", "task.horizon=7", "data.frames=40", "run.frames=400", "run.checkpoint_every=40", "run.eval_every=120",
-    "run.n_eval_episodes=3", "run.threads=1", "nets.actor.hidden=[8]", "nets.value.hidden=[8]",
+    "task.n_envs=4", "task.horizon=7", "data.frames=40", "run.frames=400", "run.checkpoint_every=40",
+    "run.eval_every=120", "run.n_eval_episodes=3", "run.threads=1", "nets.actor.hidden=[8]", "nets.value.hidden=[8]",
 ]  # fmt: skip
 
 
@@ -104,7 +104,7 @@ def test_checkpoints_hold_tensors_and_primitives_only(tmp_path):
 
 def test_refuses_what_is_not_this_run(tmp_path):
     folder = runs.train(recipe("happo", "run.frames=40"), tmp_path / "run", quiet=True)
-    with pytest.raises(RunError, match="of another recipe: task.scenario is 'balance' there and 'wheel' here"):
+    with pytest.raises(RunError, match=r"of another recipe: task.scenario is 'balance' there and 'wheel' here"):
         runs.resume(folder.path, "task.scenario=wheel", "run.frames=80", quiet=True)
     with pytest.raises(RunError, match="is finished"):
         runs.resume(folder.path, quiet=True)

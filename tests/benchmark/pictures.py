@@ -1,0 +1,65 @@
+"""The pictures of docs/results.md, from run folders.
+
+    python tests/benchmark/pictures.py RUNS docs/img
+
+``RUNS`` holds one folder for each run of the commands in docs/results.md, named
+``{happo,mappo,peer}_{balance,navigation}_{0,1,2}``.
+"""
+
+import csv
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from hetrl.report.curve import Curve, draw_panels, from_run
+
+HERE = Path(__file__).parent
+TASKS = ("balance", "navigation")
+
+
+def seeds(runs: Path, stem: str, metric: str) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the series of every seed of a run."""
+    return [from_run(folder, metric) for folder in sorted(runs.glob(f"{stem}_[0-9]"))]
+
+
+def benchmarl(task: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return BenchMARL's training return against frames, as we measured it (one seed)."""
+    with (HERE / "peer" / "curves" / f"benchmarl_mappo_{task}.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    values = [[float(row["frames"]), float(row["collection_episode_reward_mean"])] for row in rows]
+    frames, returns = np.array(values).T
+    return frames, returns
+
+
+def smooth(series: tuple[np.ndarray, np.ndarray], window: int = 5) -> tuple[np.ndarray, np.ndarray]:
+    """Return the running mean over ``window`` batches."""
+    frames, values = series
+    return frames[window - 1 :], np.convolve(values, np.ones(window) / window, "valid")
+
+
+def main() -> None:
+    """Draw them all."""
+    runs, folder = Path(sys.argv[1]), Path(sys.argv[2])
+    own = {
+        task: [Curve(name.upper(), seeds(runs, f"{name}_{task}", "eval/return")) for name in ("happo", "mappo")]
+        for task in TASKS
+    }
+    draw_panels(own, folder / "learning.png", ylabel="evaluation return, deterministic")
+    draw_panels({"HAPPO on VMAS balance": [own["balance"][0]]}, folder / "happo.png", ylabel="evaluation return")
+    peers = {
+        f"{task}, BenchMARL's settings, 4 epochs": [
+            Curve("hetrl MAPPO", [smooth(series) for series in seeds(runs, f"peer_{task}", "return")]),
+            Curve("BenchMARL 1.5.2 MAPPO", [smooth(benchmarl(task))]),
+        ]
+        for task in TASKS
+    }
+    draw_panels(peers, folder / "benchmarl.png", ylabel="training return, mean of 5 batches")
+    for title, curves in {**own, **peers}.items():
+        for curve in curves:
+            last = [values[-5:].mean() for _, values in curve.series]
+            print(f"{title}: {curve.name}: last five points {np.mean(last):.3g}, seeds {np.round(last, 3).tolist()}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.integrate import quad
+
+from hetrl.net.squashed_gaussian_policy import SquashedGaussianPolicy
+from hetrl.team import Agent, Box, Team
+
+LOW, HIGH = -0.5, 2.0
+AGENT = Agent("a", "agents", 0, 1, Box((LOW,), (HIGH,)), "agents")
+WIDE = Agent("a", "agents", 0, 1, Box((LOW, 0.0), (HIGH, 10.0)), "agents")
+OBSERVATION = torch.zeros(1, 1, dtype=torch.float64)
+
+
+def policy(mean, std, agent=AGENT):
+    """Return a policy whose u has this mean and deviation, whatever it observes."""
+    net = SquashedGaussianPolicy(agent, Team((agent,), 1), hidden=[], std="state_independent", std_map="exp").double()
+    with torch.no_grad():
+        net.head.body[0].weight.zero_()
+        net.head.body[0].bias.fill_(mean)
+        net.head.raw_std.fill_(math.log(std))
+    return net
+
+
+def density(net, action):
+    value = torch.tensor([[action]], dtype=torch.float64)
+    return net.log_prob(OBSERVATION, value)["log_prob"].exp().item()
+
+
+@pytest.mark.parametrize(("mean", "std"), [(0.0, 1.0), (0.8, 0.5), (-1.0, 0.3)])
+def test_probability_integrates_to_1_over_asymmetric_bounds(mean, std):
+    net = policy(mean, std)
+    total, error = quad(lambda action: density(net, action), LOW + 1e-6, HIGH - 1e-6, limit=200)
+    assert error < 1e-5 and total == pytest.approx(1.0, abs=1e-5)
+
+
+def test_log_prob_by_hand():
+    """In the middle of the bounds u = 0 and the slope is 1.25: log N(0) - log 1.25 = -0.918939 - 0.223144."""
+    found = policy(0.0, 1.0).log_prob(OBSERVATION, torch.tensor([[0.75]], dtype=torch.float64))["log_prob"]
+    assert found.item() == pytest.approx(-0.918939 - 0.223144, abs=1e-5)
+
+
+def test_each_dimension_has_its_own_bounds():
+    """The middles are 0.75 and 5, the slopes 1.25 and 5: 2 * -0.918939 - log 6.25 = -3.670459."""
+    net = policy(0.0, 1.0, WIDE)
+    assert net.act(OBSERVATION)["proposal"].tolist() == [[0.75, 5.0]]
+    found = net.log_prob(OBSERVATION, torch.tensor([[0.75, 5.0]], dtype=torch.float64))["log_prob"]
+    assert found.item() == pytest.approx(-3.670459, abs=1e-5)
+
+
+def test_entropy_averages_to_minus_the_mean_log_prob():
+    """Gauss-Hermite nodes as noise make the average exact; the other side is an integral over actions."""
+    net = policy(0.8, 0.5)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(40)
+    noise = torch.tensor(nodes, dtype=torch.float64).unsqueeze(-1)
+    stay = torch.full((40, 1), 0.75, dtype=torch.float64)
+    each = net.log_prob(OBSERVATION.expand(40, 1), stay, noise)["entropy"]
+    found = (each.detach() * torch.tensor(weights)).sum() / weights.sum()
+
+    def integrand(action):
+        p = density(net, action)
+        return -p * math.log(p) if p > 0 else 0.0
+
+    assert found.item() == pytest.approx(quad(integrand, LOW + 1e-6, HIGH - 1e-6, limit=200)[0], abs=1e-5)
+
+
+def test_sample_agrees_with_log_prob():
+    net = policy(0.2, 0.7, WIDE)
+    out = net.sample(OBSERVATION.expand(20, 1), torch.randn(20, 2, dtype=torch.float64))
+    low, high = torch.tensor(WIDE.action.low), torch.tensor(WIDE.action.high)
+    assert ((out["proposal"] > low) & (out["proposal"] < high)).all()
+    again = net.log_prob(OBSERVATION.expand(20, 1), out["proposal"])["log_prob"]
+    torch.testing.assert_close(again, out["proposal_log_prob"])
+    torch.testing.assert_close(net.sample(OBSERVATION, torch.zeros(1, 2).double())["proposal"], net.greedy(OBSERVATION))
+
+
+def test_sample_sends_a_gradient_to_mean_and_deviation():
+    net = policy(0.0, 1.0)
+    net.sample(OBSERVATION, torch.ones(1, 1, dtype=torch.float64))["proposal"].sum().backward()
+    slope = 1.25 * (1 - math.tanh(1) ** 2)
+    assert net.head.body[0].bias.grad.item() == pytest.approx(slope)
+    assert net.head.raw_std.grad.item() == pytest.approx(slope)
+
+
+def test_actions_on_the_bounds_have_finite_log_probs():
+    net = policy(0.0, 1.0)
+    action = torch.tensor([[LOW], [HIGH]], dtype=torch.float64)
+    assert net.log_prob(OBSERVATION.expand(2, 1), action)["log_prob"].isfinite().all()
+
+
+def test_drawing_follows_the_noise_it_is_given():
+    net = policy(0.3, 0.5)
+    noise = net.noise((4,), torch.Generator().manual_seed(1)).double()
+    observation = OBSERVATION.expand(4, 1)
+    torch.testing.assert_close(net.draw(observation, noise), net.sample(observation, noise)["proposal"])
+
+
+def test_bounds_are_no_state():
+    """They come from the task, so a checkpoint holds parameters only."""
+    assert not {"low", "high"} & set(policy(0.0, 1.0).state_dict())

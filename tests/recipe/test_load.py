@@ -1,0 +1,266 @@
+"""Reading recipes: sections, words, overrides, references, and what is refused."""
+
+import pytest
+
+import hetrl
+from hetrl.errors import RecipeError
+from hetrl.recipe.check import check
+from hetrl.recipe.load import load, parse, shipped
+
+MINIMAL = """
+hetrl: 1
+task: {use: env/vmas, scenario: balance}
+nets:
+  actor: {use: net/gaussian_policy}
+  value: {use: net/state_value}
+data: {use: data/on_policy, frames: 64}
+update:
+  - phase: critic
+    train: value
+    optim: {use: optim/adam, lr: 5e-4}
+    steps:
+      - {net: value}
+      - {use: loss/huber_value, reads: {value: value, return_: reward}}
+  - phase: estimate
+    steps:
+      - {use: weight/unit_factor, reads: {advantage: reward}}
+      - {use: weight/unit_factor, reads: {advantage: reward}, writes: {factor: again}}
+run: {frames: 1000}
+"""
+
+
+def tree(*removed):
+    """Return the happo recipe as a fresh tree, without some sections."""
+    return {word: value for word, value in load("happo").tree.items() if word not in removed}
+
+
+def refused(text, *overrides, recipe="happo"):
+    with pytest.raises(RecipeError, match=text) as caught:
+        load(recipe, *overrides)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(text, name="mine.yaml"):
+        path = tmp_path / name
+        path.write_text(text)
+        return path
+
+    return write
+
+
+# ----- what is read
+
+
+def test_a_shipped_recipe_by_name():
+    recipe = load("happo")
+    assert (recipe.name, [phase.name for phase in recipe.update]) == ("happo", ["estimate", "actors", "critic"])
+    assert recipe.about.startswith("HAPPO.")
+    assert recipe.update[1].order.name == "order/random_permutation"
+    assert recipe.update[0].steps[1].at == "next"
+
+
+def test_a_file_by_path_and_the_same_as_a_dict(file):
+    path = file(MINIMAL)
+    assert load(path).name == "mine"
+    assert load(str(path)).tree == load(path).tree == load(load(path).tree).tree
+
+
+def test_a_dict_is_left_as_it_was():
+    mine = tree()
+    before = repr(mine)
+    load(mine, "run.seed=3")
+    assert repr(mine) == before
+
+
+def test_exponents_are_floats(file):
+    """Plain YAML 1.1 reads 5e-4 as a text."""
+    assert load(file(MINIMAL)).update[0].optim.arguments["lr"] == 5e-4
+    assert load("happo", "update.critic.optim.lr=1e-3").update[2].optim.arguments["lr"] == 1e-3
+
+
+def test_defaults(file):
+    recipe = load(file(MINIMAL))
+    phase = recipe.update[0]
+    assert (phase.per, phase.epochs, phase.minibatches, phase.every, phase.before) == ("team", 1, 1, 1, ())
+    assert (recipe.run.seed, recipe.run.device, recipe.groups, recipe.nets["value"].per) == (0, "auto", None, None)
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_every_shipped_recipe_checks(name):
+    recipe = load("mappo", f"task={name}") if name.startswith("task/") else load(name)
+    check(recipe)
+
+
+@pytest.mark.parametrize("name", [name for name in shipped() if not name.startswith("task/")])
+def test_saved_and_reloaded_it_is_the_same(file, name):
+    recipe = load(name, "run.seed=7", "update.critic.optim.lr={linear: [1e-3, 0.0]}", "nets.actor.hidden=[16]")
+    again = load(file(recipe.yaml(), f"{name}.yaml"))
+    assert again == recipe
+
+
+def test_references_are_resolved():
+    recipe = load("happo", "run.seed=5", "data.frames=${task.n_envs}00", "run.n_eval_episodes=${run.seed}")
+    assert recipe.run.n_eval_episodes == 5
+    assert recipe.tree["data"]["frames"] == "6400"  # a text around a reference stays a text, and is refused:
+    with pytest.raises(RecipeError, match="data/on_policy: frames = '6400'"):
+        check(recipe)
+
+
+# ----- overrides
+
+
+def test_overrides_by_phase_step_net_and_index():
+    recipe = load(
+        "happo",
+        "update.actors.epochs=7",
+        "update.actors.steps.clipped_surrogate.clip=0.1",
+        "update.actors.steps.loss/entropy_bonus.coef=0.5",
+        "update.estimate.steps.gae.gamma=0.5",
+        "update.2.minibatches=1",
+        "update.actors.steps.0.at=next",
+    )
+    actors = recipe.update[1]
+    assert actors.epochs == 7
+    assert actors.steps[1].arguments == {"clip": 0.1}
+    assert actors.steps[2].arguments == {"coef": 0.5}
+    assert actors.steps[0].at == "next"
+    assert recipe.update[0].steps[2].arguments["gamma"] == 0.5
+    assert recipe.update[2].minibatches == 1
+
+
+def test_an_override_may_replace_a_whole_entry_or_section():
+    recipe = load("happo", "update.actors.order={use: order/fixed, order: [2, 0, 1]}", "task=task/vmas_navigation")
+    assert recipe.update[1].order.arguments == {"order": [2, 0, 1]}
+    assert recipe.task.arguments["scenario"] == "navigation"
+    assert load("happo", "update.estimate.steps.0={net: value.value}").update[0].steps[0].mode == "value"
+
+
+def test_an_override_of_a_dropped_in_task_comes_after_it():
+    assert load("happo", "task=task/vmas_balance", "task.n_envs=8").task.arguments["n_envs"] == 8
+
+
+def test_an_override_may_add_optional_sections():
+    assert load("happo", "task.groups.pair=[agent_0, agent_1]", "run.threads=1").groups == {"pair": ["agent_0", "agent_1"]}
+    assert load("happo", "nets.actor.std_map=softplus").nets["actor"].arguments["std_map"] == "softplus"
+
+
+def test_an_ambiguous_name_in_a_list(file):
+    path = file(MINIMAL)
+    refused("'update.estimate.steps.unit_factor.at=next': 2 entries called 'unit_factor' there; use its index",
+            "update.estimate.steps.unit_factor.at=next", recipe=path)  # fmt: skip
+    assert load(path, "update.estimate.steps.1.at=next").update[1].steps[1].at == "next"
+
+
+@pytest.mark.parametrize(
+    ("override", "text"),
+    [
+        ("run.seed", "override 'run.seed': write a.b=value"),
+        ("=3", "override '=3': write a.b=value"),
+        ("runs.seed=3", "no section 'runs'. Nearest: 'run'."),
+        ("update.actor.epochs=3", "nothing called 'actor' there; use its index. Nearest: 'actors'."),
+        ("update.7.epochs=3", "nothing called '7' there"),
+        ("update.actors.steps.cliped_surrogate.clip=1", "Nearest: 'clipped_surrogate'."),
+        ("nets.acter.hidden=[4]", "nothing is called 'acter' there. Nearest: 'actor'."),
+        ("run.seed.x=3", "'seed' is a single value"),
+        ("run.seed.x.y=3", "'x' is below a single value"),
+        ("run.seed=[1", "override 'run.seed=\\[1': "),
+    ],
+)
+def test_overrides_that_lead_nowhere(override, text):
+    refused(text, override)
+
+
+# ----- what is refused
+
+
+def test_unknown_recipes():
+    refused("no recipe 'hapo' is shipped, and there is no such file. Nearest: 'happo'.", recipe="hapo")
+    refused("there is no recipe file 'nowhere.yaml'", recipe="nowhere.yaml")
+    refused("task: no section 'task/vmas_ballance' is shipped. Nearest: 'task/vmas_balance'.", "task=task/vmas_ballance")
+
+
+@pytest.mark.parametrize(
+    ("override", "text"),
+    [
+        ("update.actors.epoch=3", "^update.actors has no 'epoch'. Nearest: 'epochs'.$"),
+        ("update.actors.epochs=0", "^update.actors.epochs must be a whole number above 0, not 0.$"),
+        ("update.actors.minibatches=1.5", "update.actors.minibatches must be a whole number above 0, not 1.5"),
+        ("update.actors.every=true", "update.actors.every must be a whole number above 0, not True"),
+        ("update.actors.per=agents", "update.actors.per: 'agents' is not one of agent, group, team"),
+        ("update.actors.steps=3", "update.actors.steps must be a list, not 3"),
+        ("update.actors.steps=text", "update.actors.steps must be a list, not 'text'"),
+        ("update.actors.steps=[3]", r"update.actors.steps\[0\] must be a mapping, not 3"),
+        ("update.actors.optim=adam", "update.actors.optim must be a mapping, not 'adam'"),
+        ("update.actors.order={order: [0]}", "update.actors.order needs 'use: kind/name'"),
+        ("update.actors.steps.0={ues: loss/entropy_bonus}", r"steps\[0\]: a step is either 'use: .*Nearest: 'use'."),
+        ("update.actors.steps.0={use: a/b, net: c}", r"update.actors.steps\[0\]: a step is either 'use: kind/name' or"),
+        ("update.actors.steps.0.at=before", r"steps\[0\].at: 'before' is not known; the only other time is 'next'"),
+        ("update.actors.steps.0.keys=[a]", r"update.actors.steps\[0\].keys must be a mapping"),
+        ("update.1={train: actor}", r"^update\[1\] needs 'phase: name'"),
+        ("update.1={phas: actors}", r"^update\[1\] needs 'phase: name'. Nearest: 'phas'.$"),
+        ("update.1={phase: actors}", "^update.actors has no steps.$"),
+        ("update.1.phase=critic", "^update.critic: two phases are called 'critic'; rename one.$"),
+        ("nets.actor.per=agents", "nets.actor.per: 'agents' is not one of agent, group, team. Nearest: 'agent'."),
+        ("nets.actor=3", "nets.actor must be a mapping, not 3"),
+        ("nets=[]", r"nets must be a mapping, not \[\]"),
+        ("nets.actor.use=3", "nets.actor needs 'use: kind/name'"),
+        ("update={}", "update must be a list, not {}"),
+        ("hetrl=2", "^hetrl: 2 is no recipe format that this version reads; write hetrl: 1.$"),
+        ("run.frame=3", "^run has no argument 'frame'. Nearest: 'frames'.$"),
+        ("run.frames=0", "^run: frames = 0: "),
+        ("run.frames=1.5", "^run: frames = 1.5: "),
+        ("run.device=gpu", "^run: device = 'gpu': "),
+        ("run.seed=-1", "^run: seed = -1: "),
+        ("run.compile=1", "^run: compile = 1: "),
+        ("run={}", "^run needs the argument 'frames'.$"),
+        ("run.seed=${run.sed}", "^happo: Interpolation key 'run.sed' not found"),
+        ("run.seed=???", "^happo: Missing mandatory value: seed"),
+        ("task.groups=[a]", "task.groups must be a mapping"),
+        ("task.groups={a: agent_0}", "task.groups.a must be a list, not 'agent_0'"),
+    ],
+)
+def test_sections_and_words_of_the_wrong_shape(override, text):
+    refused(text, override)
+
+
+def test_unknown_and_missing_sections():
+    refused("^recipe has no 'updates'. Nearest: 'update'.$", recipe=tree() | {"updates": []})
+    for section in ("hetrl", "task", "nets", "data", "update", "run"):
+        refused(f"^recipe: the section '{section}' is missing.$", recipe=tree(section))
+    assert load(tree("about")).about == ""
+
+
+def test_duplicate_keys(file):
+    """Plain YAML takes the last one silently."""
+    text = MINIMAL.replace("lr: 5e-4}", "lr: 5e-4, lr: 3}")
+    refused("^mine.yaml, line 11: found duplicate key", recipe=file(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [("- a\n- b\n", "a recipe is a mapping of sections"), ("3\n", "Invalid"), ("", "the section 'hetrl' is missing")],
+)
+def test_a_file_that_is_no_mapping(file, text, problem):
+    refused(f"^mine.*: {problem}", recipe=file(text))
+
+
+def test_a_file_that_is_no_yaml(file):
+    refused("^mine.yaml, line 2: ", recipe=file("a: [\nb: }"))
+
+
+@pytest.mark.parametrize(
+    "text", ["${oc.env:HOME}", "a ${oc.env:HOME} b", "${oc.select:run.seed}", "${oc.decode:${oc.env:HOME}}", "${run.${oc.env:X}}"]
+)
+def test_resolvers_are_refused(text):
+    """A recipe from elsewhere must not read this machine's environment."""
+    refused(r"^about: '.*' asks for a resolver; only plain references such as", f"about='{text}'")
+    nested = tree()
+    nested["update"][0]["steps"][0]["keys"] = {"value": text}
+    refused(r"^update\[0\].steps\[0\].keys.value: ", recipe=nested)
+
+
+def test_parse_takes_a_resolved_tree():
+    assert parse(load("happo").tree, "happo") == load("happo")
+    assert hetrl.load is load

@@ -1,0 +1,97 @@
+"""What ``hetrl show`` prints."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from rich.console import Console
+
+from hetrl.errors import RecipeError
+from hetrl.recipe.load import load, shipped
+from hetrl.recipe.show import empty_batch, show
+from hetrl.team import Agent, Box, Discrete, Team
+
+ARM, LEG = Box((-1.0,), (1.0,)), Box((-1.0, -1.0), (1.0, 1.0))
+ALIKE = Team(tuple(Agent(f"a{i}", "agents", i, 4, ARM, "agents") for i in range(3)), 12)
+MIXED = Team((*ALIKE.agents[:2], Agent("walker", "walkers", 0, 6, LEG, "walkers")), 14)
+CHOOSING = Team(tuple(replace(agent, action=Discrete((3, 2))) for agent in ALIKE.agents), 12)
+
+
+def text(recipe, team=None):
+    console = Console(width=250, record=True, quiet=False, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
+    with console.file:
+        console.print(show(recipe, team))
+    return console.export_text()
+
+
+def test_the_program():
+    found = text(load("happo"))
+    for words in (
+        "HAPPO. Kuba et al. 2022",
+        "actor (acts)",
+        "estimate: no gradient",
+        "actors: train actor, per agent, order/random_permutation, 5 epochs x 4 minibatches",
+        "critic: train value, per team, 5 epochs x 4 minibatches",
+        "loss/clipped_surrogate",
+        "clip=0.2",
+        "loss.agent.surrogate",
+        "net value.normalized",
+        "next.value",
+    ):
+        assert words in found
+    assert found.index("estimate:") < found.index("actors:") < found.index("critic:")
+    assert "[B" not in found
+
+
+def row(found, *words):
+    return next(line for line in found.splitlines() if all(word in line for word in words))
+
+
+def test_shapes_of_a_team():
+    found = text(load("happo"), ALIKE)
+    for key, shape in (
+        ("agent.observation", "[B, 4]"),
+        ("agent.action", "[B, 1]"),
+        ("agent.log_prob", "[B]"),
+        ("state", "[B, 12]"),
+        ("advantage", "[B]"),
+        ("factor", "[B]"),
+    ):
+        assert f"{key} {shape}" in found
+    assert "team, state [12]" in found
+    assert row(found, "a1", "agents", "[4]", "continuous[1]")
+
+
+def test_shapes_of_other_teams():
+    assert row(text(load("happo"), MIXED), "walker", "walkers", "[6]", "continuous[2]")
+    found = text(load("happo", "nets.actor.use=net/categorical_policy"), CHOOSING)
+    assert "agent.action [B, 2]" in found and "discrete[3, 2]" in found
+
+
+@pytest.mark.parametrize("name", [name for name in shipped() if not name.startswith("task/")])
+def test_every_shipped_recipe_prints(name):
+    found = text(load(name), ALIKE)
+    assert all(f"{phase.name}: " in found for phase in load(name).update)
+
+
+def test_what_every_says():
+    assert "every 2" in text(load("happo", "update.critic.every=2"))
+    assert "every" not in text(load("happo"))
+
+
+def test_a_recipe_that_does_not_link_is_not_printed():
+    with pytest.raises(RecipeError, match="no role 'x'"):
+        show(load("happo", "update.actors.steps.0.keys={x: y}"))
+    with pytest.raises(RecipeError, match="serves box actions"):
+        show(load("happo"), CHOOSING)
+
+
+def test_an_empty_batch_has_what_collection_delivers():
+    """The same keys, shapes and types as the first batch of a real task."""
+    recipe = load("happo", "task.n_envs=2", "task.horizon=5", "data.frames=10", "nets.actor.hidden=[4]")
+    module, collection = recipe.build()
+    real = collection.source.collect()
+    made = empty_batch(module.linked.team, 5, 2)
+    leaves = [{key: (value.shape, value.dtype) for key, value in each.items(True, True)} for each in (real, made)]
+    assert leaves[0] == leaves[1]
+    assert isinstance(made["state"], torch.Tensor)

@@ -1,0 +1,123 @@
+"""The two objects under a user's own Trainer."""
+
+import math
+
+import lightning as L
+import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+import hetrl
+from hetrl.errors import DivergenceError, RunError
+from hetrl.train import run as runs
+from hetrl.train.csv_logger import read
+
+TINY = [
+    "task.n_envs=4", "task.horizon=7", "data.frames=40", "run.frames=120", "run.eval_every=80", "run.n_eval_episodes=3",
+    "nets.actor.hidden=[8]", "nets.value.hidden=[8]", "run.device=cpu",
+]  # fmt: skip
+QUIET = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+
+
+def test_the_five_lines(tmp_path):
+    module, data = hetrl.load("happo", *TINY).build()
+    before = [parameter.clone() for parameter in module.parameters()]
+    trainer = L.Trainer(max_epochs=1, enable_checkpointing=False, log_every_n_steps=1, **QUIET)
+    trainer.fit(module, data)
+    assert module.frames == 120
+    assert module.iteration == 3
+    assert any(not torch.equal(old, new) for old, new in zip(before, module.parameters(), strict=True))
+    assert {"return", "eval/return"} <= set(trainer.callback_metrics)
+    # 3 batches x (3 agents + 1 critic) x 5 epochs x 4 minibatches, counted by Lightning as it does
+    assert trainer.global_step == 3 * 4 * 20
+
+
+def test_a_trainer_without_an_end_stops_with_the_run(tmp_path):
+    module, data = hetrl.load("happo", *TINY).build()
+    L.Trainer(enable_checkpointing=False, max_epochs=50, log_every_n_steps=1, **QUIET).fit(module, data)
+    assert module.frames == 120
+
+
+# Lightning's advice on manual optimisation: the state after the steps is just what we want.
+@pytest.mark.filterwarnings("ignore:.*no pre-optimization state.*")
+def test_lightnings_own_checkpoint_resumes(tmp_path):
+    whole, data = hetrl.load("mappo", *TINY).build()
+    L.Trainer(max_epochs=1, enable_checkpointing=False, log_every_n_steps=1, **QUIET).fit(whole, data)
+
+    module, data = hetrl.load("mappo", *TINY).build()
+    saver = ModelCheckpoint(tmp_path, save_last=True, every_n_train_steps=1)
+    trainer = L.Trainer(max_epochs=1, limit_train_batches=2, callbacks=[saver], log_every_n_steps=1, **QUIET)
+    trainer.fit(module, data)
+    assert module.frames == 80
+
+    resumed, data = hetrl.load("mappo", *TINY).build()
+    saver = ModelCheckpoint(tmp_path, save_last=True, every_n_train_steps=1)
+    trainer = L.Trainer(max_epochs=1, callbacks=[saver], log_every_n_steps=1, **QUIET)
+    trainer.fit(resumed, data, ckpt_path=tmp_path / "last.ckpt", weights_only=True)
+    for left, right in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(left, right)
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(tmp_path):
+    def final(seed: int) -> torch.Tensor:
+        module, data = hetrl.load("happo", *TINY, f"run.seed={seed}").build()
+        L.Trainer(max_epochs=1, enable_checkpointing=False, log_every_n_steps=1, **QUIET).fit(module, data)
+        return torch.cat([parameter.flatten() for parameter in module.parameters()])
+
+    assert torch.equal(final(0), final(0))
+    assert not torch.equal(final(0), final(1))
+
+
+def test_evaluation_does_not_disturb_training(tmp_path):
+    def final(every: str) -> torch.Tensor:
+        module, data = hetrl.load("happo", *TINY, f"run.eval_every={every}").build()
+        L.Trainer(max_epochs=1, enable_checkpointing=False, log_every_n_steps=1, **QUIET).fit(module, data)
+        return torch.cat([parameter.flatten() for parameter in module.parameters()])
+
+    assert torch.equal(final("40"), final("null"))
+
+
+def test_nan_stops_the_run_with_its_name_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
+    from hetrl.loss.clipped_surrogate import ClippedSurrogate
+
+    healthy, calls = ClippedSurrogate.compute, []
+
+    def sick(self, *roles):
+        calls.append(1)
+        written = healthy(self, *roles)
+        return written if len(calls) <= 60 else {**written, "loss": written["loss"] * math.nan}
+
+    monkeypatch.setattr(ClippedSurrogate, "compute", sick)
+    recipe = hetrl.load("happo", *TINY, "run.checkpoint_every=40")
+    with pytest.raises(DivergenceError, match=r"actors/agent_\d/surrogate is nan after 80 frames"):
+        runs.train(recipe, tmp_path / "run", quiet=True)
+    folder = runs.Folder(tmp_path / "run")
+    checkpoint = folder.load_checkpoint()
+    assert checkpoint["hetrl"]["frames"] == 40
+    assert all(value.isfinite().all() for value in checkpoint["state_dict"].values())
+    assert [row["frames"] for row in read(folder.metrics)] == [0, 40]
+
+
+def test_the_trainers_device_must_be_the_environments(monkeypatch):
+    module, data = hetrl.load("happo", *TINY).build()
+    monkeypatch.setattr(type(data), "device", torch.device("cuda"))
+    with pytest.raises(RunError, match=r"the Trainer runs on cpu but the environments on cuda; .*run.device=cpu"):
+        L.Trainer(max_epochs=1, enable_checkpointing=False, **QUIET).fit(module, data)
+
+
+def test_simultaneous_units_see_nobodys_update_and_sequential_ones_do():
+    """With separate actors, a simultaneous sweep updates each agent as if it were alone; a sequential one does not."""
+
+    def weights(*changes: str) -> list[torch.Tensor]:
+        module, data = hetrl.load("happo", *TINY, "update.actors.minibatches=1", "run.frames=40", *changes).build()
+        L.Trainer(max_epochs=1, enable_checkpointing=False, log_every_n_steps=1, **QUIET).fit(module, data)
+        actors = module.linked.nets["actor"]
+        return [torch.cat([p.flatten() for p in actors[f"agent_{i}"].parameters()]) for i in range(3)]
+
+    together = weights("update.actors.order={use: order/simultaneous}")
+    forward = weights("update.actors.order={use: order/fixed}")
+    backward = weights("update.actors.order={use: order/reversed}")
+    assert torch.equal(forward[0], together[0])  # the first in the order has seen nothing yet
+    assert torch.equal(backward[2], together[2])
+    assert not torch.equal(forward[2], together[2])
+    assert not torch.equal(forward[2], backward[2])
