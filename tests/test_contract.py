@@ -206,7 +206,7 @@ def test_notices_an_argument_that_is_not_kept():
         self.factor = scale
 
     doc = "Halves.\n\n y = x / 2\n\n Args:\n     scale: weight.\n Source: made up.\n Differs: nothing."
-    with pytest.raises(AssertionError, match="argument 'scale' is not kept as self.scale"):
+    with pytest.raises(AssertionError, match=r"argument 'scale' is not kept as self.scale"):
         check_component(broken(Simple.compute, __init__=init, __doc__=doc))
 
 

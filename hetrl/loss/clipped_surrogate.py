@@ -18,8 +18,8 @@ class ClippedSurrogate(Component):
 
     Args:
         clip: eps, how far the ratio may move before its gradient stops [ratio], above 0.
-    Source: Kuba et al. 2022, arXiv:2109.11251, and Zhong et al. 2024, JMLR 25, 23-0488 (the objective of HAPPO); Schulman
-        et al. 2017, arXiv:1707.06347, equation 7 (the clip).
+    Source: Kuba et al. 2022, arXiv:2109.11251, and Zhong et al. 2024, JMLR 25, 23-0488 (the objective of HAPPO);
+        Schulman et al. 2017, arXiv:1707.06347, equation 7 (the clip).
     Differs: nothing. The reference code multiplies F outside the min, which is the same because F > 0.
     """
 

@@ -85,8 +85,9 @@ class ClippedAdam(torch.optim.Adam):
         group = self.param_groups[0]
         beta1, beta2 = group["betas"]
         self._kernel(
-            own.parameters, own.gradients, own.first, own.second, [], own.steps, lr=group["lr"], beta1=beta1, beta2=beta2,
-            weight_decay=group["weight_decay"], eps=group["eps"], amsgrad=False, maximize=False,
+            own.parameters, own.gradients, own.first, own.second, [], own.steps,
+            lr=group["lr"], beta1=beta1, beta2=beta2, weight_decay=group["weight_decay"], eps=group["eps"],
+            amsgrad=False, maximize=False,
         )  # fmt: skip
         return loss
 

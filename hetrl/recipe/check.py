@@ -135,8 +135,8 @@ def _plan_step(step: Step, recipe: Recipe, per: Mapping[str, Per]) -> PlannedSte
     per_agent = own or any(keys.scope(key) == keys.AGENT for key in touched)
     if own and (shared := [key for key in planned.table.writes.values() if not keys.scope(key)]):
         raise RecipeError(
-            f"{planned.where}: net '{planned.net}' is per: {per[planned.net or '']} but writes the team's '{shared[0]}'; "
-            f"rename it, keys: {{{_role(planned.table.writes, shared[0])}: agent.{shared[0]}}}."
+            f"{planned.where}: net '{planned.net}' is per: {per[planned.net or '']} but writes the team's "
+            f"'{shared[0]}'; rename it, keys: {{{_role(planned.table.writes, shared[0])}: agent.{shared[0]}}}."
         )
     return replace(planned, per_agent=per_agent)
 
@@ -229,8 +229,8 @@ class _Flow:
         if single not in self.written:
             if single in self.dropped:
                 raise RecipeError(
-                    f"{planned.where} reads '{key}', which {self.dropped[single]} wrote in its steps; what steps write is "
-                    "dropped after the turn. Write it again here, or in prepare or after."
+                    f"{planned.where} reads '{key}', which {self.dropped[single]} wrote in its steps; what steps write "
+                    "is dropped after the turn. Write it again here, or in prepare or after."
                 )
             raise RecipeError(f"{planned.where} reads '{key}', and nothing before it writes that."
                               f"{nearest(key, self.written)}")  # fmt: skip
@@ -297,5 +297,6 @@ def _check_team(plan: Plan, team: Team) -> None:
             sizes = {(agent.observation_size, str(agent.action)) for agent in team.agents}
             if len(sizes) > 1:
                 raise RecipeError(
-                    f"{net.where}: per: team needs agents of equal sizes, and these have {sorted(sizes)}; use per: group."
+                    f"{net.where}: per: team needs agents of equal sizes, and these have {sorted(sizes)}; "
+                    "use per: group."
                 )

@@ -130,8 +130,8 @@ def used_nets(steps: Iterable[PlannedStep]) -> list[str]:
 def foldable(steps: Iterable[PlannedStep]) -> bool:
     """Whether agents that share their nets may run as one lane.
 
-    Not where a step reads all agents at once (each agent has its own view of that), and not where it turns agents' values
-    into the team's (that has to happen agent by agent).
+    Not where a step reads all agents at once (each agent has its own view of that), and not where it turns agents'
+    values into the team's (that has to happen agent by agent).
     """
     for planned in steps:
         reads, writes = planned.table.reads.values(), planned.table.writes.values()

@@ -1,6 +1,5 @@
 """What the command line adds to a Trainer: checkpoints, a progress bar, and a graceful stop."""
 
-import os
 import signal
 import time
 from pathlib import Path
@@ -35,7 +34,7 @@ class Checkpoints(L.Callback):
         self.folder.mkdir(parents=True, exist_ok=True)
         path, half = self.folder / "last.ckpt", self.folder / "last.ckpt.part"
         trainer.save_checkpoint(half)
-        os.replace(half, path)
+        half.replace(path)
         return path
 
 

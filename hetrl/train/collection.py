@@ -28,7 +28,7 @@ class Collection(L.LightningDataModule):
         return self
 
     def __len__(self) -> int:
-        """How many batches the run takes. (Without a length Lightning would fetch one batch ahead, one update stale.)"""
+        """How many batches the run takes; without a length Lightning would fetch one batch ahead, one update stale."""
         return -(-self.frames // self.source.frames)
 
     def __iter__(self) -> Iterator[TensorDict]:

@@ -1,7 +1,6 @@
 """Metrics as one CSV table, by environment frames."""
 
 import csv
-import os
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -65,7 +64,7 @@ class CsvTable(Logger):
             writer = self._writer(file)
             writer.writeheader()
             writer.writerows(map(self._text, rows))
-        os.replace(half, self.path)
+        half.replace(self.path)
 
     def _writer(self, file: Any) -> "csv.DictWriter[str]":
         return csv.DictWriter(file, self._columns)

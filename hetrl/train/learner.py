@@ -50,8 +50,8 @@ class Learner(L.LightningModule):
         collected = getattr(getattr(self.trainer, "datamodule", None), "device", self.device)
         if collected.type != self.device.type:
             raise RunError(
-                f"the Trainer runs on {self.device.type} but the environments on {collected.type}; load the recipe with "
-                f"run.device={self.device.type}, or use L.Trainer(accelerator='{collected.type}')."
+                f"the Trainer runs on {self.device.type} but the environments on {collected.type}; load the recipe "
+                f"with run.device={self.device.type}, or use L.Trainer(accelerator='{collected.type}')."
             )
 
     def on_train_start(self) -> None:
@@ -99,7 +99,7 @@ class Learner(L.LightningModule):
         for name, value in self.metrics.items():
             if value - value != 0:  # NaN or infinite
                 raise DivergenceError(
-                    f"{name} is {value} after {self.frames} frames; the run stops, and its last checkpoint is from before."
+                    f"{name} is {value} after {self.frames} frames; the run stops, its last checkpoint is from before."
                 )
 
     def _log(self, metrics: Mapping[str, float]) -> None:

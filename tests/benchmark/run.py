@@ -243,8 +243,8 @@ def measure_memory(quick: bool) -> list[dict[str, Any]]:
     """Peak memory of the process after 20 iterations and after 200."""
     program = (
         "import sys, resource, hetrl, lightning as L\n"
-        "module, data = hetrl.load('happo', 'task.n_envs=32', 'data.frames=640', f'run.frames={640 * int(sys.argv[1])}',"
-        " 'task.horizon=20', 'run.eval_every=null', 'run.threads=1').build()\n"
+        "module, data = hetrl.load('happo', 'task.n_envs=32', 'data.frames=640',f'run.frames={640 * int(sys.argv[1])}',"
+        "'task.horizon=20', 'run.eval_every=null', 'run.threads=1').build()\n"
         "L.Trainer(max_epochs=1, accelerator='cpu', logger=False, enable_checkpointing=False,"
         " enable_progress_bar=False, enable_model_summary=False).fit(module, data)\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)\n"

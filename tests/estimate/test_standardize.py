@@ -53,5 +53,5 @@ def test_refuses_to_broadcast():
 
 
 def test_refuses_eps_0():
-    with pytest.raises(RecipeError, match="^Standardize: eps = 0.0"):
+    with pytest.raises(RecipeError, match=r"^Standardize: eps = 0.0"):
         Standardize(eps=0.0)

@@ -54,10 +54,10 @@ def test_refuses_to_broadcast(role):
 
 @pytest.mark.parametrize("clip", [0.0, -0.2, "0.2", None, True, math.inf, math.nan])
 def test_refuses_a_clip_that_is_none(clip):
-    with pytest.raises(RecipeError, match="^ClippedSurrogate: clip"):
+    with pytest.raises(RecipeError, match=r"^ClippedSurrogate: clip"):
         ClippedSurrogate(clip=clip)
 
 
 def test_refuses_an_unknown_argument():
-    with pytest.raises(RecipeError, match="ClippedSurrogate has no argument 'clipping'. Nearest: 'clip'."):
+    with pytest.raises(RecipeError, match=r"ClippedSurrogate has no argument 'clipping'. Nearest: 'clip'."):
         ClippedSurrogate(clipping=0.2)

@@ -22,5 +22,5 @@ def test_may_be_off():
 
 
 def test_refuses_a_penalty():
-    with pytest.raises(RecipeError, match="^EntropyBonus: coef = -0.1: "):
+    with pytest.raises(RecipeError, match=r"^EntropyBonus: coef = -0.1: "):
         EntropyBonus(coef=-0.1)

@@ -5,7 +5,9 @@ from jaxtyping import TypeCheckError
 from hetrl.ops.huber import huber
 
 
-@pytest.mark.parametrize(("error", "expected"), [(0.5, 0.125), (1.0, 0.5), (3.0, 2.5), (-0.5, 0.125), (-3.0, 2.5), (0, 0)])
+@pytest.mark.parametrize(
+    ("error", "expected"), [(0.5, 0.125), (1.0, 0.5), (3.0, 2.5), (-0.5, 0.125), (-3.0, 2.5), (0, 0)]
+)
 def test_is_quadratic_and_then_linear(error, expected):
     """delta 1: 0.5^2 / 2 = 0.125, 1 / 2 = 0.5 at the bend, and 1 (3 - 1/2) = 2.5 beyond, on both sides."""
     target = torch.tensor([7.0])

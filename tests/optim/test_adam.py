@@ -135,7 +135,7 @@ def test_refuses_what_is_out_of_range(values, text):
 
 
 def test_refuses_an_unknown_argument():
-    with pytest.raises(RecipeError, match="optim/adam has no argument 'learning_rate'."):
+    with pytest.raises(RecipeError, match=r"optim/adam has no argument 'learning_rate'."):
         Adam(learning_rate=1e-3)
 
 

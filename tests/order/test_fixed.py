@@ -16,11 +16,13 @@ def test_by_hand():
 
 @pytest.mark.parametrize("order", [[0, 1], [0, 1, 1], [1, 2, 3], [0, 1, 2, 3], []])
 def test_refuses_what_is_no_permutation(order):
-    with pytest.raises(RecipeError, match=rf"order/fixed: order \[{', '.join(map(str, order))}\] is no permutation of 0"):
+    with pytest.raises(
+        RecipeError, match=rf"order/fixed: order \[{', '.join(map(str, order))}\] is no permutation of 0"
+    ):
         Fixed(order=order).compute(torch.arange(3))
 
 
 @pytest.mark.parametrize("order", ["210", [0.0, 1.0], {"0": 1}])
 def test_refuses_what_is_no_list_of_indices(order):
-    with pytest.raises(RecipeError, match="^Fixed: order"):
+    with pytest.raises(RecipeError, match=r"^Fixed: order"):
         Fixed(order=order)

@@ -149,11 +149,28 @@ def test_a_task_out_of_range_is_found_before_it_is_built(override, word):
 
 
 @pytest.mark.parametrize(
-    "override", ["nets.actor.initial_std={linear: [1.0, 0.1]}", "update.actors.optim.weight_decay={linear: [0.1, 0.01]}"]
+    "override",
+    ["nets.actor.initial_std={linear: [1.0, 0.1]}", "update.actors.optim.weight_decay={linear: [0.1, 0.01]}"],
 )
 def test_a_schedule_that_nothing_follows_is_refused(override):
     """Only components' arguments and the learning rate change over a run; elsewhere the ramp would be lost silently."""
-    refused(f"{override.split('=')[0].rpartition('.')[0]}.*{override.split('=')[0].rpartition('.')[2]}", override)
+    place, _, word = override.split("=")[0].rpartition(".")
+    refused(f"{place}.*{word}", override)
+
+
+def test_a_phase_that_runs_less_often_than_its_readers():
+    """``advantage`` exists in every second batch only; in the first one that skips it the run dies of a KeyError."""
+    refused(r"update.actors.steps\[1\] .*'advantage'.*every", "update.estimate.every=2")
+
+
+def test_a_loss_that_depends_on_the_net_by_name_only():
+    """``normalize`` has no parameters: with the value of before the phase, nothing has a gradient."""
+    refused(r"update.critic.steps\[2\] \(loss/huber_value\) does not depend", "update.critic.steps.2.keys={value: value}")
+
+
+def test_an_order_for_another_number_of_agents():
+    refused(r"update.actors.order \(order/fixed\): order \[0, 1\] is no permutation",
+            "update.actors.order={use: order/fixed, order: [0, 1]}", team=ALIKE)  # fmt: skip
 
 
 def test_a_net_that_nobody_trains():
@@ -206,7 +223,9 @@ def test_keys_from_elsewhere():
     """Batches that are not this task's: without their list the task's own is taken, with it only that."""
     plan = check(load("happo"))
     assert plan.policy == "actor" and plan.per == {"actor": "agent", "value": "team"}
-    refused(r"update.estimate.steps\[0\] \(value.value\) reads 'state', and nothing before it writes", provided=["reward"])
+    refused(
+        r"update.estimate.steps\[0\] \(value.value\) reads 'state', and nothing before it writes", provided=["reward"]
+    )
     refused(r"update.estimate.steps\[0\] \(value.value\) reads 'state', .*Nearest: 'states'.", provided=["states"])
 
 
@@ -235,5 +254,9 @@ def test_categorical_and_continuous_do_not_mix():
 
 def test_one_policy_for_agents_of_different_sizes():
     check(load("mappo"), ALIKE)
-    refused(r"nets.actor: per: team needs agents of equal sizes, and these have .*; use per: group.", recipe="mappo", team=MIXED)
+    refused(
+        r"nets.actor: per: team needs agents of equal sizes, and these have .*; use per: group.",
+        recipe="mappo",
+        team=MIXED,
+    )
     check(load("mappo", "nets.actor.per=group"), MIXED)

@@ -104,7 +104,9 @@ def test_the_seed_decides_the_weights_and_the_order():
 
 
 def test_an_error_while_building_says_where():
-    with pytest.raises(RecipeError, match=r"^nets.actor \(net/gaussian_policy\): initial_std = 1.0 must be below max_std"):
+    with pytest.raises(
+        RecipeError, match=r"^nets.actor \(net/gaussian_policy\): initial_std = 1.0 must be below max_std"
+    ):
         linked("happo", "nets.actor.std_map=sigmoid")
 
 
@@ -341,7 +343,10 @@ def test_gradients_of_a_called_network_follow_the_phase(register):
     ("target", "text"),
     [
         ("valu.value", r"update.critic.steps\[0\] \(loss/ask\): calls value = no net 'valu'. Nearest: 'value'."),
-        ("value.valu", r"update.critic.steps\[0\] \(loss/ask\): calls value = net 'value' .* has no mode 'valu'. Nearest: "),
+        (
+            "value.valu",
+            r"update.critic.steps\[0\] \(loss/ask\): calls value = net 'value' .* has no mode 'valu'. Nearest: ",
+        ),
     ],
 )
 def test_a_called_network_that_is_not_there(register, target, text):
@@ -435,7 +440,9 @@ def test_optional_roles_are_bound_where_written():
 # ----- a real task
 
 
-@pytest.mark.parametrize(("actions", "net"), [("continuous", "gaussian_policy"), ("multi_discrete", "categorical_policy")])
+@pytest.mark.parametrize(
+    ("actions", "net"), [("continuous", "gaussian_policy"), ("multi_discrete", "categorical_policy")]
+)
 def test_links_against_a_real_task(actions, net):
     recipe = load("happo", "task.n_envs=2", "task.horizon=5", f"task.actions={actions}", f"nets.actor.use=net/{net}",
                   "nets.actor.hidden=[4]", "data.frames=10")  # fmt: skip
@@ -448,6 +455,8 @@ def test_links_against_a_real_task(actions, net):
 
 
 def test_a_real_task_knows_its_agents():
-    recipe = load("happo", "task.n_envs=2", "task.horizon=5", "data.frames=10", "task.groups={x: [agent_0], y: [agnt_1]}")
-    with pytest.raises(RecipeError, match="task.groups.y: no agent 'agnt_1'. Nearest: 'agent_"):
+    recipe = load(
+        "happo", "task.n_envs=2", "task.horizon=5", "data.frames=10", "task.groups={x: [agent_0], y: [agnt_1]}"
+    )
+    with pytest.raises(RecipeError, match=r"task.groups.y: no agent 'agnt_1'. Nearest: 'agent_"):
         recipe.build()

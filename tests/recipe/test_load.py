@@ -142,7 +142,9 @@ def test_an_override_of_a_dropped_in_task_comes_after_it():
 
 
 def test_an_override_may_add_optional_sections():
-    assert load("happo", "task.groups.pair=[agent_0, agent_1]", "run.threads=1").groups == {"pair": ["agent_0", "agent_1"]}
+    assert load("happo", "task.groups.pair=[agent_0, agent_1]", "run.threads=1").groups == {
+        "pair": ["agent_0", "agent_1"]
+    }
     assert load("happo", "nets.actor.std_map=softplus").nets["actor"].arguments["std_map"] == "softplus"
 
 
@@ -178,7 +180,9 @@ def test_overrides_that_lead_nowhere(override, text):
 def test_unknown_recipes():
     refused("no recipe 'hapo' is shipped, and there is no such file. Nearest: 'happo'.", recipe="hapo")
     refused("there is no recipe file 'nowhere.yaml'", recipe="nowhere.yaml")
-    refused("task: no section 'task/vmas_ballance' is shipped. Nearest: 'task/vmas_balance'.", "task=task/vmas_ballance")
+    refused(
+        "task: no section 'task/vmas_ballance' is shipped. Nearest: 'task/vmas_balance'.", "task=task/vmas_ballance"
+    )
 
 
 @pytest.mark.parametrize(
@@ -251,7 +255,14 @@ def test_a_file_that_is_no_yaml(file):
 
 
 @pytest.mark.parametrize(
-    "text", ["${oc.env:HOME}", "a ${oc.env:HOME} b", "${oc.select:run.seed}", "${oc.decode:${oc.env:HOME}}", "${run.${oc.env:X}}"]
+    "text",
+    [
+        "${oc.env:HOME}",
+        "a ${oc.env:HOME} b",
+        "${oc.select:run.seed}",
+        "${oc.decode:${oc.env:HOME}}",
+        "${run.${oc.env:X}}",
+    ],
 )
 def test_resolvers_are_refused(text):
     """A recipe from elsewhere must not read this machine's environment."""

@@ -1,5 +1,6 @@
 """What ``hetrl show`` prints."""
 
+import io
 from dataclasses import replace
 
 import pytest
@@ -18,10 +19,9 @@ CHOOSING = Team(tuple(replace(agent, action=Discrete((3, 2))) for agent in ALIKE
 
 
 def text(recipe, team=None):
-    console = Console(width=250, record=True, quiet=False, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
-    with console.file:
-        console.print(show(recipe, team))
-    return console.export_text()
+    console = Console(width=250, file=io.StringIO())
+    console.print(show(recipe, team))
+    return console.file.getvalue()
 
 
 def test_the_program():

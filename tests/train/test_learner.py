@@ -39,7 +39,7 @@ def test_a_trainer_without_an_end_stops_with_the_run(tmp_path):
 
 
 # Lightning's advice on manual optimisation: the state after the steps is just what we want.
-@pytest.mark.filterwarnings("ignore:.*no pre-optimization state.*")
+@pytest.mark.filterwarnings("ignore:.*no pre-optimization state.*", "ignore:.*exists and is not empty.*")
 def test_lightnings_own_checkpoint_resumes(tmp_path):
     whole, data = hetrl.load("mappo", *TINY).build()
     L.Trainer(max_epochs=1, enable_checkpointing=False, log_every_n_steps=1, **QUIET).fit(whole, data)
@@ -51,8 +51,8 @@ def test_lightnings_own_checkpoint_resumes(tmp_path):
     assert module.frames == 80
 
     resumed, data = hetrl.load("mappo", *TINY).build()
-    saver = ModelCheckpoint(tmp_path, save_last=True, every_n_train_steps=1)
-    trainer = L.Trainer(max_epochs=1, callbacks=[saver], log_every_n_steps=1, **QUIET)
+    again = ModelCheckpoint(tmp_path, save_last=True, every_n_train_steps=1)
+    trainer = L.Trainer(max_epochs=1, callbacks=[again], log_every_n_steps=1, **QUIET)
     trainer.fit(resumed, data, ckpt_path=tmp_path / "last.ckpt", weights_only=True)
     for left, right in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True):
         assert torch.equal(left, right)

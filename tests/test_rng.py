@@ -1,0 +1,127 @@
+"""Random states survive a checkpoint, and private streams disturb nobody."""
+
+import io
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from hetrl import rng
+
+
+def draws():
+    return (
+        torch.rand(3).tolist(),
+        torch.randn(1).item(),
+        np.random.rand(3).tolist(),
+        np.random.randn(),
+        random.random(),
+        random.gauss(0, 1),
+    )
+
+
+def saved(state):
+    """Return a state as a checkpoint gives it back."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    return torch.load(buffer, weights_only=True)
+
+
+def test_captured_states_are_put_back_through_a_checkpoint():
+    draws()  # an odd number of normal draws leaves one of each pair kept for the next
+    state = saved(rng.capture())
+    expected = draws()
+    assert draws() != expected
+    rng.restore(state)
+    assert draws() == expected
+
+
+def test_capturing_changes_nothing():
+    state = rng.capture()
+    first = draws()
+    rng.restore(state)
+    rng.capture()
+    assert draws() == first
+
+
+def test_a_stream_is_what_its_seed_says():
+    def through(stream):
+        with stream:
+            return draws()
+
+    assert through(rng.Stream(3)) == through(rng.Stream(3)) != through(rng.Stream(4))
+    stream = rng.Stream(3)
+    first, second = through(stream), through(stream)
+    assert first != second
+    stream.seed(3)
+    assert (through(stream), through(stream)) == (first, second)
+    torch.manual_seed(3), np.random.seed(3), random.seed(3)
+    assert draws() == first
+
+
+def test_a_stream_leaves_the_outside_alone():
+    state = rng.capture()
+    expected = draws()
+    rng.restore(state)
+    stream = rng.Stream(5)
+    with stream:
+        draws()
+    stream.state_dict()
+    stream.load_state_dict(rng.Stream(6).state_dict())
+    assert draws() == expected
+
+
+def test_two_streams_do_not_disturb_each_other():
+    def interleaved(other):
+        stream, found = rng.Stream(1), []
+        for _ in range(3):
+            with stream:
+                found.append(draws())
+            with other:
+                draws()
+            draws()
+        return found
+
+    assert interleaved(rng.Stream(2)) == interleaved(rng.Stream(3))
+
+
+def test_a_stream_survives_an_error_inside():
+    stream = rng.Stream(1)
+    state = rng.capture()
+    with pytest.raises(ZeroDivisionError), stream:
+        draws()
+        raise ZeroDivisionError
+    following = draws()
+    rng.restore(state)
+    assert draws() == following
+    with stream:
+        continued = draws()
+    again = rng.Stream(1)
+    with again:
+        assert draws() != continued
+        assert draws() == continued
+
+
+def test_a_stream_continues_from_its_state():
+    stream = rng.Stream(1)
+    with stream:
+        draws()
+    state = saved(stream.state_dict())
+    with stream:
+        expected = draws()
+    other = rng.Stream(2)
+    other.load_state_dict(state)
+    with other:
+        assert draws() == expected
+
+
+def test_derived_seeds():
+    """Different for each purpose and seed, the same ever after, and in the range of a 32-bit signed number."""
+    paths = [(), ("env",), ("evaluation",), ("order", "actors"), ("order", "critic"), ("orderactors",)]
+    found = {rng.derive(seed, *path) for seed in range(50) for path in paths}
+    assert len(found) == 300
+    assert all(0 <= seed < 2**31 for seed in found)
+    assert rng.derive(7, "env") == rng.derive(7, "env")
+    assert isinstance(rng.derive(0, "env"), int)

@@ -1,0 +1,52 @@
+from dataclasses import replace
+
+import pytest
+
+from hetrl.errors import RecipeError
+from hetrl.team import Agent, Box, Discrete, Team
+
+ARM = Box((-1.0, 0.0), (1.0, 5.0))
+A0, A1 = (Agent(f"a{i}", "arms", i, 4, ARM, "arms") for i in range(2))
+B0 = Agent("b0", "legs", 0, 4, Discrete((3, 2)), "legs")
+TEAM = Team((A1, B0, A0), 12)
+
+
+def test_spaces():
+    assert (ARM.size, str(ARM)) == (2, "continuous[2]")
+    assert (B0.action.size, str(B0.action)) == (2, "discrete[3, 2]")
+
+
+def test_agents_by_name():
+    assert (len(TEAM), TEAM.names, TEAM["b0"]) == (3, ("a1", "b0", "a0"), B0)
+    with pytest.raises(KeyError, match="no agent 'b1'"):
+        TEAM["b1"]
+
+
+def test_layout_groups_are_by_index_and_sharing_groups_in_team_order():
+    assert TEAM.layout == {"arms": (A0, A1), "legs": (B0,)}
+    assert TEAM.bodies == {"arms": (A1, A0), "legs": (B0,)}
+
+
+def test_sharing_groups_replaced():
+    shared = TEAM.shared({"x": ["a1"], "y": ["b0"], "z": ["a0"]})
+    assert list(shared.bodies) == ["x", "y", "z"]
+    assert shared.layout == {"arms": (replace(A0, body="z"), replace(A1, body="x")), "legs": (replace(B0, body="y"),)}
+    assert TEAM["a0"].body == "arms"  # the team itself is as it was
+
+
+@pytest.mark.parametrize(
+    ("groups", "text"),
+    [
+        ({"x": ["a0", "a1"], "y": ["b0", "b1"]}, "^task.groups.y: no agent 'b1'. Nearest: 'b0'.$"),
+        ({"x": ["a0", "a1"]}, r"^task.groups: agents \['b0'\] are in no group; name every agent once.$"),
+        ({}, r"^task.groups: agents \['a1', 'b0', 'a0'\] are in no group"),
+        ({"x": ["a0", "a1"], "y": ["a0", "b0"]}, "^task.groups: agent 'a0' is in both 'x' and 'y'; keep one.$"),
+        (
+            {"x": ["a0", "b0"], "y": ["a1"]},
+            r"^task.groups.x: its agents differ in observation or action size, \[\(4, 'c",
+        ),
+    ],
+)
+def test_groups_that_cannot_be(groups, text):
+    with pytest.raises(RecipeError, match=text):
+        TEAM.shared(groups)
