@@ -90,12 +90,13 @@ class MLP(nn.ModuleList):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output, ``*B out``, for an input ``*B in``."""
-        last = self.last
+        batch, last = x.shape[:-1], self.last
+        x = x.reshape(-1, x.shape[-1])  # once here, rather than inside of every layer
         for linear in self.layers:
             x = functional.linear(x, linear.weight, linear.bias)  # not linear(x): a module's __call__ costs as much
             if linear is not last:
                 x = self._activation(x)
-        return x
+        return x.view(*batch, x.shape[-1])
 
     @property
     def layers(self) -> list[nn.Linear]:

@@ -241,7 +241,8 @@ def test_policy_loss_at_ratio_1(vectors, name):
 
 @pytest.mark.parametrize("name", FILES)
 def test_ratio_is_the_product_over_dimensions_and_never_their_mean(vectors, name):
-    """The reference can average the ratios of an action's dimensions (its ``mean`` arrays). That is no importance weight
+    """The reference can average the ratios of an action's dimensions (its ``mean`` arrays). That is no
+    importance weight
     of the action, whose probability is the product, so there is no such switch here.
     """
     v = vectors(name)

@@ -75,7 +75,9 @@ def test_statistics_travel_with_state_dict():
 
 
 def test_float32_is_enough_for_returns_of_100_and_deviation_5():
-    """m2 - mean^2 = 25 is the difference of two numbers around 1e4, which float32 knows to about 1e-2 after 1000 sums."""
+    """m2 - mean^2 = 25 is the difference of two numbers around 1e4, which float32 knows to about 1e-2 after
+    1000 sums.
+    """
     returns = torch.randn(1000, 64, dtype=torch.float64) * 5 + 100
     normalizer = ValueNormalizer()
     for batch in returns.float():

@@ -14,7 +14,9 @@ def test_log_prob_by_hand():
 
 
 def test_log_prob_is_summed_over_dimensions():
-    """At the mean with std 1 each of 3 dimensions gives -log(2 pi) / 2 = -0.918939: -2.756816. The std may be shared."""
+    """At the mean with std 1 each of 3 dimensions gives -log(2 pi) / 2 = -0.918939: -2.756816. The std may be
+    shared.
+    """
     found = gaussian.log_prob(torch.ones(2, 3), torch.ones(2, 3), torch.zeros(3))
     assert found.shape == (2,)
     assert found.tolist() == pytest.approx([-2.756816] * 2, abs=1e-5)

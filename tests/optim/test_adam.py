@@ -67,7 +67,9 @@ def test_one_step_by_hand():
 
 
 def test_clipping_by_hand():
-    """(3, 4) has norm 5; clipped to 1 it is (0.6, 0.8) and with eps 1 the steps are 0.1 * 0.6 / 1.6 and 0.1 * 0.8 / 1.8."""
+    """(3, 4) has norm 5; clipped to 1 it is (0.6, 0.8) and with eps 1 the steps are 0.1 * 0.6 / 1.6 and 0.1 *
+    0.8 / 1.8.
+    """
     parameters = [nn.Parameter(torch.zeros(1, dtype=torch.float64)) for _ in range(2)]
     optimizer = Adam(lr=0.1, eps=1.0, max_grad_norm=1.0).optimizer(parameters)
     for parameter, gradient in zip(parameters, (3.0, 4.0), strict=True):
@@ -93,7 +95,8 @@ def test_state_dict_resumes_exactly():
     first = Adam(lr=0.01).optimizer(list(half.parameters()))
     taken(first, half)
     second = Adam(lr=0.01).optimizer(list(rest.parameters()))
-    taken(second, rest)  # it has gathered tensors that the loaded state replaces
+    for _ in range(3):  # it has gathered tensors, of another history, that the loaded state replaces
+        taken(second, rest)
     rest.load_state_dict(half.state_dict())
     second.load_state_dict(first.state_dict())
     taken(second, rest)

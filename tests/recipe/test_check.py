@@ -44,7 +44,8 @@ def literal(*texts):
          "update.actors.steps[1]: no entry 'loss/cliped_surrogate' in the catalog. Nearest: 'loss/clipped_surrogate'."),
         ("update.actors.optim.use=optim/adamm", "update.actors.optim: no entry 'optim/adamm' in the catalog."),
         ("update.actors.order.use=order/randompermutation",
-         "update.actors.order: no entry 'order/randompermutation' in the catalog. Nearest: 'order/random_permutation'."),
+         "update.actors.order: no entry 'order/randompermutation' in the catalog. Nearest: "
+         "'order/random_permutation'."),
         ("update.actors.train=acter", "update.actors.train: no net 'acter'. Nearest: 'actor'."),
         ("update.estimate.steps.0.net=valu", "update.estimate.steps[0] (valu): no net 'valu'. Nearest: 'value'."),
         ("update.actors.steps.0.net=actor.logprob", "update.actors.steps[0] (actor.logprob): net 'actor' "
@@ -53,14 +54,16 @@ def literal(*texts):
         ("data.policy=actr", "data.policy: no policy 'actr' under nets. Nearest: 'actor'."),
         ("data.policy=value", "data.policy: no policy 'value' under nets."),
         # names of another kind, and import paths
-        ("nets.actor.use=loss/clipped_surrogate", "nets.actor: 'loss/clipped_surrogate' cannot stand here; use one of net/"),
+        ("nets.actor.use=loss/clipped_surrogate",
+         "nets.actor: 'loss/clipped_surrogate' cannot stand here; use one of net/"),
         ("update.actors.order.use=loss/entropy_bonus", "update.actors.order: 'loss/entropy_bonus' cannot stand here;"),
         ("update.actors.steps.1.use=order/fixed", "update.actors.steps[1]: 'order/fixed' cannot stand here;"),
         ("update.actors.optim.use=torch.optim.Adam", "update.actors.optim: no entry 'torch.optim.Adam' in the catalog. "
          "It looks like an import path, and a recipe may only choose catalog names."),
         ("nets.actor.use=os:system", "nets.actor: no entry 'os:system' in the catalog. It looks like an import path"),
         ("update.actors.steps.1.use=hetrl.loss.clipped_surrogate:ClippedSurrogate",
-         "update.actors.steps[1]: no entry 'hetrl.loss.clipped_surrogate:ClippedSurrogate' in the catalog. It looks like"),
+         "update.actors.steps[1]: no entry 'hetrl.loss.clipped_surrogate:ClippedSurrogate' in the "
+         "catalog. It looks like"),
         # the task's own names
         ("task.scenario=balence", "task.scenario: no VMAS scenario 'balence'. Nearest: 'balance'."),
         ("task.n_agent=3", "task.n_agent: scenario 'balance' has no such argument. Nearest: 'n_agents'."),
@@ -71,7 +74,8 @@ def literal(*texts):
         ("nets.actor.hidden=4", "nets.actor: net/gaussian_policy: hidden = 4: "),
         ("update.actors.steps.clipped_surrogate.clipp=1",
          "update.actors.steps[1]: loss/clipped_surrogate has no argument 'clipp'. Nearest: 'clip'."),
-        ("update.actors.steps.clipped_surrogate.clip=-1", "update.actors.steps[1]: loss/clipped_surrogate: clip = -1: "),
+        ("update.actors.steps.clipped_surrogate.clip=-1",
+         "update.actors.steps[1]: loss/clipped_surrogate: clip = -1: "),
         ("update.actors.steps.clipped_surrogate.clip='0.2'",
          "update.actors.steps[1]: loss/clipped_surrogate: clip = '0.2': "),
         ("update.actors.steps.clipped_surrogate.clip=.nan",
@@ -104,28 +108,34 @@ def literal(*texts):
          "nothing before it writes that. Nearest: 'agent.log_prob'."),
         ("update.estimate.steps.0.at=next",
          "update.estimate.steps[2] (estimate/gae) reads 'value', and nothing before it writes that. Nearest: "),
-        ("task.reward=per_agent", "update.estimate.steps[2] (estimate/gae) reads 'reward', and nothing before it writes "
+        ("task.reward=per_agent",
+         "update.estimate.steps[2] (estimate/gae) reads 'reward', and nothing before it writes "
          "that. Nearest: 'agent.reward'."),
         ("update.estimate.steps.standardize.reads={active: agent.active}",
          "update.estimate.steps[3] (estimate/standardize) reads 'agent.active', and nothing before it writes that."),
         ("update.estimate.steps.0={net: actor.log_prob, keys: {log_prob: log_prob}}",
-         "update.estimate.steps[0] (actor.log_prob): net 'actor' is per: agent but writes the team's 'log_prob'; rename "
+         "update.estimate.steps[0] (actor.log_prob): net 'actor' is per: agent but writes the team's "
+         "'log_prob'; rename "
          "it, keys: {log_prob: agent.log_prob}."),
         # gradients
-        ("update.critic.train=actor", "update.critic.steps[2] (loss/huber_value) does not depend on 'actor', the net that "
+        ("update.critic.train=actor",
+         "update.critic.steps[2] (loss/huber_value) does not depend on 'actor', the net that "
          "update.critic trains; none of normalized_value, normalized_return, old_normalized_value is computed by it"),
         ("update.actors.steps.0={net: value.value}",
-         "update.actors.steps[1] (loss/clipped_surrogate) does not depend on 'actor', the net that update.actors trains;"),
+         "update.actors.steps[1] (loss/clipped_surrogate) does not depend on 'actor', the net that "
+         "update.actors trains;"),
         ("update.actors.steps=[{net: actor.log_prob}]",
          "update.actors trains 'actor' but no step writes a loss; add a loss/... step."),
         ("update.actors.steps.2={use: loss/clipped_surrogate}",
-         "update.actors.steps[2] (loss/clipped_surrogate) writes 'loss.agent.surrogate' a second time; rename one, keys: "),
+         "update.actors.steps[2] (loss/clipped_surrogate) writes 'loss.agent.surrogate' a second time; "
+         "rename one, keys: "),
         # per, order and train against each other
         ("update.actors.per=team", "update.actors.order needs turns; add per: agent or per: group, or drop it."),
         ("update.critic.per=agent", "update.critic is per: agent and needs order: {use: order/random_permutation}."),
         ("update.critic.order={use: order/fixed}", "update.critic.order needs turns; add per: agent or per: group"),
         ("update.critic.prepare=[{net: actor.act}]",
-         "update.critic.prepare[0] (actor.act) is about one agent, but update.critic has no agent in turn; add per: agent."),
+         "update.critic.prepare[0] (actor.act) is about one agent, but update.critic has no agent in "
+         "turn; add per: agent."),
         *[(f"update.estimate.{word}={value}",
            f"update.estimate.{word} belongs to a phase that trains a net; add train: or drop it.")
           for word, value in (("order", "{use: order/fixed}"), ("optim", "{use: optim/adam}"),
@@ -165,7 +175,9 @@ def test_a_phase_that_runs_less_often_than_its_readers():
 
 def test_a_loss_that_depends_on_the_net_by_name_only():
     """``normalize`` has no parameters: with the value of before the phase, nothing has a gradient."""
-    refused(r"update.critic.steps\[2\] \(loss/huber_value\) does not depend", "update.critic.steps.2.keys={value: value}")
+    refused(
+        r"update.critic.steps\[2\] \(loss/huber_value\) does not depend", "update.critic.steps.2.keys={value: value}"
+    )
 
 
 def test_an_order_for_another_number_of_agents():
@@ -187,7 +199,8 @@ def test_no_net_can_act():
 def test_a_key_gone_stale():
     """``value`` was computed before the critic's phase changed the net."""
     refused(
-        r"update.late.steps\[0\] \(weight/unit_factor\) reads 'value', which is stale: update.critic has trained the net since",
+        r"update.late.steps\[0\] \(weight/unit_factor\) reads 'value', which is stale: update.critic has "
+        r"trained the net since",
         recipe=late({"use": "weight/unit_factor", "reads": {"advantage": "value"}}),
     )
 
@@ -201,12 +214,14 @@ def test_a_stale_key_that_says_so_or_was_written_again_is_fine():
 
 def test_a_key_dropped_after_its_steps():
     refused(
-        r"update.late.steps\[0\] \(weight/unit_factor\) reads 'normalized_return', which update.critic wrote in its steps; "
+        r"update.late.steps\[0\] \(weight/unit_factor\) reads 'normalized_return', which update.critic "
+        r"wrote in its steps; "
         "what steps write is dropped after the turn",
         recipe=late({"use": "weight/unit_factor", "reads": {"advantage": "normalized_return"}}),
     )
     refused(
-        r"update.critic.after\[0\] \(weight/unit_factor\) reads 'normalized_return', which update.critic wrote in its steps",
+        r"update.critic.after\[0\] \(weight/unit_factor\) reads 'normalized_return', which update.critic "
+        r"wrote in its steps",
         "update.critic.after=[{use: weight/unit_factor, reads: {advantage: normalized_return}}]",
     )
 
