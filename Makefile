@@ -20,8 +20,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 train: $(READY)  ## train HAPPO on VMAS (more: make train ARGS="run.seed=1")
 	$(BIN)/hetrl train happo $(ARGS)
 
-test: $(READY)  ## lint, types, import directions, and the tests
+test: $(READY)  ## lint, format, types, import directions, and the tests
 	$(BIN)/ruff check
+	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest $(ARGS)
@@ -35,7 +36,7 @@ bench: $(READY)  ## measure speed and memory against vmas, TorchRL and BenchMARL
 docs: $(DOCS_READY)  ## build the documentation into site/
 	$(BIN)/mkdocs build --strict
 
-format: $(READY)  ## sort imports and format what you changed: make format ARGS="hetrl/loss"
+format: $(READY)  ## sort imports, fix what can be fixed, format
 	$(BIN)/ruff check --fix $(ARGS)
 	$(BIN)/ruff format $(ARGS)
 

@@ -17,6 +17,8 @@ NonNegative = Annotated[float, Ge(0)]
 Fraction = Annotated[float, Interval(ge=0, le=1)]
 Count = Annotated[int, Gt(0)]
 Seed = Annotated[int, Interval(ge=0, lt=2**31)]
+SCHEDULABLE = "may follow a schedule"
+"""Marks a float in whose place a recipe may write a schedule: ``Annotated[Positive, SCHEDULABLE]``."""
 Widths = Annotated[list[Count], Len(0, 16)]
 """Widths of hidden layers."""
 
@@ -46,7 +48,7 @@ def check(function: Callable[..., Any], values: Mapping[str, Any], where: str) -
     """Check ``values`` against the keyword-only parameters of ``function`` and return them, whole numbers as floats
     where a float is meant.
 
-    A value may be a schedule wherever a float may stand; its ends are checked then, and its start is returned.
+    A value may be a schedule where the signature says SCHEDULABLE; its ends are checked, and its start is returned.
 
     Raises:
         RecipeError: a name is unknown or missing, or a value has the wrong type or is out of range.
@@ -61,7 +63,7 @@ def check(function: Callable[..., Any], values: Mapping[str, Any], where: str) -
                 continue
             raise RecipeError(f"{where} has no argument '{name}'.{nearest(name, known)}")
         try:
-            ramp = schedule.parse(value) if _allows_float(function, name) else None
+            ramp = schedule.parse(value) if _schedulable(function, name) else None
             for each in (ramp.end, ramp.start) if ramp else (value,):
                 if isinstance(each, float) and not math.isfinite(each):
                     raise RecipeError(f"{each} is not a finite number.")
@@ -78,13 +80,9 @@ def check(function: Callable[..., Any], values: Mapping[str, Any], where: str) -
     return checked_values
 
 
-@functools.cache
-def _allows_float(function: Callable[..., Any], name: str) -> bool:
-    try:
-        _adapters(function)[name].validate_python(0.5, strict=True)
-    except ValidationError:
-        return False
-    return True
+def _schedulable(function: Callable[..., Any], name: str) -> bool:
+    hint = get_type_hints(function, include_extras=True)[name]
+    return SCHEDULABLE in getattr(hint, "__metadata__", ())
 
 
 def checked(init: Callable[..., None], where: str) -> Callable[..., None]:

@@ -21,6 +21,8 @@ class Table:
     writes: Mapping[str, str]
     calls: Mapping[str, str]
     optional: frozenset[str]
+    learned: bool = True
+    """Whether a network's parameters take part (a component has none)."""
 
     @classmethod
     def of(
@@ -29,6 +31,7 @@ class Table:
         reads: Mapping[str, str],
         writes: Mapping[str, str],
         calls: Mapping[str, str] | None = None,
+        learned: bool = True,
     ) -> "Table":
         """Return the table of ``function``.
 
@@ -49,7 +52,7 @@ class Table:
         for key in (*reads.values(), *writes.values(), *calls.values()):
             keys.parse(key)
         optional = frozenset(parameter.name for parameter in given if parameter.default is None)
-        return cls(reads, writes, calls, optional)
+        return cls(reads, writes, calls, optional, learned)
 
     def renamed(
         self, both: Mapping[str, str], reads: Mapping[str, str], writes: Mapping[str, str], at: str | None
@@ -77,6 +80,7 @@ class Table:
             {**moved_writes, **named_writes},
             {**self.calls, **named_calls},
             self.optional - set(named_reads),
+            self.learned,
         )
 
 
@@ -130,13 +134,18 @@ class Component(TensorDictModuleBase):
         table = self.table.renamed(renamed or {}, {}, {}, at)
         self._bound_reads = {role: _tensordict_keys(key, agent, agents) for role, key in table.reads.items()}
         self._bound_writes = {role: _tensordict_keys(key, agent, agents)[0] for role, key in table.writes.items()}
-        self._optional = table.optional
-        self.in_keys = [key for role, bound in self._bound_reads.items() if role not in self._optional for key in bound]
+        self._wired = table
+        self.in_keys = [key for role, bound in self._bound_reads.items() if role not in table.optional for key in bound]
         self.out_keys = list(self._bound_writes.values())
         return self
 
     compute: Callable[..., dict[str, Tensor]]
     """Returns one tensor for each role of ``writes``; no side effects but on the component's own buffers."""
+
+    @classmethod
+    def required(cls, arguments: Mapping[str, Any]) -> frozenset[str]:
+        """Return the optional roles that these arguments make necessary."""
+        return frozenset()
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         """Read the wired keys, compute, write; return the same ``tensordict``."""
@@ -145,9 +154,12 @@ class Component(TensorDictModuleBase):
         roles: dict[str, Any] = {}
         for role, bound in self._bound_reads.items():
             values = tuple(tensordict.get(key, None) for key in bound)
-            if role in self._optional and any(value is None for value in values):
+            missing = [".".join(key) for key, value in zip(bound, values, strict=True) if value is None]
+            if missing and role in self._wired.optional:
                 continue
-            roles[role] = values if self.table.reads[role].startswith(keys.AGENTS) else values[0]
+            if missing:
+                raise ComponentError(f"{type(self).__name__} reads '{missing[0]}', which the tensordict does not have.")
+            roles[role] = values if keys.scope(self._wired.reads[role]) == keys.AGENTS else values[0]
         for role, value in self.compute(**roles).items():
             tensordict.set(self._bound_writes[role], value)
         return tensordict

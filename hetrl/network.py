@@ -22,11 +22,19 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }  # fmt: skip
 
 
-def mode(*, reads: Mapping[str, str], writes: Mapping[str, str]) -> Callable[[Callable[..., Any]], Any]:
-    """Mark a method of a network as one of its modes; keyword-only parameters are the mode's arguments."""
+def mode(
+    *, reads: Mapping[str, str], writes: Mapping[str, str], learned: bool = True
+) -> Callable[[Callable[..., Any]], Any]:
+    """Mark a method of a network as one of its modes; keyword-only parameters are the mode's arguments.
+
+    Args:
+        reads: role -> key; the method's parameters are the roles.
+        writes: role -> key.
+        learned: False where no parameter takes part, so that a gradient can only pass through the inputs.
+    """
 
     def mark(function: Callable[..., Any]) -> Callable[..., Any]:
-        function.table = Table.of(function, reads, writes)  # type: ignore[attr-defined]
+        function.table = Table.of(function, reads, writes, learned=learned)  # type: ignore[attr-defined]
         return function
 
     return mark

@@ -1,25 +1,25 @@
 """Signatures as schema."""
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
 
-from hetrl.arguments import Count, Fraction, NonNegative, Positive, Seed, Widths, check, checked, parameters
+from hetrl.arguments import SCHEDULABLE, Count, Fraction, NonNegative, Positive, Seed, Widths, check, checked, parameters
 from hetrl.errors import RecipeError
 
 
 def build(
     positional,
     *,
-    rate: Positive,
-    share: Fraction = 0.5,
+    rate: Annotated[Positive, SCHEDULABLE],
+    share: Annotated[Fraction, SCHEDULABLE] = 0.5,
     coef: NonNegative = 0.0,
     count: Count = 1,
     hidden: Widths = [4],  # noqa: B006
     seed: Seed = 0,
     way: Literal["sum", "mean"] = "sum",
-    limit: Positive | None = None,
+    limit: Annotated[Positive | None, SCHEDULABLE] = None,
     flag: bool = False,
     names: list[str] | None = None,
 ):
@@ -49,7 +49,7 @@ BAD = [
     ("share", -0.01), ("coef", -1e-9), ("count", 0), ("count", 1.0), ("count", True), ("count", "3"), ("hidden", 4),
     ("hidden", (4, 8)), ("hidden", [1] * 17), ("seed", 2**31), ("seed", -1), ("way", "median"), ("limit", 0.0),
     ("flag", 1), ("flag", "true"), ("names", "a"), ("names", [1]), ("count", {"linear": [1, 2]}),
-    ("way", {"linear": [1, 2]}),
+    ("way", {"linear": [1, 2]}), ("coef", {"linear": [1.0, 2.0]}),
 ]  # fmt: skip
 
 
@@ -110,7 +110,7 @@ def test_a_function_that_takes_anything_takes_anything():
 
 def test_a_checked_constructor():
     class Thing:
-        def __init__(self, size, *, rate: Positive = 1.0) -> None:
+        def __init__(self, size, *, rate: Annotated[Positive, SCHEDULABLE] = 1.0) -> None:
             self.size, self.rate = size, rate
 
         __init__ = checked(__init__, "x/thing")

@@ -199,13 +199,8 @@ class Vmas(EnvBase):
         device: str = "cpu",
         **scenario_args: Any,
     ) -> None:
-        self.check_arguments({"scenario": scenario, **scenario_args})
-        for name, count in (("n_envs", n_envs), ("horizon", horizon)):
-            if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-                raise RecipeError(f"task.{name}: {count!r} is not a whole number of at least 1.")
-        for name, choice, choices in (("reward", reward, _REWARDS), ("actions", actions, _ACTIONS)):
-            if choice not in choices:
-                raise RecipeError(f"task.{name}: no choice {choice!r}.{nearest(str(choice), choices)}")
+        given = {"n_envs": n_envs, "horizon": horizon, "reward": reward, "actions": actions}
+        self.check_arguments({"scenario": scenario, **given, **scenario_args})
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise RecipeError(f"task.seed: {seed!r} is not a whole number of at least 0.")
         try:
@@ -232,7 +227,7 @@ class Vmas(EnvBase):
 
     @classmethod
     def check_arguments(cls, arguments: Mapping[str, Any]) -> None:
-        """Refuse a scenario that does not exist, or an argument that it does not take.
+        """Refuse a scenario that does not exist, an argument that it does not take, or a value out of range.
 
         Raises:
             RecipeError: with the nearest name.
@@ -245,6 +240,14 @@ class Vmas(EnvBase):
                 raise RecipeError(
                     f"task.{name}: scenario '{arguments['scenario']}' has no such argument.{nearest(name, known)}"
                 )
+        for name in ("n_envs", "horizon"):
+            count = arguments.get(name, 1)
+            if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+                raise RecipeError(f"task.{name}: {count!r} is not a whole number of at least 1.")
+        for name, choices in (("reward", _REWARDS), ("actions", _ACTIONS)):
+            choice = arguments.get(name, choices[0])
+            if choice not in choices:
+                raise RecipeError(f"task.{name}: no choice {choice!r}.{nearest(str(choice), choices)}")
 
     @staticmethod
     def provides(arguments: Mapping[str, Any]) -> list[str]:

@@ -66,7 +66,8 @@ class GAE(Component):
             reward, terminated = torch.where(cut, value, reward), done
         # As tensors of the values' own type: TorchRL turns bare floats into float32.
         gamma, lmbda = (torch.as_tensor(x, dtype=value.dtype, device=value.device) for x in (self.gamma, self.lmbda))
+        roles = (value, next_value, reward, done, terminated)
         advantage, target = generalized_advantage_estimate(
-            gamma, lmbda, value, next_value, reward, done, terminated, time_dim=0
+            gamma, lmbda, *(role.reshape(len(role), -1) for role in roles), time_dim=0
         )
-        return {"advantage": advantage, "return": target}
+        return {"advantage": advantage.view_as(value), "return": target.view_as(value)}

@@ -35,7 +35,7 @@ class Standardize(Component):
         if active is None:
             mean, std = advantage.mean(), advantage.std(correction=0)
         else:
-            count = active.sum()
+            count = active.sum().clamp(min=1)
             mean = (advantage * active).sum() / count
             std = (((advantage - mean) ** 2 * active).sum() / count).sqrt()
         return {"advantage": (advantage - mean) / (std + self.eps)}

@@ -1,10 +1,12 @@
 """The trust-region clip."""
 
+from typing import Annotated
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hetrl.arguments import Positive
+from hetrl.arguments import SCHEDULABLE, Positive
 from hetrl.component import Component
 from hetrl.ops.ratio import ratio
 
@@ -31,7 +33,7 @@ class ClippedSurrogate(Component):
     }
     writes = {"loss": "loss.agent.surrogate", "clipped": "log.agent.clipped"}
 
-    def __init__(self, *, clip: Positive = 0.2) -> None:
+    def __init__(self, *, clip: Annotated[Positive, SCHEDULABLE] = 0.2) -> None:
         super().__init__()
         self.clip = clip
 

@@ -1,9 +1,11 @@
 """The entropy bonus."""
 
+from typing import Annotated
+
 from jaxtyping import Float
 from torch import Tensor
 
-from hetrl.arguments import NonNegative
+from hetrl.arguments import SCHEDULABLE, NonNegative
 from hetrl.component import Component
 
 
@@ -24,7 +26,7 @@ class EntropyBonus(Component):
     reads = {"entropy": "agent.entropy"}
     writes = {"loss": "loss.agent.entropy_bonus"}
 
-    def __init__(self, *, coef: NonNegative = 0.01) -> None:
+    def __init__(self, *, coef: Annotated[NonNegative, SCHEDULABLE] = 0.01) -> None:
         super().__init__()
         self.coef = coef
 

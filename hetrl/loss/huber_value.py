@@ -1,10 +1,13 @@
 """The value loss."""
 
+from collections.abc import Mapping
+from typing import Annotated, Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hetrl.arguments import NonNegative, Positive
+from hetrl.arguments import SCHEDULABLE, NonNegative, Positive
 from hetrl.component import Component
 from hetrl.ops.huber import huber
 
@@ -19,7 +22,8 @@ class HuberValue(Component):
 
     Args:
         delta: where the Huber function turns linear [normalised reward], above 0; none for the plain square.
-        clip: c, how far the value may move from the old one; none turns that off [normalised reward].
+        clip: c, how far the value may move from the old one; none turns that off, and
+            then the old value is not needed [normalised reward].
         coef: weight of the loss [1], 0 or more.
     Source: Yu et al. 2022, arXiv:2103.01955, appendix (value clipping and Huber loss); Schulman et al. 2016,
         arXiv:1506.02438, section 5 (a trust region on the value).
@@ -29,9 +33,20 @@ class HuberValue(Component):
     reads = {"value": "normalized_value", "return_": "normalized_return", "old_value": "old_normalized_value"}
     writes = {"loss": "loss.value"}
 
-    def __init__(self, *, delta: Positive | None = 10.0, clip: Positive | None = None, coef: NonNegative = 1.0) -> None:
+    def __init__(
+        self,
+        *,
+        delta: Positive | None = 10.0,
+        clip: Positive | None = None,
+        coef: Annotated[NonNegative, SCHEDULABLE] = 1.0,
+    ) -> None:
         super().__init__()
         self.delta, self.clip, self.coef = delta, clip, coef
+
+    @classmethod
+    def required(cls, arguments: Mapping[str, Any]) -> frozenset[str]:
+        """Return ``old_value`` where the value is clipped around it."""
+        return frozenset(["old_value"] if arguments.get("clip") is not None else [])
 
     def compute(
         self,
@@ -42,8 +57,7 @@ class HuberValue(Component):
         """Return ``loss`` per sample."""
         loss = huber(value, return_, self.delta)
         if self.clip is not None:
-            if old_value is None:
-                raise ValueError("loss/huber_value with clip needs old_value; prepare it, or set clip: null.")
+            assert old_value is not None  # required says so
             near = old_value + (value - old_value).clamp(-self.clip, self.clip)
             loss = torch.maximum(loss, huber(near, return_, self.delta))
         return {"loss": self.coef * loss}

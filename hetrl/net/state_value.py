@@ -55,7 +55,7 @@ class StateValue(Network):
         """Return ``normalized_value``, the network's own output [normalised reward]."""
         return {"normalized_value": self.body(state).squeeze(-1)}
 
-    @mode(reads={"return_": "return"}, writes={"normalized_return": "normalized_return"})
+    @mode(reads={"return_": "return"}, writes={"normalized_return": "normalized_return"}, learned=False)
     def normalize(self, return_: Float[Tensor, "*batch"]) -> dict[str, Float[Tensor, "*batch"]]:
         """Take the returns into the statistics and return ``normalized_return`` [normalised reward]."""
         if self.normalizer is None:
@@ -63,7 +63,7 @@ class StateValue(Network):
         self.normalizer.update(return_)
         return {"normalized_return": self.normalizer.normalize(return_)}
 
-    @mode(reads={"normalized_value": "normalized_value"}, writes={"value": "value"})
+    @mode(reads={"normalized_value": "normalized_value"}, writes={"value": "value"}, learned=False)
     def denormalize(self, normalized_value: Float[Tensor, "*batch"]) -> dict[str, Float[Tensor, "*batch"]]:
         """Return ``value`` [reward] of a normalised value."""
         return {"value": self.normalizer.denormalize(normalized_value) if self.normalizer else normalized_value}

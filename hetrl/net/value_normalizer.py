@@ -24,7 +24,8 @@ class ValueNormalizer(nn.Module):
         super().__init__()
         self.beta, self.per_element = beta, per_element
         for name in ("m1", "m2", "d"):
-            self.register_buffer(name, torch.zeros(()))
+            # The variance is a difference of large numbers: float32 loses it where returns are far from zero.
+            self.register_buffer(name, torch.zeros((), dtype=torch.float64))
 
     def _moments(self) -> tuple[Tensor, Tensor]:
         weight = self.d.clamp(min=1e-5)
@@ -35,6 +36,7 @@ class ValueNormalizer(nn.Module):
     def update(self, x: Tensor) -> None:
         """Take a batch of returns into the statistics."""
         beta = self.beta ** x.numel() if self.per_element else self.beta
+        x = x.double()
         self.m1.mul_(beta).add_((1 - beta) * x.mean())
         self.m2.mul_(beta).add_((1 - beta) * x.square().mean())
         self.d.mul_(beta).add_(1 - beta)
@@ -42,9 +44,9 @@ class ValueNormalizer(nn.Module):
     def normalize(self, x: Tensor) -> Tensor:
         """Return (x - mean) / sqrt(var)."""
         mean, var = self._moments()
-        return (x - mean) / var.sqrt()
+        return ((x - mean) / var.sqrt()).to(x.dtype)
 
     def denormalize(self, x: Tensor) -> Tensor:
         """Return x sqrt(var) + mean."""
         mean, var = self._moments()
-        return x * var.sqrt() + mean
+        return (x * var.sqrt() + mean).to(x.dtype)

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Interval
 from torch import Tensor, nn
 
-from hetrl.arguments import Fraction, NonNegative, Positive, checked
+from hetrl.arguments import SCHEDULABLE, NonNegative, Positive, checked
+
+Decay = Annotated[float, Interval(ge=0, lt=1)]
 
 
 class Adam:
@@ -29,10 +32,10 @@ class Adam:
     def __init__(
         self,
         *,
-        lr: NonNegative = 5e-4,
+        lr: Annotated[NonNegative, SCHEDULABLE] = 5e-4,
         max_grad_norm: Positive | None = None,
-        beta1: Fraction = 0.9,
-        beta2: Fraction = 0.999,
+        beta1: Decay = 0.9,
+        beta2: Decay = 0.999,
         eps: Positive = 1e-5,
         weight_decay: NonNegative = 0.0,
     ) -> None:
@@ -103,6 +106,12 @@ class ClippedAdam(torch.optim.Adam):
         parts = buffer.split([parameter.numel() for parameter in parameters])
         gradients = [part.view_as(parameter) for part, parameter in zip(parts, parameters, strict=True)]
         return _Gathered(parameters, buffer, gradients, first, second, [steps[0]] * len(parameters))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state as ``torch.optim.Adam`` has it: a counter for each parameter."""
+        packed = super().state_dict()
+        counted = {index: {**own, "step": own["step"].clone()} for index, own in packed["state"].items()}
+        return {**packed, "state": counted}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a state; the tensors are gathered again."""

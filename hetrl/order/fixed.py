@@ -34,5 +34,5 @@ class Fixed(Component):
         """Return the round in which each of ``members`` is updated."""
         order = list(range(len(members))) if self.order is None else self.order
         if sorted(order) != list(range(len(members))):
-            raise RecipeError(f"order/fixed: order {order} is no permutation of 0 to {len(members) - 1}.")
+            raise RecipeError(f"order {order} is no permutation of 0 to {len(members) - 1}.")
         return {"round": torch.tensor(order, device=members.device).argsort()}

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
+
 from hetrl import arguments, catalog, keys
 from hetrl.component import Component, Table
 from hetrl.errors import RecipeError, nearest
@@ -81,6 +83,9 @@ def _provided(recipe: Recipe) -> list[str]:
     """Return the keys that the recipe's own task and data write."""
     environment = _entry(recipe.task.name, recipe.task.arguments, "task", "env")
     data = _entry(recipe.data.name, recipe.data.arguments, "data", "data")
+    for word in ("seed", "device"):
+        if word in recipe.task.arguments:
+            raise RecipeError(f"task.{word}: set run.{word} instead; it holds for the whole run.")
     environment.check_arguments(recipe.task.arguments)
     return data.provides(environment.provides(recipe.task.arguments))
 
@@ -119,7 +124,9 @@ def _plan_step(step: Step, recipe: Recipe, per: Mapping[str, Per]) -> PlannedSte
             cls = _entry(step.use, step.arguments, step.where, ("estimate", "weight", "loss"))
             if not (inspect.isclass(cls) and issubclass(cls, Component)):
                 raise RecipeError(f"'{step.use}' is no component.")
-            planned = PlannedStep(step, _renamed(cls.table, step), cls, None, None, False)
+            table = _renamed(cls.table, step)
+            table = replace(table, optional=table.optional - cls.required(step.arguments))
+            planned = PlannedStep(step, table, cls, None, None, False)
             for role, called in planned.table.calls.items():
                 _mode(*called.partition(".")[::2], recipe, f"calls {role} = ")
         else:
@@ -197,7 +204,7 @@ def _check_gradients(phase: Phase, steps: Iterable[PlannedStep]) -> None:
     for planned in steps:
         inputs = [*planned.table.reads.values()]
         calls = [called.split(".")[0] for called in planned.table.calls.values()]
-        live = phase.train == planned.net or phase.train in calls
+        live = (phase.train == planned.net and planned.table.learned) or phase.train in calls
         live = live or any(key in depends or key.replace("agents.", "agent.") in depends for key in inputs)
         for key in planned.table.writes.values():
             if key.startswith(f"{keys.LOSS}."):
@@ -221,10 +228,12 @@ class _Flow:
     """What is written, by which net, and what has since gone stale or been dropped."""
 
     written: dict[str, str | None]
+    every: dict[str, Phase] = field(default_factory=dict)
+    """Keys whose phase does not run in every batch."""
     dropped: dict[str, str] = field(default_factory=dict)
     stale: dict[str, str] = field(default_factory=dict)
 
-    def read(self, key: str, planned: PlannedStep) -> None:
+    def read(self, key: str, planned: PlannedStep, phase: Phase) -> None:
         single = ".".join(keys.AGENT if word == keys.AGENTS else word for word in key.split("."))
         if single not in self.written:
             if single in self.dropped:
@@ -234,18 +243,27 @@ class _Flow:
                 )
             raise RecipeError(f"{planned.where} reads '{key}', and nothing before it writes that."
                               f"{nearest(key, self.written)}")  # fmt: skip
+        writer = self.every.get(single)
+        if writer is not None and phase.every % writer.every:
+            raise RecipeError(
+                f"{planned.where} reads '{key}' in batches in which {writer.where}, which writes it, does not run; "
+                f"it has every: {writer.every}, so write every: {writer.every} in {phase.where} too."
+            )
         if single in self.stale and not single.split(".")[-1].startswith("old_"):
             raise RecipeError(
                 f"{planned.where} reads '{key}', which is stale: {self.stale[single]} has trained the net since it was "
                 f"written. Write it again first, or keep the old one under a name that says so, 'old_...'."
             )
 
-    def write(self, planned: PlannedStep) -> None:
+    def write(self, planned: PlannedStep, phase: Phase) -> None:
         for key in planned.table.writes.values():
             if not keys.is_output(key):
                 self.written[key] = planned.net
                 self.stale.pop(key, None)
                 self.dropped.pop(key, None)
+                self.every.pop(key, None)
+                if phase.every > 1:
+                    self.every[key] = phase
 
     def trained(self, net: str, phase: Phase) -> None:
         for key, writer in self.written.items():
@@ -261,9 +279,9 @@ def _check_keys(plan: Plan, provided: Iterable[str]) -> None:
             before = dict(flow.written)
             for planned in plan.sections[phase.name, section]:
                 for role, key in planned.table.reads.items():
-                    if role not in planned.table.optional:
-                        flow.read(key, planned)
-                flow.write(planned)
+                    if role not in planned.table.optional or key in flow.written:
+                        flow.read(key, planned, phase)
+                flow.write(planned, phase)
             if section == "steps" and phase.train is not None:
                 for key in set(flow.written) - set(before):
                     flow.dropped[key] = phase.where
@@ -283,6 +301,13 @@ def _check_nets_used(plan: Plan) -> None:
 
 
 def _check_team(plan: Plan, team: Team) -> None:
+    for phase in plan.recipe.update:
+        if phase.order is not None:
+            n_members = len(team.agents) if phase.per == "agent" else len(team.bodies)
+            try:
+                catalog.resolve(phase.order.name)(**phase.order.arguments).compute(torch.arange(n_members))
+            except RecipeError as error:
+                raise RecipeError(f"{phase.order.where} ({phase.order.name}): {error}") from None
     for name, net in plan.recipe.nets.items():
         cls = catalog.resolve(net.use, "net")
         per = plan.per[name]

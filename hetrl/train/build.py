@@ -39,9 +39,6 @@ def build(recipe: Recipe) -> tuple[Learner, Collection]:
 
 def make_env(recipe: Recipe, device: torch.device, seed: int, **changed: Any) -> Any:
     """Return the recipe's environments, with some arguments changed."""
-    for word in ("seed", "device"):
-        if word in recipe.task.arguments:
-            raise RecipeError(f"task.{word}: set run.{word} instead; it holds for the whole run.")
     cls = catalog.resolve(recipe.task.name, "env")
     try:
         return cls(**{**recipe.task.arguments, **changed}, seed=seed, device=str(device))

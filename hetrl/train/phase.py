@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hetrl import keys, schedule
+from hetrl.errors import RecipeError
 from hetrl.optim.adam import ClippedAdam
 from hetrl.recipe.link import Linked, SharedNetwork, build
 from hetrl.recipe.load import Phase
@@ -181,8 +182,10 @@ class PhaseRunner:
         names: list[str] = []
         for inputs in self._minibatches(rows, generator):
             loss, means = unit.objective(inputs)
-            gradients = torch.autograd.grad(loss, unit.parameters)
+            gradients = torch.autograd.grad(loss, unit.parameters, allow_unused=True)
             for parameter, gradient in zip(unit.parameters, gradients, strict=True):
+                if gradient is None:
+                    self._refuse_unused(unit, parameter)
                 parameter.grad = gradient
             step(unit.optimizer)
             names = [*means, "log.grad_norm"]
@@ -191,6 +194,13 @@ class PhaseRunner:
         return {
             f"{self.phase.name}/{unit.label}{_last(name)}": mean for name, mean in zip(names, averages, strict=True)
         }
+
+    def _refuse_unused(self, unit: Unit, unused: nn.Parameter) -> None:
+        name = next(name for name, parameter in unit.module.named_parameters() if parameter is unused)
+        raise RecipeError(
+            f"{self.phase.where}: no loss reaches '{name}' of net '{self.phase.train}'; add a loss that does, "
+            "or use a net without it."
+        )
 
     def _minibatches(self, rows: Sequence["Rows"], generator: torch.Generator) -> Iterator[list[Values]]:
         """Yield every lane's inputs, minibatch by minibatch, in a fresh order each epoch. No row is left out."""

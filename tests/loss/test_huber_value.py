@@ -49,8 +49,8 @@ def test_coef():
 
 
 def test_clip_needs_the_old_value():
-    with pytest.raises(ValueError, match="loss/huber_value with clip needs old_value; prepare it, or set clip: null"):
-        loss(1, 2, clip=0.2)
+    assert HuberValue.required({"clip": 0.2}) == {"old_value"}
+    assert HuberValue.required({"clip": None}) == HuberValue.required({}) == frozenset()
 
 
 def test_refuses_to_broadcast():

@@ -275,3 +275,10 @@ def test_one_policy_for_agents_of_different_sizes():
         team=MIXED,
     )
     check(load("mappo", "nets.actor.per=group"), MIXED)
+
+
+def test_a_clipped_value_loss_needs_the_old_value():
+    refused(
+        r"update.critic.steps\[2\] \(loss/huber_value\) reads 'old_normalized_value', and nothing before it writes",
+        "update.critic.prepare=[]",
+    )

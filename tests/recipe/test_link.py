@@ -403,12 +403,12 @@ def test_schedules_reach_the_components():
     assert clip.compute(log_prob, zero, one, one)["loss"].item() == pytest.approx(-1.2)
 
 
-def test_a_schedule_reaches_the_huber_function():
+def test_a_schedule_reaches_the_loss():
     """A scheduled argument is a 0-d tensor wherever a component hands it on."""
-    found = linked("happo", "update.critic.steps.huber_value.delta={linear: [2.0, 1.0]}")
+    found = linked("happo", "update.critic.steps.huber_value.coef={linear: [2.0, 1.0]}")
     found.follow_schedules(1.0)
     loss = found.component("critic", "steps", 2, ()).compute(torch.zeros(1), torch.full((1,), 3.0), torch.zeros(1))
-    assert loss["loss"].item() == pytest.approx(1 * (3 - 0.5))
+    assert loss["loss"].item() == pytest.approx(1.0 * 3**2 / 2)
 
 
 def test_steps_outputs_are_logged_and_not_stored():

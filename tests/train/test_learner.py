@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 import hetrl
-from hetrl.errors import DivergenceError, RunError
+from hetrl.errors import DivergenceError, RecipeError, RunError
 from hetrl.train import run as runs
 from hetrl.train.csv_logger import read
 
@@ -121,3 +121,11 @@ def test_simultaneous_units_see_nobodys_update_and_sequential_ones_do():
     assert torch.equal(backward[2], together[2])
     assert not torch.equal(forward[2], together[2])
     assert not torch.equal(forward[2], backward[2])
+
+
+def test_a_parameter_that_no_loss_reaches_is_named():
+    """An entropy bonus alone says nothing about the mean."""
+    changes = ["update.actors.steps=[{net: actor.log_prob}, {use: loss/entropy_bonus}]"]
+    module, data = hetrl.load("happo", *TINY, *changes).build()
+    with pytest.raises(RecipeError, match=r"update.actors: no loss reaches 'head.body.0.weight' of net 'actor'"):
+        L.Trainer(max_epochs=1, enable_checkpointing=False, log_every_n_steps=1, **QUIET).fit(module, data)
