@@ -153,6 +153,8 @@ def _type(hint: Any) -> str:
         "true or false" if "bool" in text else "word")  # fmt: skip
     if type(None) in get_args(hint):
         bounds.append("or null")
+    if arguments.SCHEDULABLE in getattr(hint, "__metadata__", ()):
+        bounds.append("or a schedule")
     return " ".join([base, *bounds])
 
 

@@ -12,14 +12,10 @@ from torch.nn import functional
 
 from hetrl import arguments
 from hetrl.component import Table
+from hetrl.ops.activation import ACTIVATIONS
 from hetrl.team import Box
 
 Activation = Literal["relu", "tanh", "silu", "mish", "elu", "gelu"]
-_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    # In place where the derivative needs only the result: a layer's output is nobody else's.
-    "relu": torch.relu_, "tanh": torch.tanh_,
-    "silu": functional.silu, "mish": functional.mish, "elu": functional.elu, "gelu": functional.gelu,
-}  # fmt: skip
 
 
 def mode(
@@ -91,7 +87,7 @@ class MLP(nn.ModuleList):
 
     def __init__(self, sizes: Sequence[int], activation: Activation, *, last_gain: float) -> None:
         super().__init__(nn.Linear(*pair) for pair in pairwise(sizes))
-        self._activation = _ACTIVATIONS[activation]
+        self._activation = ACTIVATIONS[activation]
         for linear in self.layers:
             nn.init.orthogonal_(linear.weight, last_gain if linear is self.last else math.sqrt(2))
             nn.init.zeros_(linear.bias)

@@ -59,7 +59,7 @@ def _files() -> dict[str, Path]:
     """Scenario name -> source file, found without importing ``vmas``."""
     found = importlib.util.find_spec("vmas")
     if found is None or not found.submodule_search_locations:
-        raise DependencyError("task: VMAS is not installed; run: pip install 'hetrl[vmas]'")
+        raise DependencyError("task: VMAS is not installed; run: pip install vmas")
     folder = Path(next(iter(found.submodule_search_locations))) / "scenarios"
     return {file.stem: file for file in sorted(folder.rglob("*.py")) if file.stem != "__init__"}
 

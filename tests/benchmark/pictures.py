@@ -23,13 +23,16 @@ def seeds(runs: Path, stem: str, metric: str) -> list[tuple[np.ndarray, np.ndarr
     return [from_run(folder, metric) for folder in sorted(runs.glob(f"{stem}_[0-9]"))]
 
 
-def benchmarl(task: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return BenchMARL's training return against frames, as we measured it (one seed)."""
-    with (HERE / "peer" / "curves" / f"benchmarl_mappo_{task}.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    values = [[float(row["frames"]), float(row["collection_episode_reward_mean"])] for row in rows]
-    frames, returns = np.array(values).T
-    return frames, returns
+def benchmarl(task: str) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return BenchMARL's training return against frames, as we measured it, for every seed."""
+    found = []
+    for path in sorted((HERE / "peer" / "curves").glob(f"benchmarl_mappo_{task}_*.csv")):
+        with path.open() as file:
+            rows = list(csv.DictReader(file))
+        values = [[float(row["frames"]), float(row["collection_episode_reward_mean"])] for row in rows]
+        frames, returns = np.array(values).T
+        found.append((frames, returns))
+    return found
 
 
 def smooth(series: tuple[np.ndarray, np.ndarray], window: int = 5) -> tuple[np.ndarray, np.ndarray]:
@@ -50,7 +53,7 @@ def main() -> None:
     peers = {
         f"{task}, BenchMARL's settings, 4 epochs": [
             Curve("hetrl MAPPO", [smooth(series) for series in seeds(runs, f"peer_{task}", "return")]),
-            Curve("BenchMARL 1.5.2 MAPPO", [smooth(benchmarl(task))]),
+            Curve("BenchMARL 1.5.2 MAPPO", [smooth(series) for series in benchmarl(task)]),
         ]
         for task in TASKS
     }
