@@ -28,7 +28,7 @@ test: $(READY)  ## lint, format, types, import directions, and the tests
 	$(BIN)/pytest $(ARGS)
 
 test-all: $(READY)  ## the tests, slow ones too
-	$(BIN)/pytest -m "not gpu and not benchmark" $(ARGS)
+	$(BIN)/pytest -m "not gpu" $(ARGS)
 
 bench: $(READY)  ## measure speed and memory against vmas, TorchRL and BenchMARL
 	$(BIN)/python tests/benchmark/run.py $(ARGS)

@@ -102,6 +102,8 @@ class Component(TensorDictModuleBase):
     reads: ClassVar[Mapping[str, str]] = {}
     writes: ClassVar[Mapping[str, str]] = {}
     calls: ClassVar[Mapping[str, str]] = {}
+    along_time: ClassVar[bool] = False
+    """Whether it needs the first dimension to be time, in order."""
     table: ClassVar[Table]
 
     def __init_subclass__(cls, **options: Any) -> None:

@@ -103,16 +103,18 @@ class Team:
         """
         body: dict[str, str] = {}
         for group, names in groups.items():
+            if not names:
+                raise RecipeError(f"task.groups.{group}: the group is empty; name its agents or drop it.")
             for name in names:
                 if name not in self.names:
                     raise RecipeError(f"task.groups.{group}: no agent '{name}'.{nearest(name, self.names)}")
                 if name in body:
                     raise RecipeError(f"task.groups: agent '{name}' is in both '{body[name]}' and '{group}'; keep one.")
                 body[name] = group
-            sizes = {(self[name].observation_size, str(self[name].action)) for name in names}
+            sizes = {(self[name].observation_size, self[name].action) for name in names}
             if len(sizes) > 1:
                 raise RecipeError(
-                    f"task.groups.{group}: its agents differ in observation or action size, {sorted(sizes)}; "
+                    f"task.groups.{group}: its agents differ in observation size or action space, {sizes}; "
                     "only agents of equal sizes can share a network."
                 )
         missing = [name for name in self.names if name not in body]

@@ -5,7 +5,18 @@ from typing import Annotated, Literal
 
 import pytest
 
-from hetrl.arguments import SCHEDULABLE, Count, Fraction, NonNegative, Positive, Seed, Widths, check, checked, parameters
+from hetrl.arguments import (
+    SCHEDULABLE,
+    Count,
+    Fraction,
+    NonNegative,
+    Positive,
+    Seed,
+    Widths,
+    check,
+    checked,
+    parameters,
+)
 from hetrl.errors import RecipeError
 
 

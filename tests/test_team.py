@@ -43,7 +43,7 @@ def test_sharing_groups_replaced():
         ({"x": ["a0", "a1"], "y": ["a0", "b0"]}, "^task.groups: agent 'a0' is in both 'x' and 'y'; keep one.$"),
         (
             {"x": ["a0", "b0"], "y": ["a1"]},
-            r"^task.groups.x: its agents differ in observation or action size, \[\(4, 'c",
+            r"^task.groups.x: its agents differ in observation size or action space, ",
         ),
     ],
 )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state, vmap
+from torch.func import functional_call, vmap
 
 from hetrl.network import Policy
 from hetrl.team import Agent, Team
@@ -72,8 +72,9 @@ class _Group:
 
     def refresh(self) -> None:
         if self._one is None:
-            parameters, buffers = stack_module_state(list(self._policies))
-            self._weights = {name: weight.detach() for name, weight in (parameters | buffers).items()}
+            # Not stack_module_state: it wants the same requires_grad of all, and whoever trained last differs.
+            each = [dict([*policy.named_parameters(), *policy.named_buffers()]) for policy in self._policies]
+            self._weights = {name: torch.stack([own[name].detach() for own in each]) for name in each[0]}
 
     def explore(self, observation: Tensor, generator: torch.Generator) -> Tensor:
         noise = self._policies[0].noise(observation.shape[:-1], generator)

@@ -51,6 +51,20 @@ class OnPolicy:
     __init__ = checked(__init__, "data/on_policy")
 
     @staticmethod
+    def check_arguments(arguments: Mapping[str, Any], n_envs: int) -> None:
+        """Refuse a number of frames that the environments cannot share evenly.
+
+        Raises:
+            RecipeError: with the nearest number.
+        """
+        frames = arguments.get("frames", n_envs)
+        if frames % n_envs:
+            nearest = max(1, round(frames / n_envs)) * n_envs
+            raise RecipeError(
+                f"data.frames = {frames} must be a multiple of task.n_envs = {n_envs}; nearest: {nearest}."
+            )
+
+    @staticmethod
     def provides(keys: Iterable[str]) -> list[str]:
         """Return the keys of a batch, given those of the environment."""
         seen = list(keys)
@@ -70,11 +84,7 @@ class OnPolicy:
         self._observation = env.start()
         first = next(iter(self._observation.values()))
         self.n_envs, self.device = first.shape[0], first.device
-        if self.frames % self.n_envs:
-            raise RecipeError(
-                f"data.frames = {self.frames} must be a multiple of task.n_envs = {self.n_envs}; nearest: "
-                f"{max(1, round(self.frames / self.n_envs)) * self.n_envs}."
-            )
+        self.check_arguments({"frames": self.frames}, self.n_envs)
         self._generator = torch.Generator(self.device).manual_seed(seed)
         self._return = torch.zeros(self.n_envs, device=self.device)
         self._length = torch.zeros(self.n_envs, device=self.device)

@@ -263,6 +263,8 @@ class Vmas(EnvBase):
             self._simulator._reset(return_observations=False)
             self._observation = self._observe(self._simulator)
         self._steps = torch.zeros_like(self._steps)
+        if self._spare is not None:
+            self._spare.fresh.fill_(False)  # what all rows share has been drawn anew
         return self._observation
 
     def advance(self, actions: Mapping[str, Tensor]) -> Transition:
@@ -272,7 +274,7 @@ class Vmas(EnvBase):
             actions: group -> ``[N, n, A]``; real numbers, clamped to the bounds, or integers for discrete actions.
         """
         following, reward, terminated, truncated = self._simulate(actions)
-        # The one place where the host waits for the device: which rows finished decides what runs next.
+        # Here the host waits for the device: which rows finished decides what runs next.
         rows = (terminated | truncated).nonzero().squeeze(-1)
         observation = self._reset_rows(rows) if len(rows) else following
         return Transition(following, reward, terminated, truncated, observation)

@@ -39,6 +39,7 @@ class GAE(Component):
         "truncated": "truncated",
     }
     writes = {"advantage": "advantage", "return": "return"}
+    along_time = True
 
     def __init__(
         self,

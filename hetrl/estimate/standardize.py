@@ -18,7 +18,8 @@ class Standardize(Component):
     Args:
         eps: added to the deviation [reward], above 0.
     Source: Andrychowicz et al. 2021, arXiv:2006.05990 (choice C67); eps as in the reference code of Zhong et al. 2024.
-    Differs: nothing.
+    Differs: the statistics are the whole batch's, as in the reference code, and not each minibatch's. Where agents
+        share a network and run as one, they are taken over all of these agents.
     """
 
     reads = {"advantage": "advantage", "active": "active"}

@@ -18,8 +18,8 @@ class CategoricalPolicy(Policy):
 
     log pi(a|o) = sum over choices d of log softmax(logits_d(o))[a_d]
 
-    Where ``action_mask`` is written, options it rules out get probability 0. Sampling is the argmax of logits plus
-    Gumbel noise.
+    Where ``action_mask`` is written, ``log_prob`` gives options that it rules out probability 0; acting takes no mask
+    (no environment here writes one). Sampling is the argmax of logits plus Gumbel noise.
 
     Args:
         hidden: widths of the hidden layers.

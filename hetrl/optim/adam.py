@@ -26,7 +26,7 @@ class Adam:
         eps: added to the denominator, above 0.
         weight_decay: decoupled decay per step [1] (AdamW), 0 or more.
     Source: Kingma and Ba 2015, arXiv:1412.6980; Loshchilov and Hutter 2019, arXiv:1711.05101.
-    Differs: eps is 1e-5 rather than 1e-8, as on-policy implementations use (Andrychowicz et al. 2021).
+    Differs: eps is 1e-5 rather than 1e-8, as in the reference code of Zhong et al. 2024.
     """
 
     def __init__(

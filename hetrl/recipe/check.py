@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+from torch import nn
 
 from hetrl import arguments, catalog, keys
 from hetrl.component import Component, Table
@@ -63,6 +64,8 @@ def check(recipe: Recipe, team: Team | None = None, provided: Iterable[str] | No
     per = {name: _check_net(net) for name, net in recipe.nets.items()}
     if provided is None:
         provided = _provided(recipe)
+    if team is not None:
+        team = grouped(recipe, team)
     plan = Plan(recipe, per, _acting_net(recipe))
     sections = {
         (phase.name, section): tuple(_plan_step(step, recipe, per) for step in getattr(phase, section))
@@ -79,6 +82,11 @@ def check(recipe: Recipe, team: Team | None = None, provided: Iterable[str] | No
     return plan
 
 
+def grouped(recipe: Recipe, team: Team) -> Team:
+    """Return the team with the sharing groups that the recipe writes, if it does."""
+    return team if recipe.groups is None else team.shared(recipe.groups)
+
+
 def _provided(recipe: Recipe) -> list[str]:
     """Return the keys that the recipe's own task and data write."""
     environment = _entry(recipe.task.name, recipe.task.arguments, "task", "env")
@@ -87,6 +95,8 @@ def _provided(recipe: Recipe) -> list[str]:
         if word in recipe.task.arguments:
             raise RecipeError(f"task.{word}: set run.{word} instead; it holds for the whole run.")
     environment.check_arguments(recipe.task.arguments)
+    default = inspect.signature(environment.__init__).parameters["n_envs"].default
+    data.check_arguments(recipe.data.arguments, recipe.task.arguments.get("n_envs", default))
     return data.provides(environment.provides(recipe.task.arguments))
 
 
@@ -100,6 +110,8 @@ def _entry(name: str, values: Mapping[str, Any], where: str, kind: str | tuple[s
 
 
 def _check_net(net: Net) -> Per:
+    if hasattr(nn.ModuleDict, net.name):
+        raise RecipeError(f"{net.where}: torch has another use for the name '{net.name}'; choose another.")
     cls = _entry(net.use, net.arguments, net.where, "net")
     if not (inspect.isclass(cls) and issubclass(cls, Network)):
         raise RecipeError(f"{net.where}: '{net.use}' is no network.")
@@ -145,6 +157,13 @@ def _plan_step(step: Step, recipe: Recipe, per: Mapping[str, Per]) -> PlannedSte
             f"{planned.where}: net '{planned.net}' is per: {per[planned.net or '']} but writes the team's "
             f"'{shared[0]}'; rename it, keys: {{{_role(planned.table.writes, shared[0])}: agent.{shared[0]}}}."
         )
+    if per_agent:
+        for key in planned.table.writes.values():
+            if not (keys.scope(key) or keys.is_output(key) or key in planned.table.reads.values()):
+                raise RecipeError(
+                    f"{planned.where} runs for each agent but writes the team's '{key}': the last would stay; "
+                    f"rename it, writes: {{{_role(planned.table.writes, key)}: agent.{key}}}."
+                )
     return replace(planned, per_agent=per_agent)
 
 
@@ -175,6 +194,12 @@ def _check_phase(phase: Phase, plan: Plan) -> None:
             if getattr(phase, word):
                 raise RecipeError(f"{phase.where}.{word} belongs to a phase that trains a net; add train: or drop it.")
         return
+    for planned in steps["steps"]:
+        if planned.component is not None and planned.component.along_time:
+            raise RecipeError(
+                f"{planned.where} looks along time, and steps see rows in any order; move it to prepare or to a phase "
+                "of its own."
+            )
     if phase.train not in plan.recipe.nets:
         raise RecipeError(f"{phase.where}.train: no net '{phase.train}'.{nearest(phase.train, plan.recipe.nets)}")
     if phase.optim is None:
@@ -276,16 +301,16 @@ def _check_keys(plan: Plan, provided: Iterable[str]) -> None:
     flow = _Flow(dict.fromkeys(provided))
     for phase in plan.recipe.update:
         for section in SECTIONS:
-            before = dict(flow.written)
+            before = replace(flow, written=dict(flow.written), stale=dict(flow.stale), every=dict(flow.every))
             for planned in plan.sections[phase.name, section]:
                 for role, key in planned.table.reads.items():
                     if role not in planned.table.optional or key in flow.written:
                         flow.read(key, planned, phase)
                 flow.write(planned, phase)
             if section == "steps" and phase.train is not None:
-                for key in set(flow.written) - set(before):
+                for key in set(flow.written) - set(before.written):
                     flow.dropped[key] = phase.where
-                flow.written = before
+                flow.written, flow.stale, flow.every = before.written, before.stale, before.every
                 flow.trained(phase.train, phase)
 
 
@@ -319,9 +344,8 @@ def _check_team(plan: Plan, team: Team) -> None:
                         f"{net.where}: {net.use} serves {kinds} actions, but agent '{agent.name}' has {agent.action}."
                     )
         if per == "team" and cls.default_per == "agent":
-            sizes = {(agent.observation_size, str(agent.action)) for agent in team.agents}
+            sizes = {(agent.observation_size, agent.action) for agent in team.agents}
             if len(sizes) > 1:
                 raise RecipeError(
-                    f"{net.where}: per: team needs agents of equal sizes, and these have {sorted(sizes)}; "
-                    "use per: group."
+                    f"{net.where}: per: team needs agents of equal sizes, and these have {sizes}; use per: group."
                 )

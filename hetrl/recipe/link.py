@@ -10,8 +10,8 @@ from hetrl import catalog, rng, schedule
 from hetrl.component import Component
 from hetrl.errors import RecipeError
 from hetrl.network import Network, Policy
-from hetrl.recipe.check import SECTIONS, Plan, PlannedStep, check
-from hetrl.recipe.load import Per, Recipe, Use
+from hetrl.recipe.check import Plan, PlannedStep, check, grouped
+from hetrl.recipe.load import Per, Phase, Recipe, Use
 from hetrl.recipe.program import Program, foldable, used_nets
 from hetrl.team import Agent, Team
 
@@ -119,20 +119,28 @@ class Linked(nn.Module):
             self.team.agents.index(lane[0]) if lane else None,
         )
 
-    def lanes(self, agents: Sequence[Agent], phase: str, section: str) -> list[tuple[Agent, ...]]:
-        """Split agents that share their modules in this phase into the lanes that run a section."""
-        steps = self.plan.sections[phase, section]
-        same_layout = len({agent.group for agent in agents}) == 1
-        return [tuple(agents)] if same_layout and foldable(steps) else [(agent,) for agent in agents]
-
-    def units(self, agents: Sequence[Agent], phase: str) -> list[tuple[Agent, ...]]:
-        """Split the agents of a round by the modules they share in this phase: each unit trains one module."""
-        nets = {net for section in SECTIONS for net in used_nets(self.plan.sections[phase, section])}
-        units: dict[tuple[str, ...], list[Agent]] = {}
+    def units(self, agents: Sequence[Agent], phase: Phase) -> list[tuple[Agent, ...]]:
+        """Split the agents of a round by the module that the phase trains for them."""
+        trained: SharedNetwork = self.nets[str(phase.train)]  # type: ignore[assignment]
+        units: dict[str, list[Agent]] = {}
         for agent in agents:
-            shared = tuple(self.nets[net].unit(agent) for net in sorted(nets))  # type: ignore[operator]
-            units.setdefault(shared, []).append(agent)
+            units.setdefault(trained.unit(agent), []).append(agent)
         return [tuple(sorted(unit, key=lambda agent: (agent.group, agent.index))) for unit in units.values()]
+
+    def lanes(self, agents: Sequence[Agent], phase: str, section: str) -> list[tuple[Agent, ...]]:
+        """Split the agents of a unit into the lanes that run a section: those of one layout with the same modules."""
+        steps = self.plan.sections[phase, section]
+        if not foldable(steps) or any(
+            isinstance(self.components[f"{phase}:{section}:{index}"], nn.ModuleDict)  # each has a state of its own
+            for index, planned in enumerate(steps)
+            if planned.component is not None
+        ):
+            return [(agent,) for agent in agents]
+        nets: list[SharedNetwork] = [self.nets[net] for net in used_nets(steps)]  # type: ignore[misc]
+        lanes: dict[tuple[str, ...], list[Agent]] = {}
+        for agent in agents:
+            lanes.setdefault((agent.group, *(net.unit(agent) for net in nets)), []).append(agent)
+        return [tuple(lane) for lane in lanes.values()]
 
     def follow_schedules(self, progress: float) -> None:
         """Set every scheduled argument to its value at ``progress`` (0 to 1)."""
@@ -159,6 +167,5 @@ def link(recipe: Recipe, team: Team, provided: Iterable[str] | None = None) -> L
     Raises:
         RecipeError: it does not link.
     """
-    if recipe.groups is not None:
-        team = team.shared(recipe.groups)
+    team = grouped(recipe, team)
     return Linked(check(recipe, team, provided), team, recipe.run.seed)

@@ -12,7 +12,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hetrl import arguments
+from hetrl import arguments, keys
 from hetrl.arguments import Count
 from hetrl.errors import RecipeError, nearest
 
@@ -296,7 +296,7 @@ def parse(tree: Tree, name: str = "recipe") -> Recipe:
     task = dict(_mapping(tree["task"], "task"))
     groups = task.pop("groups", None)
     if groups is not None:
-        groups = {str(group): list(_sequence(names, f"task.groups.{group}"))
+        groups = {_word(group, "task.groups"): _names(names, f"task.groups.{group}")
                   for group, names in _mapping(groups, "task.groups").items()}  # fmt: skip
     nets = {net: _net(entry, net) for net, entry in _mapping(tree["nets"], "nets").items()}
     phases = tuple(_phase(entry, index) for index, entry in enumerate(_sequence(tree["update"], "update")))
@@ -324,6 +324,21 @@ def _known(tree: Mapping[str, Any], words: Sequence[str], where: str) -> None:
             raise RecipeError(f"{where} has no '{word}'.{nearest(str(word), words)}")
 
 
+def _word(name: Any, where: str) -> str:
+    """Return a name that may be part of a key."""
+    if not isinstance(name, str) or "." in name:
+        raise RecipeError(f"{where}: {name!r} is no name; write letters, digits and underscores.")
+    keys.parse(name)
+    return name
+
+
+def _names(tree: Any, where: str) -> list[str]:
+    names = _sequence(tree, where)
+    if not all(isinstance(name, str) for name in names):
+        raise RecipeError(f"{where} must be a list of agents' names, not {tree!r}.")
+    return names
+
+
 def _mapping(tree: Any, where: str) -> Tree:
     if not isinstance(tree, Mapping):
         raise RecipeError(f"{where} must be a mapping, not {tree!r}.")
@@ -345,7 +360,7 @@ def _use(tree: Any, where: str) -> Use:
 
 
 def _net(tree: Any, net: str) -> Net:
-    where = f"nets.{net}"
+    where = f"nets.{_word(net, 'nets')}"
     tree = _mapping(tree, where)
     per = tree.pop("per", None)
     if per is not None and per not in get_args(Per):
@@ -384,7 +399,7 @@ def _phase(tree: Any, index: int) -> Phase:
     tree = _mapping(tree, where)
     if "phase" not in tree:
         raise RecipeError(f"{where} needs 'phase: name'.{_hint(tree, 'phase')}")
-    where = f"update.{tree['phase']}"
+    where = f"update.{_word(tree['phase'], f'{where}.phase')}"
     words = [f.name for f in fields(Phase) if f.name not in ("where", "name")]
     _known(tree, ["phase", *words], where)
     if "steps" not in tree:
@@ -392,6 +407,8 @@ def _phase(tree: Any, index: int) -> Phase:
     values: Tree = {word: tree[word] for word in words if word in tree}
     if values.get("per", "team") not in get_args(Per):
         raise RecipeError(f"{where}.per: '{values['per']}' is not one of agent, group, team.")
+    if not isinstance(values.get("train", ""), str):
+        raise RecipeError(f"{where}.train must be the name of a net, not {values['train']!r}.")
     for word in ("epochs", "minibatches", "every"):
         if word in values and (type(values[word]) is not int or values[word] < 1):
             raise RecipeError(f"{where}.{word} must be a whole number above 0, not {values[word]!r}.")

@@ -9,7 +9,7 @@ from rich.text import Text
 from tensordict import TensorDict
 
 from hetrl import keys
-from hetrl.recipe.check import SECTIONS, Plan, PlannedStep, check
+from hetrl.recipe.check import SECTIONS, Plan, PlannedStep, check, grouped
 from hetrl.recipe.link import link
 from hetrl.recipe.load import Recipe
 from hetrl.recipe.store import Store
@@ -28,6 +28,7 @@ def show(recipe: Recipe, team: Team | None = None) -> RenderableType:
     Raises:
         RecipeError: the recipe does not link.
     """
+    team = None if team is None else grouped(recipe, team)
     plan = check(recipe, team)
     shapes = _shapes(recipe, team) if team is not None else {}
     blocks: list[RenderableType] = [Text(recipe.about or recipe.name, style="bold")]

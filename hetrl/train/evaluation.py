@@ -10,7 +10,7 @@ from hetrl.data.evaluate import Episodes, evaluate
 class Evaluation:
     """Deterministic evaluation episodes, from the same initial states each time.
 
-    The environments are made at the first use and start from the same seed at every evaluation: results differ by the
+    The environments are made anew, from the same seed, at every evaluation: results differ by the
     policies alone, and a checkpoint has nothing to remember.
     """
 

@@ -99,7 +99,7 @@ class Learner(L.LightningModule):
         for name, value in self.metrics.items():
             if value - value != 0:  # NaN or infinite
                 raise DivergenceError(
-                    f"{name} is {value} after {self.frames} frames; the run stops, its last checkpoint is from before."
+                    f"{name} is {value} after {self.frames} frames; the run stops, and saves nothing of this."
                 )
 
     def _log(self, metrics: Mapping[str, float]) -> None:

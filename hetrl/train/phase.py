@@ -91,10 +91,11 @@ class PhaseRunner:
         self._run_turnless("before", store)
         metrics: Metrics = {}
         for agents in self._rounds():
-            shared = self.linked.units(agents, self.phase.name) if agents else [()]
+            shared = self.linked.units(agents, self.phase) if agents else [()]
             units = [self._unit(unit) for unit in shared]
             for unit in units:
                 self._run_section(unit, "prepare", store)
+            for unit in units:
                 metrics |= self._train(unit, store, generator, step)
             for unit in units:
                 self._run_section(unit, "after", store)
@@ -192,7 +193,7 @@ class PhaseRunner:
             logged.append([*(mean.detach() for mean in means.values()), unit.optimizer.grad_norm])
         averages = [torch.stack(column).mean() for column in zip(*logged, strict=True)]
         return {
-            f"{self.phase.name}/{unit.label}{_last(name)}": mean for name, mean in zip(names, averages, strict=True)
+            f"{self.phase.name}/{unit.label}{_figure(name)}": mean for name, mean in zip(names, averages, strict=True)
         }
 
     def _refuse_unused(self, unit: Unit, unused: nn.Parameter) -> None:
@@ -205,6 +206,8 @@ class PhaseRunner:
     def _minibatches(self, rows: Sequence["Rows"], generator: torch.Generator) -> Iterator[list[Values]]:
         """Yield every lane's inputs, minibatch by minibatch, in a fresh order each epoch. No row is left out."""
         count, n_parts = rows[0].count, self.phase.minibatches
+        if n_parts > count:
+            raise RecipeError(f"{self.phase.where}.minibatches = {n_parts} is more than the {count} rows of a batch.")
         ends = [count * part // n_parts for part in range(n_parts + 1)]
         for _ in range(self.phase.epochs):
             if n_parts > 1:
@@ -261,8 +264,9 @@ def _each(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
     return tuple(map(function, value)) if isinstance(value, tuple) else function(value)
 
 
-def _last(key: str) -> str:
-    return key.split(".")[-1]
+def _figure(key: str) -> str:
+    """Return what an output is called in the metrics: ``loss.agent.surrogate`` is ``surrogate``."""
+    return keys.without_agent(key).split(".", 1)[1]
 
 
 def compile_objective(objective: Objective) -> Callable[[list[Values]], tuple[Tensor, dict[str, Tensor]]]:

@@ -37,4 +37,4 @@ def total_loss(lanes: Iterable[Mapping[str, Tensor]], active: str) -> tuple[Tens
 
 
 def _pool(parts: list[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.stack(parts)
+    return parts[0] if len(parts) == 1 else torch.cat([part.flatten() for part in parts])

@@ -4,7 +4,6 @@ import json
 import logging
 import platform
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -148,7 +147,9 @@ def resume(path: Path, *overrides: str, wandb: str | None = None, quiet: bool = 
         raise RunError(f"{path} is no run (it has no recipe.yaml).")
     recipe = load(folder.recipe, *overrides)
     checkpoint = folder.load_checkpoint()
-    state = checkpoint.get("hetrl", {})
+    state = checkpoint.get("hetrl")
+    if state is None:
+        raise RunError(f"{folder.checkpoint} was not written by hetrl.")
     refuse_other_recipe(recipe, state["recipe"])
     if state["frames"] >= recipe.run.frames:
         raise RunError(f"{path} is finished ({state['frames']} frames); go on with run.frames=... above that.")
@@ -221,9 +222,9 @@ def evaluate_run(path: Path, *overrides: str, n_episodes: int | None = None) -> 
     env = evaluation_env(recipe, device)
     linked = link(recipe, env.team)
     weights = folder.load_checkpoint()["state_dict"]
-    linked.load_state_dict({name.removeprefix("linked."): value for name, value in weights.items()})
+    try:
+        linked.load_state_dict({name.removeprefix("linked."): value for name, value in weights.items()})
+    except RuntimeError as error:
+        raise RunError(f"{path} was trained with other networks than these overrides make: {error}") from None
     behaviour = Behaviour(linked.team, linked.to(device).policy)
     return evaluate(env, behaviour, recipe.task.arguments.get("reward", "mean"))
-
-
-__all__: Sequence[str] = ["Folder", "evaluate_run", "resume", "train"]

@@ -16,9 +16,7 @@ def test_by_hand():
 
 @pytest.mark.parametrize("order", [[0, 1], [0, 1, 1], [1, 2, 3], [0, 1, 2, 3], []])
 def test_refuses_what_is_no_permutation(order):
-    with pytest.raises(
-        RecipeError, match=rf"order \[{', '.join(map(str, order))}\] is no permutation of 0"
-    ):
+    with pytest.raises(RecipeError, match=rf"order \[{', '.join(map(str, order))}\] is no permutation of 0"):
         Fixed(order=order).compute(torch.arange(3))
 
 

@@ -282,3 +282,38 @@ def test_a_clipped_value_loss_needs_the_old_value():
         r"update.critic.steps\[2\] \(loss/huber_value\) reads 'old_normalized_value', and nothing before it writes",
         "update.critic.prepare=[]",
     )
+
+
+def test_an_agents_value_does_not_become_the_teams_by_being_last():
+    refused(
+        r"update.estimate.steps\[2\] \(estimate/gae\) runs for each agent but writes the team's 'advantage'",
+        "update.estimate.steps.gae.reads={reward: agent.reward}",
+    )
+
+
+def test_what_looks_along_time_is_no_step_of_shuffled_rows():
+    refused(
+        r"update.critic.steps\[0\] \(estimate/gae\) looks along time",
+        "update.critic.steps=[{use: estimate/gae}, {net: value.normalize}, {net: value.normalized}, "
+        "{use: loss/huber_value}]",
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "text"),
+    [
+        ("update.actors.train=[actor]", "update.actors.train must be the name of a net"),
+        ("update.actors.phase=a.b", "update.*phase: 'a.b' is no name"),
+        ("task.groups={a: [0, 1, 2]}", "task.groups.a must be a list of agents' names"),
+        ("data.frames=650", "data.frames = 650 must be a multiple of task.n_envs = 64; nearest: 640."),
+    ],
+)
+def test_shapes_of_the_sections(override, text):
+    refused(text, override)
+
+
+def test_a_net_whose_name_torch_needs():
+    tree = load("happo").tree
+    nets = {"values" if name == "value" else name: net for name, net in tree["nets"].items()}
+    with pytest.raises(RecipeError, match=r"^nets.values: torch has another use for the name 'values'"):
+        check(load({**tree, "nets": nets}))

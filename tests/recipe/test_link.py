@@ -76,7 +76,7 @@ def test_sharing_groups_of_the_task():
         ("{x: [a0, a1], y: [b1]}", "^task.groups.y: no agent 'b1'. Nearest: "),
         ("{x: [a0, a1]}", r"^task.groups: agents \['b0'\] are in no group; name every agent once.$"),
         ("{x: [a0, a1], y: [b0, a0]}", "^task.groups: agent 'a0' is in both 'x' and 'y'; keep one.$"),
-        ("{x: [a0, b0], y: [a1]}", "^task.groups.x: its agents differ in observation or action size, "),
+        ("{x: [a0, b0], y: [a1]}", "^task.groups.x: its agents differ in observation size or action space, "),
         ("{x: [a0, a0], y: [a1], z: [b0]}", "^task.groups: agent 'a0' is "),
     ],
 )
@@ -114,7 +114,8 @@ def test_an_error_while_building_says_where():
 
 
 def units(found, agents, phase="actors"):
-    return [tuple(agent.name for agent in unit) for unit in found.units(agents, phase)]
+    chosen = next(each for each in found.recipe.update if each.name == phase)
+    return [tuple(agent.name for agent in unit) for unit in found.units(agents, chosen)]
 
 
 def lanes(found, agents, section, phase="actors"):

@@ -129,3 +129,67 @@ def test_a_parameter_that_no_loss_reaches_is_named():
     module, data = hetrl.load("happo", *TINY, *changes).build()
     with pytest.raises(RecipeError, match=r"update.actors: no loss reaches 'head.body.0.weight' of net 'actor'"):
         L.Trainer(max_epochs=1, enable_checkpointing=False, log_every_n_steps=1, **QUIET).fit(module, data)
+
+
+@pytest.mark.parametrize("changes", [["update.critic.every=2"], ["run.eval_every=40"]], ids=["every", "eval"])
+@pytest.mark.parametrize("last", ["actors", "critic"])
+def test_acting_goes_on_whatever_was_trained_last(changes, last):
+    """Who trained last has gradients switched on, the others have not; stacking their weights must not mind."""
+    tree = hetrl.load("happo", *TINY, *changes).tree
+    estimate, actors, critic = tree["update"]
+    order = [estimate, actors, critic] if last == "critic" else [estimate, critic, actors]
+    module, data = hetrl.load({**tree, "update": order}).build()
+    L.Trainer(max_epochs=1, enable_checkpointing=False, log_every_n_steps=1, **QUIET).fit(module, data)
+    assert module.frames == 120
+
+
+def test_a_shared_actor_stays_one_unit_beside_separate_values():
+    """Units follow the trained net alone; another net that is not shared splits the lanes inside of it."""
+    tree = hetrl.load("mappo", *TINY, "task.reward=per_agent", "nets.value.per=agent").tree
+    own = ("value", "advantage", "return", "factor")
+    keyed = {word: f"agent.{word}" for word in own}
+
+    def renamed(step: dict) -> dict:
+        words = {
+            "value": {"value": "agent.value"},
+            "estimate/gae": {"reward": "agent.reward", **{w: keyed[w] for w in ("value", "advantage", "return")}},
+            "estimate/standardize": {"advantage": "agent.advantage"},
+            "weight/unit_factor": {"advantage": "agent.advantage", "factor": "agent.factor"},
+        }
+        found = dict(words[step.get("use") or step["net"]])
+        if step.get("at") == "next":
+            found = {"value": "next.agent.value"}
+        if step.get("use") == "estimate/gae":
+            found["next_value"] = "next.agent.value"
+        return {**step, "keys": found}
+
+    estimate, actors, critic = tree["update"]
+    actors["prepare"] = [renamed(step) for step in estimate["steps"]] + actors["prepare"]
+    actors["steps"][1] = {**actors["steps"][1], "keys": {"advantage": "agent.advantage", "factor": "agent.factor"}}
+    critic = {
+        **critic,
+        "per": "agent",
+        "order": {"use": "order/simultaneous"},
+        "prepare": [{"net": "value.normalized", "keys": {"normalized_value": "agent.old_normalized_value"}}],
+        "steps": [
+            {
+                "net": "value.normalize",
+                "keys": {"return_": "agent.return", "normalized_return": "agent.normalized_return"},
+            },
+            {"net": "value.normalized", "keys": {"normalized_value": "agent.normalized_value"}},
+            {
+                "use": "loss/huber_value",
+                "clip": 0.2,
+                "keys": {
+                    "value": "agent.normalized_value",
+                    "return_": "agent.normalized_return",
+                    "old_value": "agent.old_normalized_value",
+                    "loss": "loss.agent.value",
+                },
+            },
+        ],
+    }
+    module, data = hetrl.load({**tree, "update": [actors, critic]}).build()
+    L.Trainer(max_epochs=1, enable_checkpointing=False, log_every_n_steps=1, **QUIET).fit(module, data)
+    assert [len(unit.lanes["steps"]) for unit in module.phases[0]._units.values()] == [1]
+    assert {"actors/agents/surrogate", "critic/agent_2/value"} <= set(module.metrics)
