@@ -1,0 +1,34 @@
+"""What must hold on a GPU; run with ``pytest -m gpu`` where there is one."""
+
+import lightning as L
+import pytest
+import torch
+
+import hetrl
+from hetrl.recipe.store import Store
+
+pytestmark = pytest.mark.gpu
+
+TINY = ["task.n_envs=16", "task.horizon=10", "data.frames=160", "run.frames=320", "run.device=cuda"]
+
+
+@pytest.mark.parametrize("name", ["happo", "mappo"])
+def test_trains_on_a_gpu(name):
+    module, data = hetrl.load(name, *TINY, "run.eval_every=160").build()
+    L.Trainer(max_epochs=1, accelerator="gpu", devices=1, logger=False, enable_checkpointing=False).fit(module, data)
+    assert module.frames == 320
+    assert all(parameter.is_cuda and parameter.isfinite().all() for parameter in module.parameters())
+
+
+def test_an_update_never_waits_for_the_device():
+    module, data = hetrl.load("happo", *TINY).build()
+    batch = data.source.collect()
+    generator = torch.Generator("cuda").manual_seed(0)
+    for sync_mode in ("default", "error"):  # the first pass makes what is made once
+        store = Store(module.linked.team, batch)
+        torch.cuda.set_sync_debug_mode(sync_mode)
+        try:
+            for phase in module.phases:
+                phase.run(store, 0.0, generator, lambda optimizer: optimizer.step())
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
