@@ -65,8 +65,8 @@ class GAE(Component):
             cut = truncated & ~terminated
             # With reward V(s_t) and no bootstrap, delta is exactly 0 there.
             reward, terminated = torch.where(cut, value, reward), done
-        # As tensors of the values' own type: TorchRL turns bare floats into float32.
-        gamma, lmbda = (torch.as_tensor(x, dtype=value.dtype, device=value.device) for x in (self.gamma, self.lmbda))
+        # As tensors of the values' own type: TorchRL turns bare floats into float32. Filled, not copied, on a GPU.
+        gamma, lmbda = (torch.full((), x, dtype=value.dtype, device=value.device) for x in (self.gamma, self.lmbda))
         roles = (value, next_value, reward, done, terminated)
         advantage, target = generalized_advantage_estimate(
             gamma, lmbda, *(role.reshape(len(role), -1) for role in roles), time_dim=0
