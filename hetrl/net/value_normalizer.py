@@ -24,22 +24,21 @@ class ValueNormalizer(nn.Module):
         super().__init__()
         self.beta, self.per_element = beta, per_element
         for name in ("m1", "m2", "d"):
-            # The variance is a difference of large numbers: float32 loses it where returns are far from zero.
-            self.register_buffer(name, torch.zeros((), dtype=torch.float64))
+            # The variance is a difference of large numbers: float32 loses it where returns are far from zero. And one
+            # element, not a scalar: compiled for a CPU, updates of a float64 scalar are lost without a word.
+            self.register_buffer(name, torch.zeros(1, dtype=torch.float64))
 
     def _moments(self) -> tuple[Tensor, Tensor]:
         weight = self.d.clamp(min=1e-5)
         mean = self.m1 / weight
-        return mean, (self.m2 / weight - mean**2).clamp(min=1e-2)
+        return mean.squeeze(), (self.m2 / weight - mean**2).clamp(min=1e-2).squeeze()
 
-    @torch.no_grad()
     def update(self, x: Tensor) -> None:
         """Take a batch of returns into the statistics."""
         beta = self.beta ** x.numel() if self.per_element else self.beta
-        x = x.double()
-        self.m1.mul_(beta).add_((1 - beta) * x.mean())
-        self.m2.mul_(beta).add_((1 - beta) * x.square().mean())
-        self.d.mul_(beta).add_(1 - beta)
+        x = x.detach().double()
+        for moment, value in ((self.m1, x.mean()), (self.m2, x.square().mean()), (self.d, torch.ones_like(self.d))):
+            moment.copy_(beta * moment + (1 - beta) * value)
 
     def normalize(self, x: Tensor) -> Tensor:
         """Return (x - mean) / sqrt(var)."""

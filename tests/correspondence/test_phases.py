@@ -119,7 +119,7 @@ def load_critic(module, v, when: str) -> list[tuple[torch.Tensor, torch.Tensor]]
     last, stem = module.body[0], f"critic_{when}_v_out"
     pairs = [(last.weight, v[f"{stem}_weight"]), (last.bias, v[f"{stem}_bias"])]
     for buffer, name in (("m1", "running_mean"), ("m2", "running_mean_sq"), ("d", "debiasing_term")):
-        pairs.append((getattr(module.normalizer, buffer), v[f"vn_{when}_{name}"].squeeze()))
+        pairs.append((getattr(module.normalizer, buffer), v[f"vn_{when}_{name}"].reshape(1)))
     return pairs
 
 

@@ -1,0 +1,40 @@
+"""``run.compile``: one graph for each phase and layout, without breaks, and the numbers of the eager run."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+# In a process of its own: the shape checks that tests install would break the graphs.
+PROGRAM = """
+import hetrl, lightning as L, torch
+from torch._dynamo.utils import counters
+
+def final(compiled):
+    # One batch, and an eps that keeps Adam from blowing rounding up to whole steps.
+    changes = ["task.n_envs=8", "task.horizon=10", "data.frames=80", "run.frames=80", "run.eval_every=null",
+               "update.actors.optim.eps=1.0", "update.critic.optim.eps=1.0",
+               "nets.actor.hidden=[8]", "nets.value.hidden=[8]", f"run.compile={compiled}", "run.device=cpu"]
+    module, data = hetrl.load("happo", *changes).build()
+    L.Trainer(max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+              enable_model_summary=False).fit(module, data)
+    return torch.cat([value.flatten().double() for value in module.linked.nets.state_dict().values()])
+
+torch.testing.assert_close(final("true"), final("false"), rtol=1e-5, atol=1e-6)
+assert not counters["graph_break"], counters["graph_break"]
+print("graphs", counters["stats"]["unique_graphs"])
+"""
+
+
+@pytest.mark.slow
+def test_compiled_is_one_graph_per_layout_and_equals_eager():
+    """Three agents of one layout share a graph; the critic has the other."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", PROGRAM],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert done.stdout.strip().splitlines()[-1] == "graphs 2"
