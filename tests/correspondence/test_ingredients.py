@@ -123,7 +123,11 @@ def test_an_agent_dimension_is_one_more_batch_dimension(vectors):
 
 
 def statistics(normalizer):
-    return {"running_mean": normalizer.m1.squeeze(), "running_mean_sq": normalizer.m2.squeeze(), "debiasing_term": normalizer.d.squeeze()}
+    return {
+        "running_mean": normalizer.m1.squeeze(),
+        "running_mean_sq": normalizer.m2.squeeze(),
+        "debiasing_term": normalizer.d.squeeze(),
+    }
 
 
 def test_value_normalisation(vectors):
