@@ -64,11 +64,14 @@ class Policy(Network):
         """Return the random draws that :meth:`draw` consumes for observations of batch shape ``shape``."""
         raise NotImplementedError
 
-    def draw(self, observation: Tensor, noise: Tensor) -> Tensor:
-        """Return an action sampled with ``noise``; observation ``*B F``, action ``*B A``."""
+    def draw(self, observation: Tensor, noise: Tensor, action_mask: Tensor | None = None) -> Tensor:
+        """Return an action sampled with ``noise``; observation ``*B F``, action ``*B A``.
+
+        ``action_mask`` (``*B options``, bool) is given where the environment restricts a discrete choice.
+        """
         raise NotImplementedError
 
-    def greedy(self, observation: Tensor) -> Tensor:
+    def greedy(self, observation: Tensor, action_mask: Tensor | None = None) -> Tensor:
         """Return the deterministic action used in evaluation, ``*B A``."""
         raise NotImplementedError
 

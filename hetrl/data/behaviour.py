@@ -9,7 +9,7 @@ from torch.func import functional_call, vmap
 from hetrl.network import Policy
 from hetrl.team import Agent, Team
 
-Observations = Mapping[str, Tensor]
+Grouped = Mapping[str, Tensor]
 Actions = dict[str, Tensor]
 
 
@@ -29,14 +29,17 @@ class Behaviour:
             group.refresh()
 
     @torch.no_grad()
-    def explore(self, observations: Observations, generator: torch.Generator) -> Actions:
-        """Return sampled actions ``[N, n, A]``."""
-        return {name: group.explore(observations[name], generator) for name, group in self._groups.items()}
+    def explore(self, observations: Grouped, action_masks: Grouped, generator: torch.Generator) -> Actions:
+        """Return sampled actions ``[N, n, A]``; ``action_masks`` ``[N, n, options]`` for the groups that have one."""
+        return {
+            name: group.explore(observations[name], action_masks.get(name), generator)
+            for name, group in self._groups.items()
+        }
 
     @torch.no_grad()
-    def greedy(self, observations: Observations) -> Actions:
+    def greedy(self, observations: Grouped, action_masks: Grouped) -> Actions:
         """Return deterministic actions ``[N, n, A]``."""
-        return {name: group.greedy(observations[name]) for name, group in self._groups.items()}
+        return {name: group.greedy(observations[name], action_masks.get(name)) for name, group in self._groups.items()}
 
 
 class _Method(nn.Module):
@@ -80,13 +83,11 @@ class _Group:
             each = [dict([*policy.named_parameters(), *policy.named_buffers()]) for policy in self._policies]
             self._weights = {name: torch.stack([own[name].detach() for own in each]) for name in each[0]}
 
-    def explore(self, observation: Tensor, generator: torch.Generator) -> Tensor:
+    def explore(self, observation: Tensor, action_mask: Tensor | None, generator: torch.Generator) -> Tensor:
         noise = self._policies[0].noise(observation.shape[:-1], generator)
-        if self._one is not None:
-            return self._one.draw(observation, noise)
-        return self._draw(self._weights, observation, noise)
+        given = (observation, noise) if action_mask is None else (observation, noise, action_mask)
+        return self._one.draw(*given) if self._one is not None else self._draw(self._weights, *given)
 
-    def greedy(self, observation: Tensor) -> Tensor:
-        if self._one is not None:
-            return self._one.greedy(observation)
-        return self._greedy(self._weights, observation)
+    def greedy(self, observation: Tensor, action_mask: Tensor | None) -> Tensor:
+        given = (observation,) if action_mask is None else (observation, action_mask)
+        return self._one.greedy(*given) if self._one is not None else self._greedy(self._weights, *given)

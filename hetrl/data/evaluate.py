@@ -28,17 +28,17 @@ def evaluate(env: Environment, behaviour: Behaviour, reward: str) -> Episodes:
     Returns:
         Undiscounted returns [reward] and lengths [step].
     """
-    observation = env.start()
+    observation, masks = env.start(), env.masks
     first = next(iter(observation.values()))
     returns, lengths = (torch.zeros(first.shape[0], device=first.device) for _ in range(2))
     running = torch.ones_like(returns, dtype=torch.bool)
     behaviour.refresh()
     while running.any():  # an evaluation may wait for the device; training may not
-        moved = env.advance(behaviour.greedy(observation))
+        moved = env.advance(behaviour.greedy(observation, masks.get("action_mask", {})))
         each = torch.cat(list(moved.reward.values()), -1)
         earned = each.sum(-1) if reward == "sum" else each.mean(-1)
         returns += torch.where(running, earned, 0.0)
         lengths += running
         running &= ~(moved.terminated | moved.truncated)
-        observation = moved.observation
+        observation, masks = moved.observation, moved.masks
     return Episodes(returns, lengths)

@@ -18,6 +18,8 @@ class Environment(Protocol):
     """What collection needs of an environment: plain tensors, by layout group (see ``env/vmas``)."""
 
     team: Team
+    masks: Mapping[str, Mapping[str, Tensor]]
+    """Word -> layout group -> mask of the present step: ``action_mask``, ``active``; see ``env/transition``."""
 
     def start(self) -> dict[str, Tensor]:
         """Reset every environment and return observations ``[N, n, F]``."""
@@ -81,7 +83,7 @@ class OnPolicy:
             seed: of the exploration noise.
         """
         self._env, self._behaviour, self._reward = env, behaviour, reward
-        self._observation = env.start()
+        self._observation, self._masks = env.start(), env.masks
         first = next(iter(self._observation.values()))
         self.n_envs, self.device = first.shape[0], first.device
         self.check_arguments({"frames": self.frames}, self.n_envs)
@@ -94,17 +96,19 @@ class OnPolicy:
         self._behaviour.refresh()
         n_steps = self.frames // self.n_envs
         rows: _Buffers = _Buffers(n_steps)
-        observation = self._observation
+        observation, masks = self._observation, self._masks
         for step in range(n_steps):
-            action = self._behaviour.explore(observation, self._generator)
+            action = self._behaviour.explore(observation, masks.get("action_mask", {}), self._generator)
             moved = self._env.advance(action)
             rows.put(step, "observation", observation)
+            for word, parts in masks.items():
+                rows.put(step, word, parts)
             rows.put(step, "action", action)
             rows.put(step, "reward", moved.reward)
             rows.put(step, "next_observation", moved.next_observation)
             rows.put(step, "end", {"terminated": moved.terminated, "truncated": moved.truncated})
-            observation = moved.observation
-        self._observation = observation
+            observation, masks = moved.observation, moved.masks
+        self._observation, self._masks = observation, masks
         return self._assemble(rows.values)
 
     def _assemble(self, rows: Mapping[tuple[str, str], Tensor]) -> TensorDict:
@@ -125,7 +129,8 @@ class OnPolicy:
         if self._reward != "per_agent":
             batch["reward"] = earned
         for group in groups:
-            batch[group] = {word: rows[word, group] for word in ("observation", "action", "reward")}
+            words = ("observation", "action", "reward", *self._masks)
+            batch[group] = {word: rows[word, group] for word in words if (word, group) in rows}
             batch["next"][group] = {"observation": rows["next_observation", group]}
         return TensorDict(batch, batch_size=done.shape, device=self.device)
 
@@ -141,6 +146,7 @@ class OnPolicy:
         return {
             "env": self._env.state_dict(),
             "observation": dict(self._observation),
+            "masks": {word: dict(parts) for word, parts in self._masks.items()},
             "generator": self._generator.get_state(),
             "return": self._return,
             "length": self._length,
@@ -149,9 +155,13 @@ class OnPolicy:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where :meth:`state_dict` was taken."""
         self._env.load_state_dict(state["env"])
-        self._observation = {group: value.to(self.device) for group, value in state["observation"].items()}
+        self._observation = self._here(state["observation"])
+        self._masks = {word: self._here(parts) for word, parts in state["masks"].items()}
         self._generator.set_state(state["generator"].cpu())
         self._return, self._length = state["return"].to(self.device), state["length"].to(self.device)
+
+    def _here(self, parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {group: value.to(self.device) for group, value in parts.items()}
 
 
 class _Buffers:

@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from hetrl.arguments import Widths
+from hetrl.arguments import Positive, Widths
+from hetrl.errors import RecipeError
 from hetrl.network import MLP, Activation, Policy, mode
 from hetrl.ops import categorical
 from hetrl.team import Agent, Discrete, Team
@@ -18,12 +19,17 @@ class CategoricalPolicy(Policy):
 
     log pi(a|o) = sum over choices d of log softmax(logits_d(o))[a_d]
 
-    Where ``action_mask`` is written, ``log_prob`` gives options that it rules out probability 0; acting takes no mask
-    (no environment here writes one). Sampling is the argmax of logits plus Gumbel noise.
+    Options that ``action_mask`` rules out have probability 0 wherever the environment writes one. Sampling is the
+    argmax of logits plus Gumbel noise.
 
     Args:
         hidden: widths of the hidden layers.
         activation: between them.
+        initial_probs: probabilities of the options before training, the same for every observation; for one choice.
+            Left out, they are nearly uniform.
+
+    Raises:
+        RecipeError: ``initial_probs`` are not one positive number for each option, with sum 1.
     Source: Williams 1992; Gumbel-max: Maddison et al. 2014, arXiv:1411.0030.
     Differs: the reference code of Zhong et al. 2024 broadcasts a multi-discrete log-prob over the choices, which
         raises the ratio to the number of choices; here there is one ratio.
@@ -38,11 +44,24 @@ class CategoricalPolicy(Policy):
         *,
         hidden: Widths = [64, 64],  # noqa: B006 (never written to; the signature is the schema)
         activation: Activation = "tanh",
+        initial_probs: list[Positive] | None = None,
     ) -> None:
         super().__init__()
         assert isinstance(agent.action, Discrete)  # the checker has compared it with `serves`
         self.choices = list(agent.action.choices)
         self.body = MLP([agent.observation_size, *hidden, sum(self.choices)], activation, last_gain=0.01)
+        if initial_probs is not None:
+            self._start_at(initial_probs)
+
+    def _start_at(self, probs: Sequence[float]) -> None:
+        if self.choices != [len(probs)] or abs(sum(probs) - 1) > 1e-6:
+            raise RecipeError(
+                f"initial_probs = {list(probs)} must be one probability for each option of one choice, with sum 1; "
+                f"the options are {self.choices}."
+            )
+        with torch.no_grad():
+            self.body.last.weight.zero_()
+            self.body.last.bias.copy_(torch.tensor(probs).log())
 
     @mode(
         reads={
@@ -59,24 +78,59 @@ class CategoricalPolicy(Policy):
         action_mask: Bool[Tensor, "*batch options"] | None = None,
     ) -> dict[str, Tensor]:
         """Return ``log_prob`` of a given action and the policy's ``entropy`` [nat]."""
-        logits = categorical.masked(self.body(observation), action_mask)
+        logits = self._logits(observation, action_mask)
         log_prob, entropy = categorical.log_prob_and_entropy(logits, action, self.choices)
         return {"log_prob": log_prob, "entropy": entropy}
 
-    @mode(reads={"observation": "agent.observation"}, writes={"proposal": "agent.proposal"})
-    def act(self, observation: Float[Tensor, "*batch seen"]) -> dict[str, Tensor]:
+    @mode(
+        reads={"observation": "agent.observation", "action_mask": "agent.action_mask"},
+        writes={"distribution": "agent.distribution"},
+    )
+    def distribution(
+        self, observation: Float[Tensor, "*batch seen"], action_mask: Bool[Tensor, "*batch options"] | None = None
+    ) -> dict[str, Tensor]:
+        """Return the logits as ``distribution``, what ``kl`` compares with."""
+        return {"distribution": self._logits(observation, action_mask)}
+
+    @mode(
+        reads={
+            "observation": "agent.observation",
+            "old_distribution": "agent.old_distribution",
+            "action_mask": "agent.action_mask",
+        },
+        writes={"kl": "agent.kl"},
+    )
+    def kl(
+        self,
+        observation: Float[Tensor, "*batch seen"],
+        old_distribution: Float[Tensor, "*batch options"],
+        action_mask: Bool[Tensor, "*batch options"] | None = None,
+    ) -> dict[str, Tensor]:
+        """Return ``kl``, KL(old || now) summed over choices [nat]."""
+        return {"kl": categorical.kl(old_distribution, self._logits(observation, action_mask), self.choices)}
+
+    @mode(
+        reads={"observation": "agent.observation", "action_mask": "agent.action_mask"},
+        writes={"proposal": "agent.proposal"},
+    )
+    def act(
+        self, observation: Float[Tensor, "*batch seen"], action_mask: Bool[Tensor, "*batch options"] | None = None
+    ) -> dict[str, Tensor]:
         """Return the likeliest option of each choice as ``proposal``."""
-        return {"proposal": self.greedy(observation)}
+        return {"proposal": self.greedy(observation, action_mask)}
 
     def noise(self, shape: Sequence[int], generator: torch.Generator) -> Tensor:
         """Return Gumbel draws, ``*shape`` by the number of options."""
         exponential = torch.empty(*shape, sum(self.choices), device=generator.device)
         return -exponential.exponential_(generator=generator).log()
 
-    def draw(self, observation: Tensor, noise: Tensor) -> Tensor:
+    def draw(self, observation: Tensor, noise: Tensor, action_mask: Tensor | None = None) -> Tensor:
         """Return sampled options, ``*B`` by choices."""
-        return categorical.argmax(self.body(observation) + noise, self.choices)
+        return categorical.argmax(self._logits(observation, action_mask) + noise, self.choices)
 
-    def greedy(self, observation: Tensor) -> Tensor:
+    def greedy(self, observation: Tensor, action_mask: Tensor | None = None) -> Tensor:
         """Return the likeliest options, ``*B`` by choices."""
-        return categorical.argmax(self.body(observation), self.choices)
+        return categorical.argmax(self._logits(observation, action_mask), self.choices)
+
+    def _logits(self, observation: Tensor, action_mask: Tensor | None) -> Tensor:
+        return categorical.masked(self.body(observation), action_mask)

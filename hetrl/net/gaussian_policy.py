@@ -76,6 +76,22 @@ class GaussianPolicy(Policy):
         proposal = gaussian.sample(mean, log_std, torch.randn_like(mean) if noise is None else noise)
         return {"proposal": proposal, "proposal_log_prob": gaussian.log_prob(proposal, mean, log_std)}
 
+    @mode(reads={"observation": "agent.observation"}, writes={"distribution": "agent.distribution"})
+    def distribution(self, observation: Float[Tensor, "*batch seen"]) -> dict[str, Tensor]:
+        """Return mean and log deviation side by side as ``distribution``, what ``kl`` compares with."""
+        return {"distribution": self.head.joined(observation)}
+
+    @mode(
+        reads={"observation": "agent.observation", "old_distribution": "agent.old_distribution"},
+        writes={"kl": "agent.kl"},
+    )
+    def kl(
+        self, observation: Float[Tensor, "*batch seen"], old_distribution: Float[Tensor, "*batch both"]
+    ) -> dict[str, Tensor]:
+        """Return ``kl``, KL(old || now) summed over action dimensions [nat]."""
+        old, now = old_distribution.chunk(2, -1), self.head.joined(observation).chunk(2, -1)
+        return {"kl": gaussian.kl(*old, *now)}
+
     @mode(reads={"observation": "agent.observation"}, writes={"proposal": "agent.proposal"})
     def act(self, observation: Float[Tensor, "*batch seen"]) -> dict[str, Tensor]:
         """Return the mean as ``proposal`` [action]."""
@@ -85,11 +101,11 @@ class GaussianPolicy(Policy):
         """Return standard normal draws, ``*shape A``."""
         return torch.randn(*shape, self.size, generator=generator, device=generator.device)
 
-    def draw(self, observation: Tensor, noise: Tensor) -> Tensor:
+    def draw(self, observation: Tensor, noise: Tensor, action_mask: Tensor | None = None) -> Tensor:
         """Return a sampled action, ``*B A``."""
         mean, log_std = self.head(observation)
         return gaussian.sample(mean, log_std, noise)
 
-    def greedy(self, observation: Tensor) -> Tensor:
+    def greedy(self, observation: Tensor, action_mask: Tensor | None = None) -> Tensor:
         """Return the mean, ``*B A``."""
         return self.head(observation)[0]

@@ -94,6 +94,22 @@ class SquashedGaussianPolicy(Policy):
         log_prob = gaussian.log_prob(u, mean, log_std) - log_slope(u, self.low, self.high)
         return {"proposal": squash(u, self.low, self.high), "proposal_log_prob": log_prob}
 
+    @mode(reads={"observation": "agent.observation"}, writes={"distribution": "agent.distribution"})
+    def distribution(self, observation: Float[Tensor, "*batch seen"]) -> dict[str, Tensor]:
+        """Return mean and log deviation side by side as ``distribution``, what ``kl`` compares with."""
+        return {"distribution": self.head.joined(observation)}
+
+    @mode(
+        reads={"observation": "agent.observation", "old_distribution": "agent.old_distribution"},
+        writes={"kl": "agent.kl"},
+    )
+    def kl(
+        self, observation: Float[Tensor, "*batch seen"], old_distribution: Float[Tensor, "*batch both"]
+    ) -> dict[str, Tensor]:
+        """Return ``kl``, KL(old || now) summed over action dimensions [nat]; squashing leaves it as it is between the Gaussians."""
+        old, now = old_distribution.chunk(2, -1), self.head.joined(observation).chunk(2, -1)
+        return {"kl": gaussian.kl(*old, *now)}
+
     @mode(reads={"observation": "agent.observation"}, writes={"proposal": "agent.proposal"})
     def act(self, observation: Float[Tensor, "*batch seen"]) -> dict[str, Tensor]:
         """Return the squashed mean as ``proposal`` [action]."""
@@ -103,11 +119,11 @@ class SquashedGaussianPolicy(Policy):
         """Return standard normal draws, ``*shape A``."""
         return torch.randn(*shape, self.size, generator=generator, device=generator.device)
 
-    def draw(self, observation: Tensor, noise: Tensor) -> Tensor:
+    def draw(self, observation: Tensor, noise: Tensor, action_mask: Tensor | None = None) -> Tensor:
         """Return a sampled action, ``*B A``."""
         mean, log_std = self.head(observation)
         return squash(gaussian.sample(mean, log_std, noise), self.low, self.high)
 
-    def greedy(self, observation: Tensor) -> Tensor:
+    def greedy(self, observation: Tensor, action_mask: Tensor | None = None) -> Tensor:
         """Return the squashed mean, ``*B A``."""
         return squash(self.head(observation)[0], self.low, self.high)

@@ -32,6 +32,17 @@ def log_prob_and_entropy(
     return log_prob, entropy
 
 
+def kl(
+    old_logits: Float[Tensor, "*batch options"], logits: Float[Tensor, "*batch options"], choices: Sequence[int]
+) -> Float[Tensor, "*batch"]:
+    """Return KL(old || now) = sum p_old (log p_old - log p) in nat, summed over the choices."""
+    total = torch.zeros((), dtype=logits.dtype, device=logits.device)
+    for old, now in zip(old_logits.split(list(choices), -1), logits.split(list(choices), -1), strict=True):
+        old_log_p = old.log_softmax(-1)
+        total = total + (old_log_p.exp() * (old_log_p - now.log_softmax(-1))).sum(-1)
+    return total
+
+
 def argmax(scores: Float[Tensor, "*batch options"], choices: Sequence[int]) -> Int[Tensor, "*batch dim"]:
     """Return the best option of each choice. With Gumbel noise added to logits, that is a sample."""
     return torch.stack([part.argmax(-1) for part in scores.split(list(choices), -1)], -1)

@@ -25,6 +25,18 @@ def entropy(log_std: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch"]:
     return log_std.sum(-1) + (0.5 + _LOG_SQRT_2PI) * log_std.shape[-1]
 
 
+def kl(
+    old_mean: Float[Tensor, "*batch dim"],
+    old_log_std: Float[Tensor, "*batch dim"],
+    mean: Float[Tensor, "*batch dim"],
+    log_std: Float[Tensor, "*batch dim"],
+) -> Float[Tensor, "*batch"]:
+    """Return KL(old || now) = log(std / old_std) + (old_std^2 + (old_mean - mean)^2) / (2 std^2) - 1/2 in nat, summed."""
+    apart = log_std - old_log_std
+    shift = (old_mean - mean) * (-log_std).exp()
+    return (apart + 0.5 * ((-2 * apart).exp() + shift * shift - 1)).sum(-1)
+
+
 def inverse_softplus(x: float) -> float:
     """Return y with log(1 + e^y) = x."""
     return x + math.log(-math.expm1(-x))

@@ -2,9 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +16,11 @@ from hetrl.recipe.program import Program, Values
 from hetrl.recipe.store import Store
 from hetrl.team import Agent
 from hetrl.train.reduce import total_loss
+from hetrl.train.rows import ACTIVE, Rows
 
 Lane = tuple[Agent, ...]
 Metrics = dict[str, Tensor]
 OptimizerStep = Callable[[torch.optim.Optimizer], object]
-ACTIVE = f"{keys.AGENT}.active"
 
 
 class Objective(nn.Module):
@@ -203,7 +201,7 @@ class PhaseRunner:
             "or use a net without it."
         )
 
-    def _minibatches(self, rows: Sequence["Rows"], generator: torch.Generator) -> Iterator[list[Values]]:
+    def _minibatches(self, rows: Sequence[Rows], generator: torch.Generator) -> Iterator[list[Values]]:
         """Yield every lane's inputs, minibatch by minibatch, in a fresh order each epoch. No row is left out."""
         count, n_parts = rows[0].count, self.phase.minibatches
         if n_parts > count:
@@ -215,53 +213,6 @@ class PhaseRunner:
                 rows = [lane.ordered(order) for lane in rows]
             for start, end in pairwise(ends):
                 yield [lane.cut(start, end) for lane in rows]
-
-
-class Rows:
-    """The inputs of a lane as rows (time and environments flattened, time first), to be cut into minibatches."""
-
-    def __init__(self, values: Values, count: int, lane_size: int, expand: frozenset[str]) -> None:
-        self.count = count
-        self._values, self._lane_size, self._expand = values, lane_size, expand
-
-    @classmethod
-    def of(cls, program: Program, lane: Lane, store: Store) -> "Rows":
-        """Return the rows that a program reads from a store."""
-        dims = len(store.batch_size)
-        values: Values = {}
-        expand = set()
-        wanted = dict(program.reads)
-        if lane and store.has(ACTIVE, lane):
-            wanted[ACTIVE] = False
-        for key, optional in wanted.items():
-            if optional and not store.has(key, lane):
-                continue
-            # Team values stay unexpanded until they are cut, so that reordering copies each of them once.
-            shared = keys.scope(key) != keys.AGENT
-            if shared and len(lane) > 1:
-                expand.add(key)
-            values[key] = _each(store.read(key, () if shared else lane), lambda value: value.flatten(0, dims - 1))
-        return cls(values, store.batch_size.numel(), len(lane), frozenset(expand))
-
-    def ordered(self, order: Tensor) -> "Rows":
-        """Return the rows in another order (of the original one, or of any other: a permutation all the same)."""
-        values = {key: _each(value, lambda part: part.index_select(0, order)) for key, value in self._values.items()}
-        return Rows(values, self.count, self._lane_size, self._expand)
-
-    def cut(self, start: int, end: int) -> Values:
-        """Return rows ``start`` to ``end`` of every input, as views."""
-        return {key: _each(value, partial(self._part, key, start, end)) for key, value in self._values.items()}
-
-    def _part(self, key: str, start: int, end: int, value: Tensor) -> Tensor:
-        rows = value[start:end]
-        if key not in self._expand:
-            return rows
-        return rows.unsqueeze(1).expand(rows.shape[0], self._lane_size, *rows.shape[1:])
-
-
-def _each(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """Apply ``function`` to a tensor, or to each of a tuple of them."""
-    return tuple(map(function, value)) if isinstance(value, tuple) else function(value)
 
 
 def _figure(key: str) -> str:

@@ -109,7 +109,8 @@ def minibatch_step(hidden: list[int], compiled: bool, rows: int = 256, n_agents:
     from hetrl.recipe.link import link
     from hetrl.recipe.store import Store
     from hetrl.team import Agent, Box, Team
-    from hetrl.train.phase import PhaseRunner, Rows
+    from hetrl.train.phase import PhaseRunner
+    from hetrl.train.rows import Rows
 
     seen, acted = 18, 2
     box = Box((-1.0,) * acted, (1.0,) * acted)
