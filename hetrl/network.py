@@ -45,6 +45,10 @@ class Network(nn.Module):
     modes: ClassVar[Mapping[str, Table]] = {}
     default_mode: ClassVar[str | None] = None
     default_per: ClassVar[Literal["agent", "team"]] = "agent"
+    memory: int = 0
+    """Units of the hidden state that a recurrent network carries from step to step; 0 where it carries none."""
+    chunk: int | None = None
+    """Steps of a chunk: what a recurrent network unrolls at once, dimension 0 being time; None for any row alone."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -53,9 +57,24 @@ class Network(nn.Module):
         if "__init__" in cls.__dict__:
             cls.__init__ = arguments.checked(cls.__init__, cls.__name__)  # type: ignore[method-assign]
 
+    @classmethod
+    def chunk_of(cls, values: Mapping[str, Any]) -> int | None:
+        """Return :attr:`chunk` as it will be with these arguments; None where the network is not recurrent."""
+        return None
+
+    def remember(self, seen: Tensor, memory: Tensor) -> Tensor:
+        """Return the hidden state after a step, ``*B H``, from what was seen, ``*B F``, and the state before it.
+
+        Only recurrent networks are asked.
+        """
+        raise NotImplementedError
+
 
 class Policy(Network):
-    """A network that acts. What data collection needs of it, whatever the distribution."""
+    """A network that acts. What data collection needs of it, whatever the distribution.
+
+    A recurrent policy is handed what :meth:`remember` returned wherever it says ``observation`` below.
+    """
 
     serves: ClassVar[tuple[type, ...]] = (Box,)
     """Kinds of action space it can drive."""

@@ -32,7 +32,7 @@ ALGORITHMS = (
     "haqo",
 )
 ACRONYMS = {"gae": "GAE"}
-NO_ENTRIES = {"data": {"behaviour", "evaluate"}, "env": {"simulator_state", "transition"},
+NO_ENTRIES = {"data": {"behaviour", "evaluate"}, "env": {"simulator_state", "transition", "team_env", "finite_game"},
               "net": {"gaussian_head", "value_normalizer"}}  # fmt: skip
 """Files beside the entries of a kind that serve several of them."""
 

@@ -18,15 +18,32 @@ class Behaviour:
 
     Agents of a group with weights of their own are stacked once (see :meth:`refresh`) and run as one batched call;
     where they all share one module it is called as it is.
+
+    Recurrent policies act in two halves: :meth:`remember` takes the observations into the memories, and
+    :meth:`explore` or :meth:`greedy` is then handed the memories in place of the observations.
     """
 
     def __init__(self, team: Team, policy: Callable[[Sequence[Agent]], Policy]) -> None:
         self._groups = {group: _Group([policy((agent,)) for agent in agents]) for group, agents in team.layout.items()}
+        self._recurrent = any(group.memory for group in self._groups.values())
 
     def refresh(self) -> None:
         """Take the policies' current weights; call it once before a collection."""
         for group in self._groups.values():
             group.refresh()
+
+    def blank(self, observations: Grouped) -> dict[str, Tensor]:
+        """Return memories ``[N, n, H]`` of nothing: zeros; no groups at all where the policies are not recurrent."""
+        if not self._recurrent:
+            return {}
+        return {
+            name: seen.new_zeros((*seen.shape[:-1], self._groups[name].memory)) for name, seen in observations.items()
+        }
+
+    @torch.no_grad()
+    def remember(self, observations: Grouped, memories: Grouped) -> dict[str, Tensor]:
+        """Return the memories after a step; of no groups where ``memories`` has none."""
+        return {name: self._groups[name].remember(observations[name], memory) for name, memory in memories.items()}
 
     @torch.no_grad()
     def explore(self, observations: Grouped, action_masks: Grouped, generator: torch.Generator) -> Actions:
@@ -59,8 +76,10 @@ class _Group:
     def __init__(self, policies: Sequence[Policy]) -> None:
         self._policies = policies
         self._one = policies[0] if all(policy is policies[0] for policy in policies) else None
+        self.memory = policies[0].memory
         if self._one is None:
             self._draw, self._greedy = self._batched("draw"), self._batched("greedy")
+            self._remember = self._batched("remember")
         self.refresh()
 
     def _batched(self, method: str) -> Callable[..., Tensor]:
@@ -83,6 +102,10 @@ class _Group:
             each = [dict([*policy.named_parameters(), *policy.named_buffers()]) for policy in self._policies]
             self._weights = {name: torch.stack([own[name].detach() for own in each]) for name in each[0]}
 
+    def remember(self, observation: Tensor, memory: Tensor) -> Tensor:
+        given = (observation, memory)
+        return self._one.remember(*given) if self._one is not None else self._remember(self._weights, *given)
+
     def explore(self, observation: Tensor, action_mask: Tensor | None, generator: torch.Generator) -> Tensor:
         noise = self._policies[0].noise(observation.shape[:-1], generator)
         given = (observation, noise) if action_mask is None else (observation, noise, action_mask)
@@ -91,3 +114,10 @@ class _Group:
     def greedy(self, observation: Tensor, action_mask: Tensor | None) -> Tensor:
         given = (observation,) if action_mask is None else (observation, action_mask)
         return self._one.greedy(*given) if self._one is not None else self._greedy(self._weights, *given)
+
+
+def forgotten(memories: Grouped, terminated: Tensor, truncated: Tensor) -> dict[str, Tensor]:
+    """Return memories ``[N, n, H]`` with those of the environments whose episode has ended zeroed."""
+    return {
+        name: memory.masked_fill((terminated | truncated).view(-1, 1, 1), 0.0) for name, memory in memories.items()
+    }

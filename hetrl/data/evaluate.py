@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hetrl.data.behaviour import Behaviour
+from hetrl.data.behaviour import Behaviour, forgotten
 from hetrl.data.on_policy import Environment
 
 
@@ -29,16 +29,19 @@ def evaluate(env: Environment, behaviour: Behaviour, reward: str) -> Episodes:
         Undiscounted returns [reward] and lengths [step].
     """
     observation, masks = env.start(), env.masks
+    memory = behaviour.blank(observation)
     first = next(iter(observation.values()))
     returns, lengths = (torch.zeros(first.shape[0], device=first.device) for _ in range(2))
     running = torch.ones_like(returns, dtype=torch.bool)
     behaviour.refresh()
     while running.any():  # an evaluation may wait for the device; training may not
-        moved = env.advance(behaviour.greedy(observation, masks.get("action_mask", {})))
+        memory = behaviour.remember(observation, memory)
+        moved = env.advance(behaviour.greedy({**observation, **memory}, masks.get("action_mask", {})))
         each = torch.cat(list(moved.reward.values()), -1)
         earned = each.sum(-1) if reward == "sum" else each.mean(-1)
         returns += torch.where(running, earned, 0.0)
         lengths += running
         running &= ~(moved.terminated | moved.truncated)
         observation, masks = moved.observation, moved.masks
+        memory = forgotten(memory, moved.terminated, moved.truncated)
     return Episodes(returns, lengths)

@@ -8,8 +8,9 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from hetrl.arguments import Count, checked
-from hetrl.data.behaviour import Behaviour
+from hetrl.data.behaviour import Behaviour, forgotten
 from hetrl.errors import RecipeError
+from hetrl.network import Network
 from hetrl.ops.episodes import finished_sums
 from hetrl.team import Team
 
@@ -67,13 +68,31 @@ class OnPolicy:
             )
 
     @staticmethod
-    def provides(keys: Iterable[str]) -> list[str]:
-        """Return the keys of a batch, given those of the environment."""
-        seen = list(keys)
-        after = [f"next.{key}" for key in seen if key.split(".")[-1] in ("observation", "state")]
-        return [*seen, "agent.action", "terminated", "truncated", "done", *after]
+    def check_chunk(arguments: Mapping[str, Any], n_envs: int, net: str, chunk: int) -> None:
+        """Refuse steps that do not divide into the chunks in which a recurrent net is unrolled.
 
-    def attach(self, env: Environment, behaviour: Behaviour, reward: str, seed: int) -> None:
+        Raises:
+            RecipeError: with a number that does.
+        """
+        n_steps = arguments.get("frames", n_envs) // n_envs
+        if n_steps % chunk:
+            nearest = max(1, round(n_steps / chunk)) * chunk * n_envs
+            raise RecipeError(
+                f"nets.{net}: chunk = {chunk} does not divide the {n_steps} steps that each of the {n_envs} environments "
+                f"takes for a batch (data.frames / task.n_envs); nearest: data.frames = {nearest}."
+            )
+
+    @staticmethod
+    def provides(keys: Iterable[str]) -> list[str]:
+        """Return the keys of a batch, given those of the environment and of the memories that nets ask for."""
+        seen = list(keys)
+        after = [f"next.{key}" for key in seen if key.split(".")[-1] in ("observation", "state") or key == "memory"]
+        recurrent = ["is_init", "next.is_init"] if any(key.split(".")[-1] == "memory" for key in seen) else []
+        return [*seen, "agent.action", "terminated", "truncated", "done", *after, *recurrent]
+
+    def attach(
+        self, env: Environment, behaviour: Behaviour, reward: str, seed: int, critic: Network | None = None
+    ) -> None:
         """Bind the collection to its environments and policies.
 
         Args:
@@ -81,6 +100,7 @@ class OnPolicy:
             behaviour: who acts.
             reward: how the team reward is made of the agents', ``mean``, ``sum`` or ``per_agent`` (no team reward).
             seed: of the exploration noise.
+            critic: the team's recurrent net, whose memory is carried along as well.
         """
         self._env, self._behaviour, self._reward = env, behaviour, reward
         self._observation, self._masks = env.start(), env.masks
@@ -90,15 +110,22 @@ class OnPolicy:
         self._generator = torch.Generator(self.device).manual_seed(seed)
         self._return = torch.zeros(self.n_envs, device=self.device)
         self._length = torch.zeros(self.n_envs, device=self.device)
+        self._critic = critic
+        self._memory = behaviour.blank(self._observation)
+        self._critic_memory = first.new_zeros((self.n_envs, 0 if critic is None else critic.memory))
+        self._is_init = torch.ones(self.n_envs, dtype=torch.bool, device=self.device)
 
     def collect(self) -> TensorDict:
         """Return the next batch, ``[T, N]``, on the environments' device."""
         self._behaviour.refresh()
         n_steps = self.frames // self.n_envs
         rows: _Buffers = _Buffers(n_steps)
-        observation, masks = self._observation, self._masks
+        observation, masks, memory = self._observation, self._masks, self._memory
         for step in range(n_steps):
-            action = self._behaviour.explore(observation, masks.get("action_mask", {}), self._generator)
+            rows.put(step, "memory", memory)
+            memory = self._behaviour.remember(observation, memory)
+            known = {**observation, **memory}
+            action = self._behaviour.explore(known, masks.get("action_mask", {}), self._generator)
             moved = self._env.advance(action)
             rows.put(step, "observation", observation)
             for word, parts in masks.items():
@@ -108,7 +135,8 @@ class OnPolicy:
             rows.put(step, "next_observation", moved.next_observation)
             rows.put(step, "end", {"terminated": moved.terminated, "truncated": moved.truncated})
             observation, masks = moved.observation, moved.masks
-        self._observation, self._masks = observation, masks
+            memory = forgotten(memory, moved.terminated, moved.truncated)
+        self._observation, self._masks, self._memory = observation, masks, memory
         return self._assemble(rows.values)
 
     def _assemble(self, rows: Mapping[tuple[str, str], Tensor]) -> TensorDict:
@@ -129,10 +157,27 @@ class OnPolicy:
         if self._reward != "per_agent":
             batch["reward"] = earned
         for group in groups:
-            words = ("observation", "action", "reward", *self._masks)
+            words = ("observation", "memory", "action", "reward", *self._masks)
             batch[group] = {word: rows[word, group] for word in words if (word, group) in rows}
             batch["next"][group] = {"observation": rows["next_observation", group]}
+        if self._memory or self._critic is not None:
+            batch["is_init"] = torch.cat([self._is_init.unsqueeze(0), done[:-1]])
+            batch["next"]["is_init"] = torch.ones_like(done)  # what a step led to stands alone, with its own memory
+        if self._critic is not None:
+            batch["memory"], batch["next"]["memory"] = self._follow(self._critic, batch["state"], batch["is_init"])
+        self._is_init = done[-1].clone()
         return TensorDict(batch, batch_size=done.shape, device=self.device)
+
+    @torch.no_grad()
+    def _follow(self, critic: Network, state: Tensor, is_init: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the critic's memory before and after each step, and carry it on to the next batch."""
+        memory, before, after = self._critic_memory, [], []
+        for seen, begins in zip(state, is_init.unsqueeze(-1), strict=True):
+            before.append(memory.masked_fill(begins, 0.0))
+            memory = critic.remember(seen, before[-1])
+            after.append(memory)
+        self._critic_memory = memory
+        return torch.stack(before), torch.stack(after)
 
     def _state(self, rows: Mapping[tuple[str, str], Tensor], word: str) -> Tensor:
         """Return the agents' observations side by side, in team order."""
@@ -142,7 +187,7 @@ class OnPolicy:
         return torch.cat([rows[word, agent.group].select(-2, agent.index) for agent in team.agents], -1)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything an exact continuation needs: simulator, observations, noise, running episodes."""
+        """Everything an exact continuation needs: simulator, observations, noise, running episodes, memories."""
         return {
             "env": self._env.state_dict(),
             "observation": dict(self._observation),
@@ -150,6 +195,9 @@ class OnPolicy:
             "generator": self._generator.get_state(),
             "return": self._return,
             "length": self._length,
+            "memory": dict(self._memory),
+            "critic_memory": self._critic_memory,
+            "is_init": self._is_init,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -159,6 +207,8 @@ class OnPolicy:
         self._masks = {word: self._here(parts) for word, parts in state["masks"].items()}
         self._generator.set_state(state["generator"].cpu())
         self._return, self._length = state["return"].to(self.device), state["length"].to(self.device)
+        self._memory, self._is_init = self._here(state["memory"]), state["is_init"].to(self.device)
+        self._critic_memory = state["critic_memory"].to(self.device)
 
     def _here(self, parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {group: value.to(self.device) for group, value in parts.items()}

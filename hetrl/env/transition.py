@@ -1,8 +1,12 @@
 """One step of a batch of environments as plain tensors."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
+
+Masks = dict[str, dict[str, Tensor]]
+"""Word -> layout group -> mask: ``action_mask`` ``[N, n, options]`` bool, what each agent may choose, and ``active``
+``[N, n]`` bool, who takes part. A word that an environment has no use for is left out; so is a group."""
 
 
 @dataclass
@@ -20,3 +24,7 @@ class Transition:
     observation: dict[str, Tensor]
     """``[N, n, F]``, what the policy acts on next: finished environments have been reset. The same dictionary as
     ``next_observation`` where none finished."""
+    masks: Masks = field(default_factory=dict)
+    """What goes with ``observation``."""
+    next_masks: Masks = field(default_factory=dict)
+    """What goes with ``next_observation``."""

@@ -26,24 +26,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
-from torchrl.data import Bounded, Categorical, Composite, MultiCategorical, Unbounded
-from torchrl.envs import EnvBase
 
 from hetrl.env.simulator_state import Footprint, copy_rows, copy_shared, footprint, restore, snapshot
-from hetrl.env.transition import Transition
+from hetrl.env.team_env import Grouped, Reward, TeamEnv
 from hetrl.errors import DependencyError, RecipeError, RunError, nearest
 from hetrl.rng import Stream
 from hetrl.team import Agent, Box, Discrete, Team
 
-Grouped = dict[str, Tensor]
-
-_REWARDS = ("mean", "sum", "per_agent")
+_REWARDS = get_args(Reward)
 _ACTIONS = ("continuous", "discrete", "multi_discrete")
 _OWNERS = (("world", "_agents"), ("world", "_landmarks"))
 """Lists that own all entities: their members are named before anything that refers to them."""
@@ -166,7 +161,7 @@ class _Spare:
     observation: Grouped
 
 
-class Vmas(EnvBase):
+class Vmas(TeamEnv):
     """``n_envs`` copies of a VMAS scenario, stepped as one batch.
 
     Args:
@@ -193,7 +188,7 @@ class Vmas(EnvBase):
         scenario: str,
         n_envs: int = 64,
         horizon: int = 100,
-        reward: Literal["mean", "sum", "per_agent"] = "mean",
+        reward: Reward = "mean",
         actions: Literal["continuous", "discrete", "multi_discrete"] = "continuous",
         seed: int = 0,
         device: str = "cpu",
@@ -203,20 +198,13 @@ class Vmas(EnvBase):
         self.check_arguments({"scenario": scenario, **given, **scenario_args})
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise RecipeError(f"task.seed: {seed!r} is not a whole number of at least 0.")
-        try:
-            place = torch.device(device)
-        except RuntimeError as error:
-            raise RecipeError(f"task.device: {device!r} is no torch device; use 'cpu', 'cuda' or 'cuda:0'.") from error
-        super().__init__(device=place, batch_size=torch.Size([n_envs]))
-        self.scenario, self.n_envs, self.horizon = scenario, n_envs, horizon
-        self.reward_kind, self.actions = reward, actions
+        super().__init__(n_envs=n_envs, horizon=horizon, reward=reward, device=device)
+        self.scenario, self.actions = scenario, actions
         self._scenario_args, self._built_with = scenario_args, seed
         self._simulator = self._build(n_envs)
         self._spare: _Spare | None = None
         self._stream = Stream(seed, self.device)
         self._spare_stream = Stream(_spare_seed(seed), self.device)
-        self._steps = torch.zeros(n_envs, dtype=torch.int64, device=self.device)
-        self._observation: Grouped = {}
         self.team = self._make_team()
         self._members = {
             group: [self.team.agents.index(agent) for agent in agents] for group, agents in self.team.layout.items()
@@ -249,12 +237,6 @@ class Vmas(EnvBase):
             if choice not in choices:
                 raise RecipeError(f"task.{name}: no choice {choice!r}.{nearest(str(choice), choices)}")
 
-    @staticmethod
-    def provides(arguments: Mapping[str, Any]) -> list[str]:
-        """Return the keys that a step writes, given the task's arguments."""
-        team = [] if arguments.get("reward") == "per_agent" else ["reward"]
-        return ["agent.observation", "agent.reward", "state", *team]
-
     # ----- the fast path: plain tensors
 
     def start(self) -> Grouped:
@@ -266,31 +248,6 @@ class Vmas(EnvBase):
         if self._spare is not None:
             self._spare.fresh.fill_(False)  # what all rows share has been drawn anew
         return self._observation
-
-    def advance(self, actions: Mapping[str, Tensor]) -> Transition:
-        """Take one step, then reset what finished.
-
-        Args:
-            actions: group -> ``[N, n, A]``; real numbers, clamped to the bounds, or integers for discrete actions.
-        """
-        following, reward, terminated, truncated = self._simulate(actions)
-        # Here the host waits for the device: which rows finished decides what runs next.
-        rows = (terminated | truncated).nonzero().squeeze(-1)
-        observation = self._reset_rows(rows) if len(rows) else following
-        return Transition(following, reward, terminated, truncated, observation)
-
-    def team_reward(self, reward: Mapping[str, Tensor]) -> Tensor | None:
-        """The team's reward ``[N]`` from the agents' own (group -> ``[N, n]``); None for ``per_agent``."""
-        if self.reward_kind == "per_agent":
-            return None
-        joined = torch.cat(list(reward.values()), -1)
-        return joined.mean(-1) if self.reward_kind == "mean" else joined.sum(-1)
-
-    def state(self, observation: Mapping[str, Tensor]) -> Tensor:
-        """The global state ``[N, S]``: all agents' observations side by side, in team order."""
-        if len(observation) == 1:
-            return next(iter(observation.values())).flatten(1)
-        return torch.cat([observation[agent.group][:, agent.index] for agent in self.team.agents], -1)
 
     def seed(self, seed: int) -> None:
         """Start the random stream afresh; the next :meth:`start` is the first of that seed."""
@@ -339,77 +296,6 @@ class Vmas(EnvBase):
         restore(spare.simulator, saved["simulator"])
         spare.fresh = saved["fresh"].to(self.device, copy=True)
         spare.observation = _copied(saved["observation"], self.device)
-
-    # ----- TorchRL
-
-    def _reset(self, tensordict: TensorDictBase | None = None, **_: Any) -> TensorDict:
-        mask = None if tensordict is None else tensordict.get("_reset", None)
-        if mask is None or mask.all() or not self._observation:
-            observation = self.start()
-        else:
-            rows = mask.reshape(self.n_envs).nonzero().squeeze(-1)
-            observation = self._reset_rows(rows) if len(rows) else self._observation
-        done = torch.zeros(self.n_envs, 1, dtype=torch.bool, device=self.device)
-        return self._as_tensordict(observation, done, done.clone(), done.clone())
-
-    def _step(self, tensordict: TensorDictBase) -> TensorDict:
-        actions = {group: tensordict.get((group, "action")) for group in self._members}
-        observation, reward, terminated, truncated = self._simulate(actions)
-        done = terminated | truncated
-        result = self._as_tensordict(observation, *(flag.unsqueeze(-1) for flag in (done, terminated, truncated)))
-        for group, value in reward.items():
-            result.set((group, "reward"), value.unsqueeze(-1))
-        team_reward = self.team_reward(reward)
-        if team_reward is not None:
-            result.set("reward", team_reward.unsqueeze(-1))
-        return result
-
-    def _set_seed(self, seed: int | None) -> None:
-        self.seed(0 if seed is None else seed)
-
-    def _as_tensordict(self, observation: Grouped, done: Tensor, terminated: Tensor, truncated: Tensor) -> TensorDict:
-        groups = {
-            group: TensorDict({"observation": value}, batch_size=value.shape[:2], device=self.device)
-            for group, value in observation.items()
-        }
-        flags = {"done": done, "terminated": terminated, "truncated": truncated}
-        return TensorDict(
-            {**groups, "state": self.state(observation), **flags}, batch_size=self.batch_size, device=self.device
-        )
-
-    def _make_specs(self) -> None:
-        n_envs, device = self.n_envs, self.device
-        action, observation, reward = {}, {}, {}
-        for group, agents in self.team.layout.items():
-            shape, space = (n_envs, len(agents)), agents[0].action
-            leaf: Any
-            if isinstance(space, Box):
-                low, high = (torch.tensor(b, device=device).expand(*shape, -1) for b in (space.low, space.high))
-                leaf = Bounded(low, high, torch.Size([*shape, space.size]), device=device, dtype=torch.float32)
-            elif space.size == 1:
-                leaf = Categorical(space.choices[0], torch.Size([*shape, 1]), device=device, dtype=torch.int64)
-            else:
-                leaf = MultiCategorical(
-                    space.choices, torch.Size([*shape, space.size]), device=device, dtype=torch.int64
-                )
-            size = agents[0].observation_size
-            action[group] = Composite({"action": leaf}, shape=shape, device=device)
-            observation[group] = Composite(
-                {"observation": Unbounded((*shape, size), device=device)}, shape=shape, device=device
-            )
-            reward[group] = Composite({"reward": Unbounded((*shape, 1), device=device)}, shape=shape, device=device)
-        state: dict[str, Any] = {"state": Unbounded((n_envs, self.team.state_size), device=device)}
-        team: dict[str, Any] = (
-            {} if self.reward_kind == "per_agent" else {"reward": Unbounded((n_envs, 1), device=device)}
-        )
-        flags = {
-            name: Categorical(2, torch.Size([n_envs, 1]), device=device, dtype=torch.bool)
-            for name in ("done", "terminated", "truncated")
-        }
-        self.action_spec = Composite(action, shape=(n_envs,), device=device)
-        self.observation_spec = Composite({**observation, **state}, shape=(n_envs,), device=device)
-        self.reward_spec = Composite({**reward, **team}, shape=(n_envs,), device=device)
-        self.done_spec = Composite(flags, shape=(n_envs,), device=device)
 
     # ----- the simulator
 

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from hetrl.arguments import Positive
 from hetrl.component import Component
+from hetrl.ops.moments import moments
 
 
 class Standardize(Component):
@@ -33,10 +34,5 @@ class Standardize(Component):
         self, advantage: Float[Tensor, "*batch"], active: Bool[Tensor, "*batch"] | None = None
     ) -> dict[str, Float[Tensor, "*batch"]]:
         """Return the standardised ``advantage`` [1]."""
-        if active is None:
-            mean, std = advantage.mean(), advantage.std(correction=0)
-        else:
-            count = active.sum().clamp(min=1)
-            mean = (advantage * active).sum() / count
-            std = (((advantage - mean) ** 2 * active).sum() / count).sqrt()
+        mean, std = moments(advantage, active)
         return {"advantage": (advantage - mean) / (std + self.eps)}

@@ -24,7 +24,7 @@ class MarkovGame:
 
     Raises:
         ValueError: the shapes do not belong to one game.
-    Source: the definitions of Kuba et al. 2022, arXiv:2109.11251, sections 2 and 3.
+    Source: the definitions of Kuba et al. 2022, arXiv:2109.11251.
     """
 
     def __init__(
@@ -38,8 +38,8 @@ class MarkovGame:
         agrees = reward.shape[: start.dim()] == start.shape and transition.shape == (*reward.shape, states)
         if not agrees or reward.dim() <= start.dim():
             raise ValueError(
-                f"transition {list(transition.shape)}, reward {list(reward.shape)} and start {list(start.shape)} are of "
-                "no one game; use [S, A_1, ..., A_n, S], [S, A_1, ..., A_n] and [S]."
+                f"transition {list(transition.shape)}, reward {list(reward.shape)} and start {list(start.shape)} do "
+                "not belong to one game; use [S, A_1, ..., A_n, S], [S, A_1, ..., A_n] and [S]."
             )
         self.transition, self.reward, self.start = transition, reward, start
         self.gamma = torch.as_tensor(gamma, dtype=reward.dtype, device=reward.device).expand(games)
@@ -122,7 +122,7 @@ class MarkovGame:
     def marginal_q(self, policies: Sequence[Tensor], agents: Sequence[int]) -> Tensor:
         """Return the mean of Q over everyone else's actions, ``[*G, S, A_i1, ..., A_im]`` in the order of ``agents``.
 
-        Q^{i_1..i_m}(s, a^{i_1..i_m}); V for nobody, the joint Q for everyone. Kuba et al. 2022, definition 1.
+        Q^{i_1..i_m}(s, a^{i_1..i_m}); V for nobody, the joint Q for everyone. Kuba et al. 2022.
         """
         q, first = self.joint_q(policies), self.start.dim()
         for agent in set(range(self.n_agents)) - set(agents):
@@ -137,7 +137,7 @@ class MarkovGame:
     ) -> Tensor:
         """Return what the actions of ``agents`` add to those of ``given``, ``[*G, S, A_given..., A_agents...]``.
 
-        A^{agents}(s, a^{given}, a^{agents}) = Q^{given, agents} - Q^{given}. Kuba et al. 2022, definition 1.
+        A^{agents}(s, a^{given}, a^{agents}) = Q^{given, agents} - Q^{given}. Kuba et al. 2022.
         """
         before = self.marginal_q(policies, given)
         before = before.reshape(*before.shape, *[1] * len(agents))
@@ -171,7 +171,7 @@ def trust_region_coef(advantage: Float[Tensor, "..."], gamma: Float[Tensor, "...
         advantage: joint, ``[*G, S, A_1, ..., A_n]`` [reward].
         gamma: ``[*G]``.
         n_agents: n.
-    Source: Kuba et al. 2022, arXiv:2109.11251, lemma 2 and theorem 1 (Schulman et al. 2015, arXiv:1502.05477).
+    Source: Kuba et al. 2022, arXiv:2109.11251, after Schulman et al. 2015, arXiv:1502.05477.
     """
     largest = advantage.abs().flatten(-1 - n_agents).amax(-1)
     return 4 * gamma * largest / (1 - gamma).square()

@@ -1,14 +1,15 @@
 """Adam with gradient clipping."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import torch
 from annotated_types import Interval
 from torch import Tensor, nn
 
 from hetrl.arguments import SCHEDULABLE, NonNegative, Positive, checked
+from hetrl.optim.closure import Closure
 
 Decay = Annotated[float, Interval(ge=0, lt=1)]
 
@@ -28,6 +29,9 @@ class Adam:
     Source: Kingma and Ba 2015, arXiv:1412.6980; Loshchilov and Hutter 2019, arXiv:1711.05101.
     Differs: eps is 1e-5 rather than 1e-8, as in the reference code of Zhong et al. 2024.
     """
+
+    reads: ClassVar[Mapping[str, str]] = {}
+    constraints: ClassVar[Mapping[str, bool]] = {}
 
     def __init__(
         self,
@@ -62,10 +66,12 @@ class ClippedAdam(torch.optim.Adam):
     ``torch.optim.Adam.step`` gathers its tensors anew each time, and clipping passes over them one by one; for networks
     of this size that costs more than the kernel. Here the gradients are copied into one buffer, which is clipped as a
     whole, and everything else is gathered once. State, ``state_dict`` and results are those of ``torch.optim``.
-    ``grad_norm`` holds the norm before clipping, as a tensor; nothing waits for the device.
+    ``figures`` holds ``grad_norm``, the norm before clipping, as a tensor; nothing waits for the device.
     """
 
-    grad_norm: Tensor
+    twice = False
+    """It differentiates once."""
+    figures: dict[str, Tensor]
 
     def __init__(self, parameters: Sequence[nn.Parameter], *, max_grad_norm: float | None, **options: Any) -> None:
         super().__init__(parameters, fused=True, **options)
@@ -74,16 +80,20 @@ class ClippedAdam(torch.optim.Adam):
         self._gathered: _Gathered | None = None
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Clip and step; every parameter must have a gradient."""
-        loss = closure() if closure is not None else None
+    def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
+        """Clip and step; without a closure every parameter must have a gradient."""
+        evaluated = None
+        if closure is not None:
+            with torch.enable_grad():
+                evaluated = closure()
         if self._gathered is None:
             self._gathered = self._gather()
         own = self._gathered
         torch._foreach_copy_(own.gradients, [parameter.grad for parameter in own.parameters])  # type: ignore[misc]
-        self.grad_norm = torch.linalg.vector_norm(own.buffer)
+        norm = torch.linalg.vector_norm(own.buffer)
+        self.figures = {"grad_norm": norm}
         if self.max_grad_norm is not None:
-            own.buffer.mul_((self.max_grad_norm / (self.grad_norm + 1e-6)).clamp_(max=1))
+            own.buffer.mul_((self.max_grad_norm / (norm + 1e-6)).clamp_(max=1))
         own.steps[0].add_(1)
         group = self.param_groups[0]
         beta1, beta2 = group["betas"]
@@ -92,7 +102,7 @@ class ClippedAdam(torch.optim.Adam):
             lr=group["lr"], beta1=beta1, beta2=beta2, weight_decay=group["weight_decay"], eps=group["eps"],
             amsgrad=False, maximize=False,
         )  # fmt: skip
-        return loss
+        return evaluated
 
     # Tells torch not to wrap the step in its profiling hook, which costs as much as the kernel.
     step.hooked = True  # type: ignore[attr-defined]

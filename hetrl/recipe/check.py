@@ -12,6 +12,7 @@ from hetrl import arguments, catalog, keys
 from hetrl.component import Component, Table
 from hetrl.errors import RecipeError, nearest
 from hetrl.network import Network, Policy
+from hetrl.recipe import recurrent
 from hetrl.recipe.load import Net, Per, Phase, Recipe, Step
 from hetrl.team import Team
 
@@ -63,7 +64,7 @@ def check(recipe: Recipe, team: Team | None = None, provided: Iterable[str] | No
     """
     per = {name: _check_net(net) for name, net in recipe.nets.items()}
     if provided is None:
-        provided = _provided(recipe)
+        provided = _provided(recipe, per)
     if team is not None:
         team = grouped(recipe, team)
     plan = Plan(recipe, per, _acting_net(recipe))
@@ -87,7 +88,7 @@ def grouped(recipe: Recipe, team: Team) -> Team:
     return team if recipe.groups is None else team.shared(recipe.groups)
 
 
-def _provided(recipe: Recipe) -> list[str]:
+def _provided(recipe: Recipe, per: Mapping[str, Per]) -> list[str]:
     """Return the keys that the recipe's own task and data write."""
     environment = _entry(recipe.task.name, recipe.task.arguments, "task", "env")
     data = _entry(recipe.data.name, recipe.data.arguments, "data", "data")
@@ -96,8 +97,10 @@ def _provided(recipe: Recipe) -> list[str]:
             raise RecipeError(f"task.{word}: set run.{word} instead; it holds for the whole run.")
     environment.check_arguments(recipe.task.arguments)
     default = inspect.signature(environment.__init__).parameters["n_envs"].default
-    data.check_arguments(recipe.data.arguments, recipe.task.arguments.get("n_envs", default))
-    return data.provides(environment.provides(recipe.task.arguments))
+    n_envs = recipe.task.arguments.get("n_envs", default)
+    data.check_arguments(recipe.data.arguments, n_envs)
+    carried = recurrent.memories(recipe, per, _acting_net(recipe), data, n_envs) if recurrent.chunks(recipe) else []
+    return data.provides([*environment.provides(recipe.task.arguments), *carried])
 
 
 def _entry(name: str, values: Mapping[str, Any], where: str, kind: str | tuple[str, ...]) -> Any:
@@ -204,7 +207,7 @@ def _check_phase(phase: Phase, plan: Plan) -> None:
         raise RecipeError(f"{phase.where}.train: no net '{phase.train}'.{nearest(phase.train, plan.recipe.nets)}")
     if phase.optim is None:
         raise RecipeError(f"{phase.where} trains '{phase.train}' and needs optim: {{use: optim/adam}}.")
-    _entry(phase.optim.name, phase.optim.arguments, phase.optim.where, "optim")
+    optim = _entry(phase.optim.name, phase.optim.arguments, phase.optim.where, "optim")
     if phase.per == "team":
         if phase.order is not None:
             raise RecipeError(f"{phase.where}.order needs turns; add per: agent or per: group, or drop it.")
@@ -218,12 +221,15 @@ def _check_phase(phase: Phase, plan: Plan) -> None:
         raise RecipeError(f"{phase.where} is per: {phase.per} and needs order: {{use: order/random_permutation}}.")
     if phase.order is not None:
         _entry(phase.order.name, phase.order.arguments, phase.order.where, "order")
-    _check_gradients(phase, steps["steps"])
+    _check_gradients(phase, steps["steps"], optim.reads.values())
+    called = [target.split(".")[0] for planned in steps["steps"] for target in planned.table.calls.values()]
+    used = [planned.net for planned in steps["steps"] if planned.net is not None]
+    recurrent.check_phase(plan.recipe, phase.where, [*used, *called])
 
 
-def _check_gradients(phase: Phase, steps: Iterable[PlannedStep]) -> None:
-    """Every loss must depend on the trained net, through keys written inside the steps."""
-    assert phase.train is not None
+def _check_gradients(phase: Phase, steps: Iterable[PlannedStep], constraints: Iterable[str]) -> None:
+    """Every loss, and what the optimiser reads, must depend on the trained net, through keys written in the steps."""
+    assert phase.train is not None and phase.optim is not None
     depends: set[str] = set()
     losses: set[str] = set()
     for planned in steps:
@@ -244,6 +250,13 @@ def _check_gradients(phase: Phase, steps: Iterable[PlannedStep]) -> None:
             depends.discard(key)
             if live:
                 depends.add(key)
+    for key in constraints:
+        if key not in depends:
+            mode = key.split(".")[-1]
+            raise RecipeError(
+                f"{phase.optim.where} ({phase.optim.name}) reads '{key}', and no step of {phase.where} computes that "
+                f"from '{phase.train}'; add {{net: {phase.train}.{mode}}} to steps."
+            )
     if not losses:
         raise RecipeError(f"{phase.where} trains '{phase.train}' but no step writes a loss; add a loss/... step.")
 

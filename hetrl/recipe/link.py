@@ -10,6 +10,7 @@ from hetrl import catalog, rng, schedule
 from hetrl.component import Component
 from hetrl.errors import RecipeError
 from hetrl.network import Network, Policy
+from hetrl.recipe import recurrent
 from hetrl.recipe.check import Plan, PlannedStep, check, grouped
 from hetrl.recipe.load import Per, Phase, Recipe, Use
 from hetrl.recipe.program import Program, foldable, used_nets
@@ -99,6 +100,12 @@ class Linked(nn.Module):
         """Return the module that acts for an agent."""
         return self.nets[self.plan.policy].of(lane)  # type: ignore[operator]
 
+    @property
+    def critic(self) -> Network | None:
+        """The recurrent net of the team, whose memory collection carries too; None where the recipe has none."""
+        name = recurrent.team_net(self.recipe)
+        return None if name is None else self.nets[name].of(())  # type: ignore[operator]
+
     def component(self, phase: str, section: str, index: int, lane: Sequence[Agent]) -> Component | None:
         """Return the component behind a step, for a lane; None where the step is a net's mode."""
         key = f"{phase}:{section}:{index}"
@@ -137,9 +144,12 @@ class Linked(nn.Module):
         ):
             return [(agent,) for agent in agents]
         nets: list[SharedNetwork] = [self.nets[net] for net in used_nets(steps)]  # type: ignore[misc]
+        # One module for the whole team fits all of its agents, whatever their layouts.
+        alike = bool(nets) and all(net.per == "team" for net in nets)
         lanes: dict[tuple[str, ...], list[Agent]] = {}
         for agent in agents:
-            lanes.setdefault((agent.group, *(net.unit(agent) for net in nets)), []).append(agent)
+            layout = "" if alike else agent.group
+            lanes.setdefault((layout, *(net.unit(agent) for net in nets)), []).append(agent)
         return [tuple(lane) for lane in lanes.values()]
 
     def follow_schedules(self, progress: float) -> None:

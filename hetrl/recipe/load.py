@@ -19,6 +19,7 @@ from hetrl.errors import RecipeError, nearest
 FORMAT = 1
 SECTIONS = ("hetrl", "about", "task", "nets", "data", "update", "run")
 Per = Literal["agent", "group", "team"]
+Inactive = Literal["skip", "count"]
 Tree = dict[str, Any]
 
 
@@ -59,7 +60,9 @@ class Step:
     @property
     def title(self) -> str:
         """What the recipe calls it, for messages."""
-        return self.use or f"{self.net}.{self.mode}" if self.mode else str(self.use or self.net)
+        if self.use:
+            return self.use
+        return f"{self.net}.{self.mode}" if self.mode else str(self.net)
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,8 @@ class Phase:
     epochs: int = 1
     minibatches: int = 1
     every: int = 1
+    inactive: Inactive = "skip"
+    """Rows in which the agent in turn is out: left out of the means, or counted."""
     optim: Use | None = None
     before: tuple[Step, ...] = ()
     prepare: tuple[Step, ...] = ()
@@ -405,8 +410,9 @@ def _phase(tree: Any, index: int) -> Phase:
     if "steps" not in tree:
         raise RecipeError(f"{where} has no steps.")
     values: Tree = {word: tree[word] for word in words if word in tree}
-    if values.get("per", "team") not in get_args(Per):
-        raise RecipeError(f"{where}.per: '{values['per']}' is not one of agent, group, team.")
+    for word, choices in (("per", get_args(Per)), ("inactive", get_args(Inactive))):
+        if word in values and values[word] not in choices:
+            raise RecipeError(f"{where}.{word}: '{values[word]}' is not one of {', '.join(choices)}.")
     if not isinstance(values.get("train", ""), str):
         raise RecipeError(f"{where}.train must be the name of a net, not {values['train']!r}.")
     for word in ("epochs", "minibatches", "every"):

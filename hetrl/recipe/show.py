@@ -1,5 +1,6 @@
 """Printing the linked program: each step with the keys it reads and writes and, given a team, their shapes."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -9,8 +10,9 @@ from rich.text import Text
 from tensordict import TensorDict
 
 from hetrl import keys
+from hetrl.recipe import recurrent
 from hetrl.recipe.check import SECTIONS, Plan, PlannedStep, check, grouped
-from hetrl.recipe.link import link
+from hetrl.recipe.link import Linked, link
 from hetrl.recipe.load import Recipe
 from hetrl.recipe.store import Store
 from hetrl.team import Agent, Box, Team
@@ -86,7 +88,10 @@ def _shapes(recipe: Recipe, team: Team) -> dict[str, str]:
     """Run the program once on an empty batch and return what every key looks like for one agent."""
     linked = link(recipe, team)
     agent = linked.team.agents[0]
-    store = Store(linked.team, empty_batch(linked.team, _N_STEPS, _N_ENVS))
+    n_steps = math.lcm(_N_STEPS, *recurrent.chunks(recipe).values())
+    batch = empty_batch(linked.team, n_steps, _N_ENVS)
+    _add_memories(batch, linked)
+    store = Store(linked.team, batch)
     seen: dict[str, str] = {}
     for phase in recipe.update:
         for section in SECTIONS:
@@ -97,17 +102,31 @@ def _shapes(recipe: Recipe, team: Team) -> dict[str, str]:
                     with torch.no_grad():
                         values = program(program.gather(store, served))
                     for key, value in values.items():
-                        seen[key] = _shape(value)
+                        seen[key] = _shape(value, n_steps)
                         if not keys.is_output(key) and key in program.writes:
                             store.write(key, served, value)
     return seen
 
 
-def _shape(value: object) -> str:
+def _shape(value: object, n_steps: int) -> str:
     if isinstance(value, tuple):
-        return "(" + ", ".join(map(_shape, value)) + ")"
+        return "(" + ", ".join(_shape(part, n_steps) for part in value) + ")"
     shape = list(getattr(value, "shape", ()))
-    return f"[{', '.join(['B', *map(str, shape[2:])])}]" if shape[:2] == [_N_STEPS, _N_ENVS] else str(shape)
+    return f"[{', '.join(['B', *map(str, shape[2:])])}]" if shape[:2] == [n_steps, _N_ENVS] else str(shape)
+
+
+def _add_memories(batch: TensorDict, linked: Linked) -> None:
+    """Add what collection carries for recurrent nets, where there are any."""
+    for group, agents in linked.team.layout.items():
+        policy = linked.policy(agents[:1])
+        if policy.memory:
+            batch[group, "memory"] = torch.zeros(*batch.shape, len(agents), policy.memory)
+    if linked.critic is not None:
+        batch["memory"] = torch.zeros(*batch.shape, linked.critic.memory)
+        batch["next", "memory"] = batch["memory"].clone()
+    if recurrent.chunks(linked.recipe):
+        batch["is_init"] = torch.ones(batch.shape, dtype=torch.bool)
+        batch["next", "is_init"] = batch["is_init"].clone()
 
 
 def empty_batch(team: Team, n_steps: int, n_envs: int) -> TensorDict:

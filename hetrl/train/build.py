@@ -32,7 +32,7 @@ def build(recipe: Recipe) -> tuple[Learner, Collection]:
     behaviour = Behaviour(linked.team, linked.policy)
     source = build_entry(recipe.data, "data")
     reward = recipe.task.arguments.get("reward", "mean")
-    source.attach(env, behaviour, reward, rng.derive(run.seed, "exploration"))
+    source.attach(env, behaviour, reward, rng.derive(run.seed, "exploration"), linked.critic)
     evaluation = Evaluation(partial(evaluation_env, recipe, device), behaviour, reward, run.eval_every)
     return Learner(linked, evaluation if run.eval_every else None), Collection(source, run.frames)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hetrl import rng
 from hetrl.errors import DivergenceError, RunError
+from hetrl.optim.closure import Closure
 from hetrl.recipe.link import Linked
 from hetrl.recipe.load import Recipe
 from hetrl.recipe.store import Store
@@ -92,8 +93,8 @@ class Learner(L.LightningModule):
             self.metrics |= self.evaluation.run()
         self._log(self.metrics)
 
-    def _step(self, optimizer: torch.optim.Optimizer) -> None:
-        self._wrapped[id(optimizer)].step()
+    def _step(self, optimizer: torch.optim.Optimizer, closure: Closure) -> None:
+        self._wrapped[id(optimizer)].step(closure)
 
     def _stop_on_divergence(self) -> None:
         for name, value in self.metrics.items():

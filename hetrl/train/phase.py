@@ -1,15 +1,16 @@
 """A phase at work: rounds of agents, turns with gradients, and what later agents see."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from hetrl import keys, schedule
 from hetrl.errors import RecipeError
-from hetrl.optim.adam import ClippedAdam
+from hetrl.optim.closure import Closure
 from hetrl.recipe.link import Linked, SharedNetwork, build
 from hetrl.recipe.load import Phase
 from hetrl.recipe.program import Program, Values
@@ -20,19 +21,21 @@ from hetrl.train.rows import ACTIVE, Rows
 
 Lane = tuple[Agent, ...]
 Metrics = dict[str, Tensor]
-OptimizerStep = Callable[[torch.optim.Optimizer], object]
+OptimizerStep = Callable[[torch.optim.Optimizer, Closure], object]
 
 
 class Objective(nn.Module):
     """The steps of one unit, lane by lane, down to the number whose gradient is taken."""
 
-    def __init__(self, programs: Sequence[Program]) -> None:
+    def __init__(self, programs: Sequence[Program], constraints: Mapping[str, bool]) -> None:
         super().__init__()
         self.programs = nn.ModuleList(programs)
+        self._constraints = constraints
 
     def forward(self, lanes: list[Values]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss and the means to log."""
-        return total_loss([program(values) for program, values in zip(self.programs, lanes, strict=True)], ACTIVE)
+        """Return the loss, and the means to log or to hand to the optimiser."""
+        values = [program(lane) for program, lane in zip(self.programs, lanes, strict=True)]
+        return total_loss(values, ACTIVE, self._constraints)
 
 
 @dataclass
@@ -45,7 +48,35 @@ class Unit:
     objective: Callable[[list[Values]], tuple[Tensor, dict[str, Tensor]]]
     module: nn.Module
     parameters: list[nn.Parameter]
-    optimizer: ClippedAdam
+    optimizer: Any
+
+
+class Evaluation:
+    """The closure of one minibatch: what an optimiser calls, once or as often as it likes."""
+
+    def __init__(self, unit: Unit, inputs: list[Values], refuse: Callable[[nn.Module, nn.Parameter], None]) -> None:
+        self._unit, self._inputs, self._refuse = unit, inputs, refuse
+        self._means: Metrics | None = None
+
+    def __call__(self) -> tuple[Tensor, Metrics]:
+        """Return the loss and the means; where gradients are enabled, set every parameter's ``grad``."""
+        unit = self._unit
+        loss, means = unit.objective([dict(lane) for lane in self._inputs])
+        if torch.is_grad_enabled():
+            gradients = torch.autograd.grad(loss, unit.parameters, allow_unused=True, retain_graph=unit.optimizer.twice)
+            for parameter, gradient in zip(unit.parameters, gradients, strict=True):
+                if gradient is None:
+                    self._refuse(unit.module, parameter)
+                parameter.grad = gradient
+        if self._means is None:
+            self._means = {key: mean.detach() for key, mean in means.items()}
+        return loss, means
+
+    def figures(self) -> Metrics:
+        """Return what the step logs, by name: the means of its first evaluation, and the optimiser's own figures."""
+        assert self._means is not None
+        means = {_figure(key): mean for key, mean in self._means.items() if keys.is_output(key)}
+        return means | self._unit.optimizer.figures
 
 
 class PhaseRunner:
@@ -53,16 +84,17 @@ class PhaseRunner:
 
     def __init__(self, phase: Phase, linked: Linked, compiled: bool = False) -> None:
         self.phase, self.linked, self.compiled = phase, linked, compiled
-        self.optimizers: dict[str, ClippedAdam] = {}
+        self.optimizers: dict[str, Any] = {}
         self._units: dict[tuple[str, ...], Unit] = {}
         self._turnless: dict[str, list[tuple[Lane, Program]]] = {
             section: self._all_lanes(section) for section in ("before", "steps")
         }
-        self._lr: schedule.Linear | None = None
+        self._schedules: dict[str, schedule.Linear] = {}
         if phase.train is not None:
             assert phase.optim is not None
             self._optim = build(phase.optim, "optim")
-            self._lr = schedule.parse(phase.optim.arguments.get("lr"))
+            ramps = {name: schedule.parse(value) for name, value in phase.optim.arguments.items()}
+            self._schedules = {name: ramp for name, ramp in ramps.items() if ramp is not None}
             for unit, module in self._trained.items():
                 self.optimizers[unit] = self._optim.optimizer(list(module.parameters()))
 
@@ -77,15 +109,14 @@ class PhaseRunner:
             store: the batch and what earlier phases wrote.
             progress: how far the run is, 0 to 1, for schedules.
             generator: draws the minibatches.
-            step: takes an optimiser's step (Lightning's way or torch's).
+            step: takes an optimiser's step with a closure (Lightning's way or torch's).
         """
         if self.phase.train is None:
             self._run_turnless("steps", store)
             return {}
-        if self._lr is not None:
+        for name, ramp in self._schedules.items():
             for optimizer in self.optimizers.values():
-                for group in optimizer.param_groups:
-                    group["lr"] = self._lr(progress)
+                optimizer.param_groups[0][name] = ramp(progress)
         self._run_turnless("before", store)
         metrics: Metrics = {}
         for agents in self._rounds():
@@ -148,14 +179,15 @@ class PhaseRunner:
             for section in ("prepare", "steps", "after")
         }
         unit = self._trained.unit(agents[0] if agents else None)
-        objective = Objective([program for _, program in lanes["steps"]])
+        objective = Objective([program for _, program in lanes["steps"]], self._optim.constraints)
+        optimizer = self.optimizers[unit]
         return Unit(
             label=self._label(agents),
             lanes=lanes,
-            objective=compile_objective(objective) if self.compiled else objective,
+            objective=compile_objective(objective) if self.compiled and not optimizer.twice else objective,
             module=self._trained[unit],
             parameters=list(self._trained[unit].parameters()),
-            optimizer=self.optimizers[unit],
+            optimizer=optimizer,
         )
 
     def _label(self, agents: Lane) -> str:
@@ -176,26 +208,20 @@ class PhaseRunner:
         for net in self.linked.nets.values():
             net.requires_grad_(False)
         unit.module.requires_grad_(True)
-        rows = [Rows.of(program, lane, store) for lane, program in unit.lanes["steps"]]
-        logged: list[list[Tensor]] = []
-        names: list[str] = []
+        masked = self.phase.inactive == "skip"
+        rows = [Rows.of(program, lane, store, masked) for lane, program in unit.lanes["steps"]]
+        logged: list[Metrics] = []
         for inputs in self._minibatches(rows, generator):
-            loss, means = unit.objective(inputs)
-            gradients = torch.autograd.grad(loss, unit.parameters, allow_unused=True)
-            for parameter, gradient in zip(unit.parameters, gradients, strict=True):
-                if gradient is None:
-                    self._refuse_unused(unit, parameter)
-                parameter.grad = gradient
-            step(unit.optimizer)
-            names = [*means, "log.grad_norm"]
-            logged.append([*(mean.detach() for mean in means.values()), unit.optimizer.grad_norm])
-        averages = [torch.stack(column).mean() for column in zip(*logged, strict=True)]
+            closure = Evaluation(unit, inputs, self._refuse_unused)
+            step(unit.optimizer, closure)
+            logged.append(closure.figures())
         return {
-            f"{self.phase.name}/{unit.label}{_figure(name)}": mean for name, mean in zip(names, averages, strict=True)
+            f"{self.phase.name}/{unit.label}{name}": torch.stack([figures[name] for figures in logged]).mean()
+            for name in logged[0]
         }
 
-    def _refuse_unused(self, unit: Unit, unused: nn.Parameter) -> None:
-        name = next(name for name, parameter in unit.module.named_parameters() if parameter is unused)
+    def _refuse_unused(self, module: nn.Module, unused: nn.Parameter) -> None:
+        name = next(name for name, parameter in module.named_parameters() if parameter is unused)
         raise RecipeError(
             f"{self.phase.where}: no loss reaches '{name}' of net '{self.phase.train}'; add a loss that does, "
             "or use a net without it."
@@ -205,7 +231,8 @@ class PhaseRunner:
         """Yield every lane's inputs, minibatch by minibatch, in a fresh order each epoch. No row is left out."""
         count, n_parts = rows[0].count, self.phase.minibatches
         if n_parts > count:
-            raise RecipeError(f"{self.phase.where}.minibatches = {n_parts} is more than the {count} rows of a batch.")
+            what = f"{count} {rows[0].layout.unit}"
+            raise RecipeError(f"{self.phase.where}.minibatches = {n_parts} is more than the {what} of a batch.")
         ends = [count * part // n_parts for part in range(n_parts + 1)]
         for _ in range(self.phase.epochs):
             if n_parts > 1:

@@ -1,6 +1,6 @@
 """The one place where per-sample values become a number."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import add
 
@@ -17,21 +17,23 @@ def masked_mean(value: Tensor, active: Tensor | None) -> Tensor:
     return (value * active).sum() / active.sum().clamp(min=1)
 
 
-def total_loss(lanes: Iterable[Mapping[str, Tensor]], active: str) -> tuple[Tensor, dict[str, Tensor]]:
+def total_loss(
+    lanes: Sequence[Mapping[str, Tensor]], active: str, constraints: Mapping[str, bool] | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the sum of all losses' masked means, and every mean by key.
 
     Several lanes are pooled: the mean is over all their samples.
+
+    Args:
+        lanes: what the programs have written.
+        active: key of the mask.
+        constraints: further keys whose means are wanted -> whether the mask holds for them.
     """
-    pooled: dict[str, list[Tensor]] = {}
-    masks: list[Tensor] = []
-    for values in lanes:
-        for key, value in values.items():
-            if keys.is_output(key):
-                pooled.setdefault(key, []).append(value)
-        if active in values:
-            masks.append(values[active])
-    mask = _pool(masks) if masks else None
-    means = {key: masked_mean(_pool(parts), mask) for key, parts in pooled.items()}
+    mask = _pool([values[active] for values in lanes if active in values]) if active in lanes[0] else None
+    outputs = dict.fromkeys(key for values in lanes for key in values if keys.is_output(key))
+    means = {key: masked_mean(_pool([values[key] for values in lanes]), mask) for key in outputs}
+    for key, masked in (constraints or {}).items():
+        means[key] = masked_mean(_pool([values[key] for values in lanes]), mask if masked else None)
     losses = [mean for key, mean in means.items() if key.startswith(f"{keys.LOSS}.")]
     return reduce(add, losses), means
 

@@ -1,6 +1,7 @@
 """The inputs of a turn as rows: what epochs reorder and minibatches cut."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -14,21 +15,57 @@ from hetrl.team import Agent
 ACTIVE = f"{keys.AGENT}.active"
 
 
-class Rows:
-    """The inputs of a lane as rows (time and environments flattened, time first), to be cut into minibatches."""
+@dataclass(frozen=True)
+class Layout:
+    """How a batch is laid out for minibatches: which dimension is cut, and what its entries are."""
 
-    def __init__(self, values: Values, count: int, lane_size: int, expand: frozenset[str]) -> None:
+    along: int
+    length: int
+    """Steps of one entry."""
+    unit: str
+    """What the entries are called."""
+    arrange: Callable[[Tensor, int], Tensor]
+    """From a batch value and its number of batch dimensions."""
+
+    @classmethod
+    def of(cls, program: Program) -> "Layout":
+        """Return the layout that a program's networks need: rows in any order, or chunks of time."""
+        chunks: set[int] = {net.chunk for net in program.nets.values() if net.chunk}  # type: ignore[misc]
+        if not chunks:
+            return cls(0, 1, "rows", _rows)
+        (chunk,) = chunks  # the checker has seen that they are equal
+        return cls(1, chunk, f"chunks of {chunk} steps", partial(_chunks, chunk))
+
+
+def _rows(value: Tensor, dims: int) -> Tensor:
+    """Return ``[T, N, *]`` as rows ``[T N, *]``."""
+    return value.flatten(0, dims - 1)
+
+
+def _chunks(chunk: int, value: Tensor, dims: int) -> Tensor:
+    """Return ``[T, N, *]`` as the steps of chunks, ``[chunk, T / chunk N, *]``."""
+    return value.unflatten(0, (-1, chunk)).transpose(0, 1).flatten(1, dims)
+
+
+class Rows:
+    """The inputs of a lane as rows (time and environments flattened, time first), to be cut into minibatches.
+
+    Where a recurrent network takes part, what is reordered and cut are chunks of time, see :class:`Layout`.
+    """
+
+    def __init__(self, values: Values, count: int, lane_size: int, expand: frozenset[str], layout: Layout) -> None:
         self.count = count
+        self.layout = layout
         self._values, self._lane_size, self._expand = values, lane_size, expand
 
     @classmethod
-    def of(cls, program: Program, lane: Sequence[Agent], store: Store) -> "Rows":
-        """Return the rows that a program reads from a store."""
-        dims = len(store.batch_size)
+    def of(cls, program: Program, lane: Sequence[Agent], store: Store, masked: bool = True) -> "Rows":
+        """Return the rows that a program reads from a store, with the mask of active agents unless told not to."""
+        dims, layout = len(store.batch_size), Layout.of(program)
         values: Values = {}
         expand = set()
         wanted = dict(program.reads)
-        if lane and store.has(ACTIVE, lane):
+        if masked and lane and store.has(ACTIVE, lane):
             wanted[ACTIVE] = False
         for key, optional in wanted.items():
             if optional and not store.has(key, lane):
@@ -37,23 +74,27 @@ class Rows:
             shared = keys.scope(key) != keys.AGENT
             if shared and len(lane) > 1:
                 expand.add(key)
-            values[key] = _each(store.read(key, () if shared else lane), lambda value: value.flatten(0, dims - 1))
-        return cls(values, store.batch_size.numel(), len(lane), frozenset(expand))
+            values[key] = _each(store.read(key, () if shared else lane), lambda value: layout.arrange(value, dims))
+        return cls(values, store.batch_size.numel() // layout.length, len(lane), frozenset(expand), layout)
 
     def ordered(self, order: Tensor) -> "Rows":
         """Return the rows in another order (of the original one, or of any other: a permutation all the same)."""
-        values = {key: _each(value, lambda part: part.index_select(0, order)) for key, value in self._values.items()}
-        return Rows(values, self.count, self._lane_size, self._expand)
+        along = self.layout.along
+        values = {
+            key: _each(value, lambda part: part.index_select(along, order)) for key, value in self._values.items()
+        }
+        return Rows(values, self.count, self._lane_size, self._expand, self.layout)
 
     def cut(self, start: int, end: int) -> Values:
         """Return rows ``start`` to ``end`` of every input, as views."""
         return {key: _each(value, partial(self._part, key, start, end)) for key, value in self._values.items()}
 
     def _part(self, key: str, start: int, end: int, value: Tensor) -> Tensor:
-        rows = value[start:end]
+        rows = value.narrow(self.layout.along, start, end - start)
         if key not in self._expand:
             return rows
-        return rows.unsqueeze(1).expand(rows.shape[0], self._lane_size, *rows.shape[1:])
+        lane = self.layout.along + 1
+        return rows.unsqueeze(lane).expand(*rows.shape[:lane], self._lane_size, *rows.shape[lane:])
 
 
 def _each(value: Any, function: Callable[[Tensor], Tensor]) -> Any:

@@ -1,7 +1,7 @@
 """The factor before anyone has moved."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from hetrl.component import Component
@@ -19,6 +19,7 @@ class UnitFactor(Component):
     reads = {"advantage": "advantage"}
     writes = {"factor": "factor"}
 
-    def compute(self, advantage: Float[Tensor, "*batch"]) -> dict[str, Float[Tensor, "*batch"]]:
-        """Return ``factor`` of the advantage's shape [ratio]."""
-        return {"factor": torch.ones_like(advantage)}
+    def compute(self, advantage: Shaped[Tensor, "*batch"]) -> dict[str, Float[Tensor, "*batch"]]:
+        """Return ``factor`` of the advantage's shape [ratio]; any value of the team will do, such as ``terminated``."""
+        floating = advantage if advantage.is_floating_point() else advantage.to(torch.get_default_dtype())
+        return {"factor": torch.ones_like(floating)}

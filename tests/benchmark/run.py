@@ -109,7 +109,7 @@ def minibatch_step(hidden: list[int], compiled: bool, rows: int = 256, n_agents:
     from hetrl.recipe.link import link
     from hetrl.recipe.store import Store
     from hetrl.team import Agent, Box, Team
-    from hetrl.train.phase import PhaseRunner
+    from hetrl.train.phase import Evaluation, PhaseRunner
     from hetrl.train.rows import Rows
 
     seen, acted = 18, 2
@@ -135,11 +135,10 @@ def minibatch_step(hidden: list[int], compiled: bool, rows: int = 256, n_agents:
         net.requires_grad_(True)
 
     def step() -> None:
-        for unit, lanes in zip(units, inputs, strict=True):
-            loss, _ = unit.objective([lane.cut(0, rows) for lane in lanes])
-            for parameter, gradient in zip(unit.parameters, torch.autograd.grad(loss, unit.parameters), strict=True):
-                parameter.grad = gradient
-            unit.optimizer.step()
+        for runner, unit, lanes in zip(runners, units, inputs, strict=True):
+            closure = Evaluation(unit, [lane.cut(0, rows) for lane in lanes], runner._refuse_unused)
+            unit.optimizer.step(closure)
+            closure.figures()
 
     return step
 

@@ -10,6 +10,7 @@ from hetrl.estimate.standardize import Standardize
 from hetrl.loss.clipped_surrogate import ClippedSurrogate
 from hetrl.loss.entropy_bonus import EntropyBonus
 from hetrl.loss.huber_value import HuberValue
+from hetrl.loss.surrogate import Surrogate
 from hetrl.net.categorical_policy import CategoricalPolicy
 from hetrl.net.gaussian_policy import GaussianPolicy
 from hetrl.net.state_value import StateValue
@@ -206,9 +207,8 @@ def policy_loss(v, masked, log_prob=None):
     entropy = v["dist_entropy"].clone().requires_grad_()
     advantage = flat(v["advantages"])
     factor = flat(v["factor"]) if "factor" in v else UnitFactor().compute(advantage)["factor"]
-    surrogate = ClippedSurrogate(clip=v["clip_param"].item()).compute(
-        per_dim.sum(-1), v["logp_old"].sum(-1), advantage, factor
-    )
+    component = ClippedSurrogate(clip=v["clip_param"].item()) if "clip_param" in v else Surrogate()
+    surrogate = component.compute(per_dim.sum(-1), v["logp_old"].sum(-1), advantage, factor)
     bonus = EntropyBonus(coef=v["entropy_coef"].item()).compute(entropy.expand(len(advantage)))
     values = {"loss.agent.surrogate": surrogate["loss"], "loss.agent.bonus": bonus["loss"]}
     if masked:
@@ -226,7 +226,7 @@ def check_policy_loss(v, case, masked, log_prob=None):
     close(torch.cat([per_dim.flatten(), entropy.view(1)]).norm(), v[f"grad_norm_{case}"])
 
 
-FILES = ["happo_loss", "mappo_loss"]
+FILES = ["happo_loss", "mappo_loss", "haa2c_loss"]
 
 
 @pytest.mark.parametrize("name", FILES)

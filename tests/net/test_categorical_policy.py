@@ -5,6 +5,7 @@ import torch
 from jaxtyping import TypeCheckError
 from scipy.stats import chi2
 
+from hetrl.errors import RecipeError
 from hetrl.net.categorical_policy import CategoricalPolicy
 from hetrl.team import Agent, Discrete, Team
 
@@ -98,3 +99,139 @@ def test_refuses_a_mask_of_another_size():
     net = policy([1.0, 3.0], [1.0, 4.0])
     with pytest.raises((TypeCheckError, RuntimeError)):
         log_prob(net, 1, 0, mask=[True, False])
+
+
+# ----- action masks in every mode
+
+
+def test_a_masked_option_is_never_drawn():
+    """The best option of 1 3 96 is not there: 4,000 draws hold none of it, and 1/4, 3/4 of the others (5 standard
+    errors). Another mask for each row: where one option is left, it is taken.
+    """
+    net = policy([1.0, 3.0, 96.0])
+    noise = net.noise((4000,), torch.Generator().manual_seed(0))
+    mask = torch.tensor([True, True, False]).expand(4000, 3)
+    drawn = net.draw(OBSERVATION.expand(4000, 1), noise, mask).squeeze(-1)
+    shares = drawn.bincount(minlength=3) / 4000
+    assert shares[2] == 0 and abs(shares[1] - 0.75) < 5 * math.sqrt(0.75 * 0.25 / 4000)
+    only = torch.arange(4000) % 3
+    mask = torch.nn.functional.one_hot(only, 3).bool()
+    assert torch.equal(net.draw(OBSERVATION.expand(4000, 1), noise, mask).squeeze(-1), only)
+
+
+def test_the_likeliest_of_what_may_be_chosen():
+    net, mask = policy([1.0, 3.0, 6.0], [5.0, 4.0]), torch.tensor([[True, True, False, False, True]])
+    assert net.greedy(OBSERVATION, mask).tolist() == net.act(OBSERVATION, mask)["proposal"].tolist() == [[1, 1]]
+    assert net.greedy(OBSERVATION).tolist() == [[2, 0]]
+
+
+def test_a_mask_holds_for_each_choice_apart():
+    """1/4 of the first choice without its third option, times 1 of the second with one option left."""
+    net = policy([1.0, 3.0, 6.0], [5.0, 4.0])
+    out = log_prob(net, 0, 1, mask=[True, True, False, False, True])
+    assert out["log_prob"].exp().item() == pytest.approx(0.25)
+    assert out["entropy"].item() == pytest.approx(0.562335, abs=1e-5)
+
+
+def test_the_distribution_is_renormalised():
+    mask = torch.tensor([[True, True, False]])
+    found = policy([1.0, 3.0, 6.0]).distribution(OBSERVATION, mask)["distribution"].softmax(-1)
+    torch.testing.assert_close(found, torch.tensor([[0.25, 0.75, 0.0]]))
+
+
+def test_a_masked_option_has_no_gradient():
+    net, mask = policy([1.0, 3.0, 6.0]), [True, True, False]
+    out = log_prob(net, 1, mask=mask)
+    (out["log_prob"] + out["entropy"]).sum().backward()
+    assert net.body[0].bias.grad.isfinite().all() and net.body[0].bias.grad[2] == 0
+
+
+# ----- KL
+
+
+def kl(old, net, mask=None):
+    mask = None if mask is None else torch.tensor([mask])
+    given = old.distribution(OBSERVATION, mask)["distribution"].detach()
+    return net.kl(OBSERVATION, given, mask)["kl"]
+
+
+def torch_kl(old, new):
+    """Sum of torch's divergences of choices with these weights."""
+    pairs = [[torch.distributions.Categorical(torch.tensor(w)) for w in pair] for pair in zip(old, new, strict=True)]
+    return sum(torch.distributions.kl_divergence(*pair) for pair in pairs)
+
+
+def test_kl_by_hand():
+    """From 1/2 1/2 to 1/4 3/4: (log 2 + log(2/3)) / 2 = log(4/3) / 2 = 0.143841. Without its weights 1/2, as the
+    reference code has it, it would be twice that.
+    """
+    found = kl(policy([1.0, 1.0]), policy([1.0, 3.0]))
+    assert found.shape == (1,) and found.item() == pytest.approx(0.143841, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [([[1.0, 3.0, 6.0]], [[2.0, 2.0, 1.0]]), ([[1.0, 3.0], [5.0, 1.0, 4.0]], [[2.0, 2.0], [1.0, 7.0, 2.0]])],
+    ids=["one_choice", "two_choices"],
+)
+def test_kl_is_that_of_torch(old, new):
+    torch.testing.assert_close(kl(policy(*old), policy(*new)), torch_kl(old, new).reshape(1))
+    torch.testing.assert_close(kl(policy(*new), policy(*old)), torch_kl(new, old).reshape(1))
+
+
+def test_kl_under_a_mask_is_that_of_the_options_left():
+    found = kl(policy([1.0, 3.0, 6.0]), policy([2.0, 2.0, 50.0]), mask=[True, True, False])
+    torch.testing.assert_close(found, torch_kl([[1.0, 3.0]], [[2.0, 2.0]]).reshape(1))
+
+
+@pytest.mark.parametrize("mask", [None, [True, False, True, True, True]])
+def test_kl_to_itself_is_0_and_so_is_its_gradient(mask):
+    net = policy([1.0, 3.0, 6.0], [5.0, 4.0])
+    found = kl(net, net, mask)
+    assert found.item() == pytest.approx(0, abs=1e-7)
+    found.sum().backward()
+    torch.testing.assert_close(net.body[0].bias.grad, torch.zeros(5), rtol=0, atol=1e-6)
+
+
+def test_the_hessian_of_the_kl_is_the_fisher_information():
+    """diag(p) - p p^T at p = 1/4 3/4: 0.1875 on the diagonal, -0.1875 beside it; 0 where an option is masked."""
+    net = policy([1.0, 3.0, 6.0])
+    mask = torch.tensor([[True, True, False]])
+    old = net.distribution(OBSERVATION, mask)["distribution"].detach()
+    bias = net.body[0].bias
+    (slope,) = torch.autograd.grad(net.kl(OBSERVATION, old, mask)["kl"].sum(), bias, create_graph=True)
+    rows = [torch.autograd.grad(entry, bias, retain_graph=True)[0] for entry in slope]
+    expected = torch.tensor([[0.1875, -0.1875, 0.0], [-0.1875, 0.1875, 0.0], [0.0, 0.0, 0.0]])
+    torch.testing.assert_close(torch.stack(rows), expected)
+
+
+# ----- the start
+
+
+def start(options, probs, **arguments):
+    agent = Agent("a", "agents", 0, 3, Discrete(options), "agents")
+    return CategoricalPolicy(agent, Team((agent,), 3), initial_probs=probs, **arguments)
+
+
+@pytest.mark.parametrize("hidden", [[], [8, 8]])
+def test_a_start_with_given_probabilities_is_exact_whatever_is_seen(hidden):
+    net = start((3,), [0.6, 0.3, 0.1], hidden=hidden)
+    found = net.distribution(100 * torch.randn(7, 3))["distribution"].softmax(-1)
+    torch.testing.assert_close(found, torch.tensor([0.6, 0.3, 0.1]).expand(7, 3))
+    net.log_prob(torch.randn(7, 3), torch.zeros(7, 1, dtype=torch.int64))["log_prob"].sum().backward()
+    assert (net.body.last.weight.grad != 0).any()  # it learns from there
+
+
+@pytest.mark.parametrize(
+    ("options", "probs", "text"),
+    [
+        ((3,), [0.5, 0.5], r"initial_probs = \[0.5, 0.5\] must be one probability for each option .* options are \[3\]"),
+        ((2,), [0.5, 0.4], "with sum 1"),
+        ((2, 2), [0.5, 0.5], r"of one choice, with sum 1; the options are \[2, 2\]"),
+        ((2, 2), [0.25] * 4, r"of one choice"),
+        ((2,), [1.0, 0.0], r"initial_probs\[1\] = 0.0: Input should be greater than 0"),
+    ],
+)
+def test_refuses_a_start_that_is_no_distribution(options, probs, text):
+    with pytest.raises(RecipeError, match=text):
+        start(options, probs)

@@ -55,3 +55,44 @@ def test_no_mask_changes_nothing():
 def test_argmax_is_per_choice():
     """In (1 5 | 2 9 3): option 1 of the first choice, option 1 of the second."""
     assert categorical.argmax(torch.tensor([[1.0, 5.0, 2.0, 9.0, 3.0]]), [2, 3]).tolist() == [[1, 1]]
+
+
+def test_kl_by_hand():
+    """From 1/8 2/8 5/8 to 0.4 0.4 0.2: log(5/16)/8 + log(5/8)/4 + 5 log(25/8)/8 = 0.449245. The other way round:
+    0.4 log(16/5) + 0.4 log(8/5) + 0.2 log(8/25) = 0.425377.
+    """
+    forth, back = categorical.kl(LOGITS[:1], LOGITS[1:], [3]), categorical.kl(LOGITS[1:], LOGITS[:1], [3])
+    assert forth.item() == pytest.approx(0.449245, abs=1e-5)
+    assert back.item() == pytest.approx(0.425377, abs=1e-5)
+
+
+@pytest.mark.parametrize("choices", [[6], [2, 4], [1, 2, 3]])
+def test_kl_is_that_of_torch_summed_over_choices(choices):
+    old, new = torch.randn(2, 5, 3, 6, dtype=torch.float64).unbind(0)
+    parts = zip(old.split(choices, -1), new.split(choices, -1), strict=True)
+    expected = sum(
+        torch.distributions.kl_divergence(*(torch.distributions.Categorical(logits=part) for part in pair))
+        for pair in parts
+    )
+    torch.testing.assert_close(categorical.kl(old, new, choices), expected)
+
+
+def test_kl_does_not_depend_on_the_scale_of_the_logits():
+    torch.testing.assert_close(
+        categorical.kl(LOGITS[:1] + 3, LOGITS[1:] - 7, [3]), categorical.kl(LOGITS[:1], LOGITS[1:], [3])
+    )
+
+
+def test_kl_to_itself_is_0_and_so_is_its_gradient():
+    logits = LOGITS.double().requires_grad_()
+    found = categorical.kl(LOGITS.double(), logits, [1, 2])
+    torch.testing.assert_close(found, torch.zeros(2).double())
+    found.sum().backward()
+    torch.testing.assert_close(logits.grad, torch.zeros(2, 3).double())
+
+
+def test_kl_of_masked_options_is_finite():
+    """Of 1 2 5 and 4 4 2 without the third: 1/3 2/3 against 1/2 1/2."""
+    mask = torch.tensor([[True, True, False]])
+    found = categorical.kl(categorical.masked(LOGITS[:1], mask), categorical.masked(LOGITS[1:], mask), [3])
+    torch.testing.assert_close(found, torch.tensor([math.log(2 / 3) / 3 + 2 / 3 * math.log(4 / 3)]))

@@ -42,3 +42,26 @@ def test_inverse_softplus(std):
 def test_refuses_an_action_of_another_size():
     with pytest.raises(TypeCheckError):
         gaussian.log_prob(torch.zeros(3, 1), torch.zeros(3, 2), torch.zeros(2))
+
+
+def test_kl_by_hand():
+    """From N(0, 1) to N(1, 4): log 2 + (1 + 1) / 8 - 1/2 = 0.443147; back: -log 2 + (4 + 1) / 2 - 1/2 = 1.306853."""
+    narrow, wide = (torch.zeros(1), torch.zeros(1)), (torch.ones(1), torch.full((1,), math.log(2.0)))
+    assert gaussian.kl(*narrow, *wide).item() == pytest.approx(0.443147, abs=1e-6)
+    assert gaussian.kl(*wide, *narrow).item() == pytest.approx(1.306853, abs=1e-6)
+
+
+def test_kl_is_that_of_torch_summed_over_dimensions():
+    old_mean, old_log_std, mean, log_std = torch.randn(4, 5, 2, 3, dtype=torch.float64).unbind(0)
+    old, new = (torch.distributions.Normal(m, s.exp()) for m, s in ((old_mean, old_log_std), (mean, log_std)))
+    expected = torch.distributions.kl_divergence(old, new).sum(-1)
+    torch.testing.assert_close(gaussian.kl(old_mean, old_log_std, mean, log_std), expected)
+
+
+def test_kl_to_itself_is_0_and_so_is_its_gradient():
+    mean, log_std = torch.randn(2, 4, 3, dtype=torch.float64).unbind(0)
+    now = [part.clone().requires_grad_() for part in (mean, log_std)]
+    found = gaussian.kl(mean, log_std, *now)
+    torch.testing.assert_close(found, torch.zeros(4).double())
+    found.sum().backward()
+    assert all(part.grad.abs().max() < 1e-12 for part in now)

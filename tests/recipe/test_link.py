@@ -299,7 +299,7 @@ def test_agents_role_works_through_a_phase(register):
                    "update.actors.minibatches=2", "update.actors.order={use: order/fixed}")  # fmt: skip
     store = filled(TEAM, advantage=torch.randn(SIZE), factor=torch.ones(SIZE))
     runner = PhaseRunner(found.recipe.update[1], found)
-    runner.run(store, 0.0, torch.Generator().manual_seed(0), lambda optimizer: optimizer.step())
+    runner.run(store, 0.0, torch.Generator().manual_seed(0), lambda optimizer, closure: optimizer.step(closure))
     for (mine, everyone), place in zip(Spread.seen, [0, 0, 1, 1, 2, 2], strict=True):
         assert everyone[place] is mine
     assert all(mine.shape == other.shape == (6,) for mine, everyone in Spread.seen for other in everyone)

@@ -29,6 +29,6 @@ def test_an_update_never_waits_for_the_device():
         torch.cuda.set_sync_debug_mode(sync_mode)
         try:
             for phase in module.phases:
-                phase.run(store, 0.0, generator, lambda optimizer: optimizer.step())
+                phase.run(store, 0.0, generator, lambda optimizer, closure: optimizer.step(closure))
         finally:
             torch.cuda.set_sync_debug_mode("default")

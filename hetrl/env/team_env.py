@@ -1,0 +1,183 @@
+"""What every environment of a team has in common: its TorchRL face, team reward, state, and resets."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from tensordict import TensorDict, TensorDictBase
+from torch import Tensor
+from torchrl.data import Bounded, Categorical, Composite, MultiCategorical, Unbounded
+from torchrl.envs import EnvBase
+
+from hetrl.env.transition import Masks, Transition
+from hetrl.errors import RecipeError
+from hetrl.team import Box, Team
+
+Grouped = dict[str, Tensor]
+Reward = Literal["mean", "sum", "per_agent"]
+"""How the team's reward is made of the agents': their mean, their sum, or not at all."""
+
+
+class TeamEnv(EnvBase):
+    """``n_envs`` environments stepped as one batch, by collection as plain tensors and by TorchRL as TensorDicts.
+
+    A subclass sets ``team`` and calls :meth:`_make_specs` when it is built, keeps the latest ``_observation``, and
+    defines :meth:`start`, :meth:`_simulate` and :meth:`_reset_rows`, :meth:`seed`, and the state's two methods; where
+    actions are masked or agents drop out, :attr:`masks` too.
+
+    Args:
+        n_envs: environments in the batch, ``N``.
+        horizon: steps after which an episode is cut.
+        reward: see :data:`Reward`.
+        device: where the tensors live.
+
+    Raises:
+        RecipeError: there is no such device.
+    """
+
+    team: Team
+
+    def __init__(self, *, n_envs: int, horizon: int, reward: Reward, device: str) -> None:
+        try:
+            place = torch.device(device)
+        except RuntimeError as error:
+            raise RecipeError(f"task.device: {device!r} is no torch device; use 'cpu', 'cuda' or 'cuda:0'.") from error
+        super().__init__(device=place, batch_size=torch.Size([n_envs]))
+        self.n_envs, self.horizon, self.reward_kind = n_envs, horizon, reward
+        self._steps = torch.zeros(n_envs, dtype=torch.int64, device=self.device)
+        self._observation: Grouped = {}
+
+    @staticmethod
+    def provides(arguments: Mapping[str, Any]) -> list[str]:
+        """Return the keys that a step writes, given the task's arguments."""
+        team = [] if arguments.get("reward") == "per_agent" else ["reward"]
+        return ["agent.observation", "agent.reward", "state", *team]
+
+    # ----- what a subclass defines
+
+    def start(self) -> Grouped:
+        """Reset every environment. Returns the first observations, group -> ``[N, n, F]``."""
+        raise NotImplementedError
+
+    def _simulate(self, actions: Mapping[str, Tensor]) -> tuple[Grouped, Grouped, Tensor, Tensor]:
+        """Step without resets: observations, agents' rewards ``[N, n]``, terminated and truncated ``[N]``."""
+        raise NotImplementedError
+
+    def _reset_rows(self, rows: Tensor) -> Grouped:
+        """Reset the rows ``[k]`` and return the latest observations with theirs replaced."""
+        raise NotImplementedError
+
+    def seed(self, seed: int) -> None:
+        """Start the random stream afresh; the next :meth:`start` is the first of that seed."""
+        raise NotImplementedError
+
+    # ----- the fast path: plain tensors
+
+    @property
+    def masks(self) -> Masks:
+        """Which actions each agent may take now and who takes part, see :data:`~hetrl.env.transition.Masks`."""
+        return {}
+
+    def advance(self, actions: Mapping[str, Tensor]) -> Transition:
+        """Take one step, then reset what finished.
+
+        Args:
+            actions: group -> ``[N, n, A]``; real numbers, clamped to the bounds, or integers for discrete actions.
+        """
+        following, reward, terminated, truncated = self._simulate(actions)
+        # Here the host waits for the device: which rows finished decides what runs next.
+        rows = (terminated | truncated).nonzero().squeeze(-1)
+        next_masks = self.masks
+        if not len(rows):
+            return Transition(following, reward, terminated, truncated, following, next_masks, next_masks)
+        observation = self._reset_rows(rows)
+        return Transition(following, reward, terminated, truncated, observation, self.masks, next_masks)
+
+    def team_reward(self, reward: Mapping[str, Tensor]) -> Tensor | None:
+        """The team's reward ``[N]`` from the agents' own (group -> ``[N, n]``); None for ``per_agent``."""
+        if self.reward_kind == "per_agent":
+            return None
+        joined = torch.cat(list(reward.values()), -1)
+        return joined.mean(-1) if self.reward_kind == "mean" else joined.sum(-1)
+
+    def state(self, observation: Mapping[str, Tensor]) -> Tensor:
+        """The global state ``[N, S]``: all agents' observations side by side, in team order."""
+        if len(observation) == 1:
+            return next(iter(observation.values())).flatten(1)
+        return torch.cat([observation[agent.group][:, agent.index] for agent in self.team.agents], -1)
+
+    # ----- TorchRL
+
+    def _reset(self, tensordict: TensorDictBase | None = None, **_: Any) -> TensorDict:
+        mask = None if tensordict is None else tensordict.get("_reset", None)
+        if mask is None or mask.all() or not self._observation:
+            observation = self.start()
+        else:
+            rows = mask.reshape(self.n_envs).nonzero().squeeze(-1)
+            observation = self._reset_rows(rows) if len(rows) else self._observation
+        done = torch.zeros(self.n_envs, 1, dtype=torch.bool, device=self.device)
+        return self._as_tensordict(observation, done, done.clone(), done.clone())
+
+    def _step(self, tensordict: TensorDictBase) -> TensorDict:
+        actions = {group: tensordict.get((group, "action")) for group in self.team.layout}
+        observation, reward, terminated, truncated = self._simulate(actions)
+        done = terminated | truncated
+        result = self._as_tensordict(observation, *(flag.unsqueeze(-1) for flag in (done, terminated, truncated)))
+        for group, value in reward.items():
+            result.set((group, "reward"), value.unsqueeze(-1))
+        team_reward = self.team_reward(reward)
+        if team_reward is not None:
+            result.set("reward", team_reward.unsqueeze(-1))
+        return result
+
+    def _set_seed(self, seed: int | None) -> None:
+        self.seed(0 if seed is None else seed)
+
+    def _as_tensordict(self, observation: Grouped, done: Tensor, terminated: Tensor, truncated: Tensor) -> TensorDict:
+        words = {"observation": observation, **self.masks}
+        groups = {
+            group: TensorDict(
+                {word: parts[group] for word, parts in words.items() if group in parts},
+                batch_size=value.shape[:2], device=self.device,
+            )
+            for group, value in observation.items()
+        }  # fmt: skip
+        flags = {"done": done, "terminated": terminated, "truncated": truncated}
+        return TensorDict(
+            {**groups, "state": self.state(observation), **flags}, batch_size=self.batch_size, device=self.device
+        )
+
+    def _make_specs(self) -> None:
+        n_envs, device = self.n_envs, self.device
+        action, observation, reward = {}, {}, {}
+        for group, agents in self.team.layout.items():
+            shape, space = (n_envs, len(agents)), agents[0].action
+            leaf: Any
+            if isinstance(space, Box):
+                low, high = (torch.tensor(b, device=device).expand(*shape, -1) for b in (space.low, space.high))
+                leaf = Bounded(low, high, torch.Size([*shape, space.size]), device=device, dtype=torch.float32)
+            elif space.size == 1:
+                leaf = Categorical(space.choices[0], torch.Size([*shape, 1]), device=device, dtype=torch.int64)
+            else:
+                leaf = MultiCategorical(
+                    space.choices, torch.Size([*shape, space.size]), device=device, dtype=torch.int64
+                )
+            seen: dict[str, Any] = {"observation": Unbounded((*shape, agents[0].observation_size), device=device)}
+            for word, parts in self.masks.items():
+                if group in parts:
+                    seen[word] = Categorical(2, parts[group].shape, device=device, dtype=torch.bool)
+            action[group] = Composite({"action": leaf}, shape=shape, device=device)
+            observation[group] = Composite(seen, shape=shape, device=device)
+            reward[group] = Composite({"reward": Unbounded((*shape, 1), device=device)}, shape=shape, device=device)
+        state: dict[str, Any] = {"state": Unbounded((n_envs, self.team.state_size), device=device)}
+        team: dict[str, Any] = (
+            {} if self.reward_kind == "per_agent" else {"reward": Unbounded((n_envs, 1), device=device)}
+        )
+        flags = {
+            name: Categorical(2, torch.Size([n_envs, 1]), device=device, dtype=torch.bool)
+            for name in ("done", "terminated", "truncated")
+        }
+        self.action_spec = Composite(action, shape=(n_envs,), device=device)
+        self.observation_spec = Composite({**observation, **state}, shape=(n_envs,), device=device)
+        self.reward_spec = Composite({**reward, **team}, shape=(n_envs,), device=device)
+        self.done_spec = Composite(flags, shape=(n_envs,), device=device)
