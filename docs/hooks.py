@@ -148,7 +148,9 @@ def _type(hint: Any) -> str:
     bounds = [f"{sign} {number}" for word, sign in (("gt", ">"), ("ge", "≥"), ("lt", "<"), ("le", "≤"))
               for number in re.findall(rf"\b{word}=(-?[\d.e+]+)", text)]  # fmt: skip
     if "list[" in text:
-        return "list of whole numbers"
+        of = "numbers" if "float" in text else "whole numbers" if re.search(r"\bint\b", text) else "lists"
+        word = "word or " if re.search(r"\bstr\b", text) else ""
+        return f"{word}list of {of}{' or null' if type(None) in get_args(hint) else ''}"
     base = "number" if "float" in text else "whole number" if re.search(r"\bint\b", text) else (
         "true or false" if "bool" in text else "word")  # fmt: skip
     if type(None) in get_args(hint):

@@ -30,6 +30,7 @@ def vectors():
 
     def load(name: str) -> dict[str, torch.Tensor]:
         with np.load(VECTORS / f"{name}.npz") as file:
-            return {key: torch.from_numpy(file[key]) for key in file.files}
+            numbers = (key for key in file.files if file[key].dtype.kind != "U")
+            return {key: torch.from_numpy(file[key]) for key in numbers}
 
     return load

@@ -118,6 +118,4 @@ class _Group:
 
 def forgotten(memories: Grouped, terminated: Tensor, truncated: Tensor) -> dict[str, Tensor]:
     """Return memories ``[N, n, H]`` with those of the environments whose episode has ended zeroed."""
-    return {
-        name: memory.masked_fill((terminated | truncated).view(-1, 1, 1), 0.0) for name, memory in memories.items()
-    }
+    return {name: memory.masked_fill((terminated | truncated).view(-1, 1, 1), 0.0) for name, memory in memories.items()}

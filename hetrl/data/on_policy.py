@@ -78,8 +78,8 @@ class OnPolicy:
         if n_steps % chunk:
             nearest = max(1, round(n_steps / chunk)) * chunk * n_envs
             raise RecipeError(
-                f"nets.{net}: chunk = {chunk} does not divide the {n_steps} steps that each of the {n_envs} environments "
-                f"takes for a batch (data.frames / task.n_envs); nearest: data.frames = {nearest}."
+                f"nets.{net}: chunk = {chunk} does not divide the {n_steps} steps of a batch in each environment "
+                f"(data.frames / task.n_envs); nearest: data.frames = {nearest}."
             )
 
     @staticmethod

@@ -19,12 +19,12 @@ _LARGEST = 2**24
 
 
 class TabularGame(FiniteGame):
-    """A random game of few states, which every agent sees one-hot; :meth:`game` gives it to be solved exactly.
+    """A random game of few states, which every agent sees one-hot, to be compared with its exact solution.
 
     s' ~ P(s' | s, a_1, ..., a_n),   reward = R(s, a_1, ..., a_n)
 
     P and the start are uniform on the simplex, R is standard normal. Agents with equally many actions form a layout
-    group. The horizon truncates.
+    group. The horizon truncates. ``game(gamma)`` gives the tables, with everything that linear algebra makes of them.
 
     Args:
         n_states: states, ``S``.

@@ -106,7 +106,7 @@ class SquashedGaussianPolicy(Policy):
     def kl(
         self, observation: Float[Tensor, "*batch seen"], old_distribution: Float[Tensor, "*batch both"]
     ) -> dict[str, Tensor]:
-        """Return ``kl``, KL(old || now) summed over action dimensions [nat]; squashing leaves it as it is between the Gaussians."""
+        """Return ``kl``, KL(old || now) summed over action dimensions [nat]: that of the Gaussians before squashing."""
         old, now = old_distribution.chunk(2, -1), self.head.joined(observation).chunk(2, -1)
         return {"kl": gaussian.kl(*old, *now)}
 

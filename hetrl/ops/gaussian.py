@@ -5,6 +5,7 @@ import math
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import mse_loss
 
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 
@@ -13,11 +14,15 @@ def log_prob(
     x: Float[Tensor, "*batch dim"], mean: Float[Tensor, "*batch dim"], log_std: Float[Tensor, "*#batch dim"]
 ) -> Float[Tensor, "*batch"]:
     """Return log N(x; mean, std^2) in nat."""
-    error, precision = x - mean, (-2 * log_std).exp()
-    squares = error * error
+    squares = mse_loss(mean, x, reduction="none")  # one node of the graph, and a cheap one
+    precision = (-2 * log_std).exp()
+    constant = log_std.sum(-1) + _LOG_SQRT_2PI * x.shape[-1]
     # One deviation for all samples makes this a matrix product, which costs half of the elementwise sum.
-    distance = squares @ precision if log_std.dim() == 1 else (squares * precision).sum(-1)
-    return -0.5 * distance - (log_std.sum(-1) + _LOG_SQRT_2PI * x.shape[-1])
+    if log_std.dim() == 1:
+        distance = (squares.flatten(0, -2) @ precision).view(squares.shape[:-1])
+    else:
+        distance = (squares * precision).sum(-1)
+    return torch.add(-constant, distance, alpha=-0.5)
 
 
 def entropy(log_std: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch"]:
@@ -31,7 +36,10 @@ def kl(
     mean: Float[Tensor, "*batch dim"],
     log_std: Float[Tensor, "*batch dim"],
 ) -> Float[Tensor, "*batch"]:
-    """Return KL(old || now) = log(std / old_std) + (old_std^2 + (old_mean - mean)^2) / (2 std^2) - 1/2 in nat, summed."""
+    """Return KL(old || now) in nat, summed over dimensions.
+
+    log(std / old_std) + (old_std^2 + (old_mean - mean)^2) / (2 std^2) - 1/2
+    """
     apart = log_std - old_log_std
     shift = (old_mean - mean) * (-log_std).exp()
     return (apart + 0.5 * ((-2 * apart).exp() + shift * shift - 1)).sum(-1)

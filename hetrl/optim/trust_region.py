@@ -121,12 +121,12 @@ def conjugate_gradient(
 ) -> Tensor:
     """Return x with ``product(x) = target``, after ``n_steps`` iterations from 0, for a positive definite ``product``.
 
-    Where the squared residual falls below ``tolerance`` nothing changes any more; no step waits for the device.
+    Once the squared residual is no more than ``tolerance`` nothing changes any more; no step waits for the device.
     """
     x, residual, direction = torch.zeros_like(target), target.clone(), target.clone()
     square = residual @ residual
     for _ in range(n_steps):
-        running = square >= tolerance
+        running = square > tolerance
         image = product(direction)
         rate = torch.where(running, square / (direction @ image), 0.0)
         x = x + rate * direction

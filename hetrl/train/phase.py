@@ -234,12 +234,12 @@ class PhaseRunner:
             what = f"{count} {rows[0].layout.unit}"
             raise RecipeError(f"{self.phase.where}.minibatches = {n_parts} is more than the {what} of a batch.")
         ends = [count * part // n_parts for part in range(n_parts + 1)]
+        sizes = [end - start for start, end in pairwise(ends)]
         for _ in range(self.phase.epochs):
             if n_parts > 1:
                 order = torch.randperm(count, generator=generator, device=generator.device)
                 rows = [lane.ordered(order) for lane in rows]
-            for start, end in pairwise(ends):
-                yield [lane.cut(start, end) for lane in rows]
+            yield from map(list, zip(*(lane.split(sizes) for lane in rows), strict=True))
 
 
 def _figure(key: str) -> str:

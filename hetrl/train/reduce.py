@@ -8,12 +8,22 @@ import torch
 from torch import Tensor
 
 from hetrl import keys
+from hetrl.errors import RunError
 
 
 def masked_mean(value: Tensor, active: Tensor | None) -> Tensor:
-    """Return the mean over active samples (all of them without a mask); 0 where none is."""
+    """Return the mean over active samples (all of them without a mask); 0 where none is.
+
+    Raises:
+        RunError: value and mask differ in shape; their product would be an outer one.
+    """
     if active is None:
         return value.mean()
+    if value.shape != active.shape:
+        raise RunError(
+            f"agent.active: what is one number for each sample has the shape {list(value.shape)} and its mask "
+            f"{list(active.shape)}; give both the same."
+        )
     return (value * active).sum() / active.sum().clamp(min=1)
 
 

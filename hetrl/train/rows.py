@@ -85,16 +85,19 @@ class Rows:
         }
         return Rows(values, self.count, self._lane_size, self._expand, self.layout)
 
-    def cut(self, start: int, end: int) -> Values:
-        """Return rows ``start`` to ``end`` of every input, as views."""
-        return {key: _each(value, partial(self._part, key, start, end)) for key, value in self._values.items()}
+    def split(self, sizes: list[int]) -> list[Values]:
+        """Return the inputs of consecutive minibatches of ``sizes`` rows each, as views."""
+        parts = {key: self._parts(key, value, sizes) for key, value in self._values.items()}
+        return [{key: each[index] for key, each in parts.items()} for index in range(len(sizes))]
 
-    def _part(self, key: str, start: int, end: int, value: Tensor) -> Tensor:
-        rows = value.narrow(self.layout.along, start, end - start)
-        if key not in self._expand:
-            return rows
-        lane = self.layout.along + 1
-        return rows.unsqueeze(lane).expand(*rows.shape[:lane], self._lane_size, *rows.shape[lane:])
+    def _parts(self, key: str, value: Any, sizes: list[int]) -> Sequence[Any]:
+        if isinstance(value, tuple):
+            return list(zip(*(self._parts(key, part, sizes) for part in value), strict=True))
+        if key in self._expand:
+            lane = self.layout.along + 1
+            value = value.unsqueeze(lane)
+            value = value.expand(*value.shape[:lane], self._lane_size, *value.shape[lane + 1 :])
+        return value.split(sizes, self.layout.along)
 
 
 def _each(value: Any, function: Callable[[Tensor], Tensor]) -> Any:

@@ -130,13 +130,16 @@ def minibatch_step(hidden: list[int], compiled: bool, rows: int = 256, n_agents:
     store = Store(team, TensorDict({"agents": agents, **shared}, batch_size=[rows]))
     runners = [PhaseRunner(phase, linked, compiled) for phase in recipe.update]
     units = [runners[0]._unit(team.agents), runners[1]._unit(())]
-    inputs = [[Rows.of(program, lane, store) for lane, program in unit.lanes["steps"]] for unit in units]
+    # As the peer's, the minibatch is ready.
+    inputs = [
+        [Rows.of(program, lane, store).split([rows])[0] for lane, program in unit.lanes["steps"]] for unit in units
+    ]
     for net in linked.nets.values():
         net.requires_grad_(True)
 
     def step() -> None:
         for runner, unit, lanes in zip(runners, units, inputs, strict=True):
-            closure = Evaluation(unit, [lane.cut(0, rows) for lane in lanes], runner._refuse_unused)
+            closure = Evaluation(unit, [dict(lane) for lane in lanes], runner._refuse_unused)
             unit.optimizer.step(closure)
             closure.figures()
 

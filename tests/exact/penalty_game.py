@@ -79,7 +79,8 @@ def main() -> None:
         for action, name in enumerate("ABC"):
             each = runs[..., action].movedim(1, 0).flatten(1)  # a line for each seed and agent
             axis.plot(plays, each, color=f"C{action}", linewidth=0.7, alpha=0.5)
-            axis.plot(plays, each.mean(1), "-" if name == "A" else "--", color=f"C{action}", linewidth=2, label=name)
+            style = ":" if name == "C" else "-"  # the other rarely chosen action lies right under it
+            axis.plot(plays, each.mean(1), style, color=f"C{action}", linewidth=2.5, label=name)
         axis.set(title=recipe.upper(), xlabel="plays", ylim=(-0.02, 1.02))
         axis.grid(alpha=0.3)
     axes[0].set(ylabel="probability")

@@ -126,7 +126,7 @@ def penalised(policy: Tensor, slope: Tensor, coef: Tensor) -> Tensor:
 
     def within(log_radius: Tensor) -> tuple[Tensor, Tensor]:
         low, high = (torch.full(policy.shape[:-1], end, dtype=policy.dtype) for end in (-30.0, 20.0))
-        for _ in range(36):
+        for _ in range(28):
             middle = (low + high) / 2
             too_far = at(middle)[1] > log_radius.exp().unsqueeze(-1)
             low, high = torch.where(too_far, middle, low), torch.where(too_far, high, middle)
@@ -134,7 +134,7 @@ def penalised(policy: Tensor, slope: Tensor, coef: Tensor) -> Tensor:
         return new, price
 
     low, high = (torch.full(coef.shape, end, dtype=policy.dtype) for end in (-28.0, 3.0))
-    for _ in range(36):
+    for _ in range(28):
         middle = (low + high) / 2
         cheap = within(middle)[1].sum(-1) < coef
         low, high = torch.where(cheap, low, middle), torch.where(cheap, middle, high)

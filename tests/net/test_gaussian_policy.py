@@ -81,3 +81,39 @@ def test_refuses_an_action_of_another_shape():
 def test_refuses_wrong_arguments(values, text):
     with pytest.raises(RecipeError, match=text):
         GaussianPolicy(AGENT, TEAM, **values)
+
+
+def moved(**arguments):
+    """Return another policy: means 0.5 + 3 x and 1 - x, deviations 0.7 and 1.5."""
+    policy = linear(**arguments)
+    with torch.no_grad():
+        policy.head.body[0].weight.copy_(torch.tensor([[3.0], [-1.0]]))
+        policy.head.body[0].bias.copy_(torch.tensor([0.5, 1.0]))
+        policy.head.raw_std.copy_(torch.tensor([0.7, 1.5]).log())
+    return policy
+
+
+def test_kl_by_hand():
+    """At o = 1, from means 1 2 to 3.5 0 and deviations 1 2 to 0.7 1.5: log 0.7 + 7.25 / 0.98 - 0.5 = 6.541285, and
+    log 0.75 + 8 / 4.5 - 0.5 = 0.990096.
+    """
+    old = linear().distribution(OBSERVATION[:1])["distribution"]
+    assert old.tolist() == [pytest.approx([1.0, 2.0, 0.0, math.log(2)])]
+    assert moved().kl(OBSERVATION[:1], old)["kl"].tolist() == pytest.approx([6.541285 + 0.990096], abs=1e-4)
+
+
+def test_kl_is_that_of_torch():
+    old, new = linear(), moved()
+    mean, log_std = old.distribution(OBSERVATION)["distribution"].chunk(2, -1)
+    after, log_after = new.distribution(OBSERVATION)["distribution"].chunk(2, -1)
+    normals = torch.distributions.Normal(mean, log_std.exp()), torch.distributions.Normal(after, log_after.exp())
+    expected = torch.distributions.kl_divergence(*normals).sum(-1)
+    torch.testing.assert_close(new.kl(OBSERVATION, torch.cat([mean, log_std], -1))["kl"], expected)
+
+
+def test_kl_to_itself_is_0_and_so_is_its_gradient():
+    policy = moved()
+    found = policy.kl(OBSERVATION, policy.distribution(OBSERVATION)["distribution"].detach())["kl"]
+    assert found.tolist() == pytest.approx([0, 0], abs=1e-6)
+    found.sum().backward()
+    assert all(parameter.grad.abs().max() < 1e-6 for parameter in policy.parameters())

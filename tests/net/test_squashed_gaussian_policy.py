@@ -100,3 +100,25 @@ def test_drawing_follows_the_noise_it_is_given():
 def test_bounds_are_no_state():
     """They come from the task, so a checkpoint holds parameters only."""
     assert not {"low", "high"} & set(policy(0.0, 1.0).state_dict())
+
+
+def test_kl_is_an_integral_over_actions():
+    """Squashing leaves the divergence as it is: that of the Gaussians, and that of the densities of the actions."""
+    old, new = policy(0.8, 0.5), policy(0.3, 0.7)
+    found = new.kl(OBSERVATION, old.distribution(OBSERVATION)["distribution"].detach())["kl"].item()
+    normals = [torch.distributions.Normal(*pair) for pair in ((0.8, 0.5), (0.3, 0.7))]
+    assert found == pytest.approx(torch.distributions.kl_divergence(*normals).item(), abs=1e-6)
+
+    def integrand(action):
+        p, q = density(old, action), density(new, action)
+        return p * math.log(p / q) if p > 0 else 0.0
+
+    assert found == pytest.approx(quad(integrand, LOW + 1e-6, HIGH - 1e-6, limit=200)[0], abs=1e-4)
+
+
+def test_kl_is_summed_over_dimensions():
+    old, new = policy(0.8, 0.5, WIDE), policy(0.3, 0.7, WIDE)
+    found = new.kl(OBSERVATION, old.distribution(OBSERVATION)["distribution"])["kl"]
+    one = policy(0.3, 0.7).kl(OBSERVATION, policy(0.8, 0.5).distribution(OBSERVATION)["distribution"])["kl"]
+    assert found.shape == (1,)
+    torch.testing.assert_close(found, 2 * one)

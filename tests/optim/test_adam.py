@@ -160,7 +160,12 @@ def test_a_linear_learning_rate_follows_the_run():
     bias = linked.nets["value"].of(()).body[0].bias
     for progress, lr in ((0.0, 1e-3), (0.5, 5e-4), (1.0, 0.0)):
         before = bias.item()
-        critic.run(Store(team, TensorDict(batch, [4, 2])), progress, torch.Generator(), lambda each, closure: each.step(closure))
+        critic.run(
+            Store(team, TensorDict(batch, [4, 2])),
+            progress,
+            torch.Generator(),
+            lambda each, closure: each.step(closure),
+        )
         (optimizer,) = critic.optimizers.values()
         assert optimizer.param_groups[0]["lr"] == pytest.approx(lr)
         assert math.isclose(abs(bias.item() - before), lr, rel_tol=0.2, abs_tol=1e-12) or progress == 0.5

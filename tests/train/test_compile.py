@@ -8,6 +8,7 @@ import pytest
 
 # In a process of its own: the shape checks that tests install would break the graphs.
 PROGRAM = """
+import sys
 import hetrl, lightning as L, torch
 from torch._dynamo.utils import counters
 
@@ -15,7 +16,7 @@ def final(compiled):
     # One batch, and an eps that keeps Adam from blowing rounding up to whole steps.
     changes = ["task.n_envs=8", "task.horizon=10", "data.frames=80", "run.frames=80", "run.eval_every=null",
                "update.actors.optim.eps=1.0", "update.critic.optim.eps=1.0",
-               "nets.actor.hidden=[8]", "nets.value.hidden=[8]", f"run.compile={compiled}", "run.device=cpu"]
+               "nets.actor.hidden=[8]", "nets.value.hidden=[8]", *sys.argv[1:], f"run.compile={compiled}", "run.device=cpu"]
     module, data = hetrl.load("happo", *changes).build()
     L.Trainer(max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
               enable_model_summary=False).fit(module, data)
@@ -27,11 +28,18 @@ print("graphs", counters["stats"]["unique_graphs"])
 """
 
 
+RECURRENT = [
+    "nets.actor={use: net/recurrent_policy, per: agent, hidden: [8], memory: 6, chunk: 5}",
+    "nets.value={use: net/recurrent_value, hidden: [8], memory: 4, chunk: 5, normalize: true}",
+]
+
+
 @pytest.mark.slow
-def test_compiled_is_one_graph_per_layout_and_equals_eager():
-    """Three agents of one layout share a graph; the critic has the other."""
+@pytest.mark.parametrize("changes", [[], RECURRENT], ids=["rows", "recurrent"])
+def test_compiled_is_one_graph_per_layout_and_equals_eager(changes):
+    """Three agents of one layout share a graph; the critic has the other. A chunk of time is unrolled in its graph."""
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", PROGRAM],
+        [sys.executable, "-W", "ignore", "-c", PROGRAM, *changes],
         check=True,
         capture_output=True,
         text=True,

@@ -36,9 +36,10 @@ def test_it_is_collected_and_stored_without_padding():
     assert batch["state"].shape == (2, 32, 4 + 2 * 2)
     mask, action = batch["discrete", "action_mask"], batch["discrete", "action"]
     assert mask.gather(-1, action).all() and not mask.all()
-    for group in ("discrete", "continuous"):
-        active = batch[group, "active"]
-        assert active[0].all() and 0 < active[1].float().mean() < 1
+    for batch in (batch, data.source.collect()):  # whole episodes: all are there at the first step, not at the second
+        for group in ("discrete", "continuous"):
+            active = batch[group, "active"]
+            assert active[0].all() and 0 < active[1].float().mean() < 1
 
 
 def test_masks_go_with_the_observation_they_were_made_with():

@@ -20,6 +20,11 @@ TINY = [
     "run.eval_every=120", "run.n_eval_episodes=3", "run.threads=1", "nets.actor.hidden=[8]", "nets.value.hidden=[8]",
 ]  # fmt: skip
 
+RECURRENT = [  # episodes of 7 steps, batches of 10, chunks of 5
+    "nets.actor={use: net/recurrent_policy, per: agent, hidden: [8], memory: 6, chunk: 5}",
+    "nets.value={use: net/recurrent_value, hidden: [8], memory: 4, chunk: 5, normalize: true}",
+]
+
 
 def recipe(name: str, *more: str):
     return hetrl.load(name, *TINY, *more)
@@ -58,8 +63,9 @@ def state(folder: runs.Folder) -> dict:
         ("happo", ["task.scenario=navigation"]),
         ("mappo", ["nets.actor.use=net/squashed_gaussian_policy", "update.actors.steps.entropy_bonus.coef=0.01"]),
         ("happo", ["task.actions=discrete", "nets.actor.use=net/categorical_policy", "task.scenario=simple_spread"]),
+        ("happo", RECURRENT),
     ],
-    ids=["happo_navigation", "mappo_squashed", "happo_discrete"],
+    ids=["happo_navigation", "mappo_squashed", "happo_discrete", "happo_recurrent"],
 )
 def test_resumes_bit_for_bit(tmp_path, name, more):
     whole = runs.train(recipe(name, *more), tmp_path / "whole", quiet=True)
@@ -70,16 +76,17 @@ def test_resumes_bit_for_bit(tmp_path, name, more):
     assert [row["frames"] for row in read(resumed.metrics)] == [row["frames"] for row in read(whole.metrics)]
 
 
-def test_a_killed_run_resumes_bit_for_bit(tmp_path):
-    schedule = "update.actors.optim.lr={linear: [1e-3, 0.0]}"
-    whole = runs.train(recipe("happo", schedule), tmp_path / "whole", quiet=True)
+@pytest.mark.parametrize("more", [[], RECURRENT], ids=["rows", "recurrent"])
+def test_a_killed_run_resumes_bit_for_bit(tmp_path, more):
+    more = [*more, "update.actors.optim.lr={linear: [1e-3, 0.0]}"]
+    whole = runs.train(recipe("happo", *more), tmp_path / "whole", quiet=True)
     program = (
         "import sys, hetrl\nfrom pathlib import Path\nfrom hetrl.train import run\n"
         "run.train(hetrl.load('happo', *sys.argv[2:]), Path(sys.argv[1]), quiet=True)\n"
     )
     folder = runs.Folder(tmp_path / "killed")
     child = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", program, str(folder.path), *TINY, schedule],
+        [sys.executable, "-W", "ignore", "-c", program, str(folder.path), *TINY, *more],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     while not folder.checkpoint.exists():

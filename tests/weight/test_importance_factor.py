@@ -25,3 +25,13 @@ def test_telescopes_over_agents():
 def test_refuses_to_broadcast():
     with pytest.raises(TypeCheckError):
         ImportanceFactor().compute(torch.zeros(3), torch.zeros(3), torch.ones(3, 1))
+
+
+def test_who_is_out_changes_nothing_when_told_so():
+    """The second row's agent is out: its ratio of e stays away with ``skip``, and counts without."""
+    log_prob, old, factor = torch.tensor([math.log(1.5), 1.0]), torch.zeros(2), torch.tensor([2.0, 2.0])
+    active = torch.tensor([True, False])
+    skipped = ImportanceFactor(inactive="skip").compute(log_prob, old, factor, active)["factor"]
+    torch.testing.assert_close(skipped, torch.tensor([3.0, 2.0]))
+    counted = ImportanceFactor().compute(log_prob, old, factor, active)["factor"]
+    torch.testing.assert_close(counted, torch.tensor([3.0, 2 * math.e]))
