@@ -28,7 +28,7 @@ BUILT_IN: dict[str, str] = {
     "weight/importance_factor": "hetrl.weight.importance_factor:ImportanceFactor",
     "loss/clipped_surrogate": "hetrl.loss.clipped_surrogate:ClippedSurrogate",
     "loss/surrogate": "hetrl.loss.surrogate:Surrogate",
-    "loss/kl_penalty": "hetrl.loss.kl_penalty:KLPenalty",
+    "loss/kl_penalty": "hetrl.loss.kl_penalty:KlPenalty",
     "loss/entropy_bonus": "hetrl.loss.entropy_bonus:EntropyBonus",
     "loss/huber_value": "hetrl.loss.huber_value:HuberValue",
     "net/gaussian_policy": "hetrl.net.gaussian_policy:GaussianPolicy",

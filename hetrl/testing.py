@@ -321,6 +321,11 @@ def _check_wiring(subject: _Subject) -> None:
     if subject.cls.calls:
         return  # it needs a network, so it does not run alone
     batch = subject.batch(torch.float32)
+    own = {key: role for role, key in subject.cls.reads.items() if keys.scope(key) == keys.AGENT}
+    for role, key in subject.cls.reads.items():
+        same = own.get(".".join(keys.AGENT if word == keys.AGENTS else word for word in key.split(".")))
+        if keys.scope(key) == keys.AGENTS and same is not None:
+            batch[role] = (batch[same], *batch[role][1:])  # the first agent's own value, read in two ways
     expected = subject.run(subject.build(), batch)
     team = tuple(f"agent_{index}" for index in range(N_OTHER))
     for agent in (team[0], "somebody_else"):

@@ -33,7 +33,7 @@ ALGORITHMS = (
 )
 ACRONYMS = {"gae": "GAE"}
 NO_ENTRIES = {"data": {"behaviour", "evaluate"}, "env": {"simulator_state", "transition", "team_env", "finite_game"},
-              "net": {"gaussian_head", "value_normalizer"}}  # fmt: skip
+              "net": {"gaussian_head", "recurrent_encoder", "value_normalizer"}}  # fmt: skip
 """Files beside the entries of a kind that serve several of them."""
 
 

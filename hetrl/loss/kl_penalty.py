@@ -8,7 +8,7 @@ from hetrl.arguments import Fraction, NonNegative, Positive
 from hetrl.component import Component
 
 
-class KLPenalty(Component):
+class KlPenalty(Component):
     """The KL from the policy before the turn, with a coefficient that follows a target.
 
     beta KL(old || now),   and after each evaluation   beta <- beta clip(mean KL / target, 1/2, 2)^rate
@@ -44,7 +44,8 @@ class KLPenalty(Component):
         largest: Positive = 1e4,
     ) -> None:
         super().__init__()
-        self.target, self.rate, self.smallest, self.largest = target, rate, smallest, largest
+        self.coef, self.target, self.rate = coef, target, rate
+        self.smallest, self.largest = smallest, largest
         self.register_buffer("beta", torch.tensor([coef]))
 
     def compute(

@@ -9,7 +9,7 @@ from annotated_types import Interval
 from torch import Tensor, nn
 
 from hetrl.arguments import SCHEDULABLE, NonNegative, Positive, checked
-from hetrl.optim.closure import Closure
+from hetrl.optim import Closure
 
 Decay = Annotated[float, Interval(ge=0, lt=1)]
 

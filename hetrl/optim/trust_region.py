@@ -8,7 +8,7 @@ from annotated_types import Interval
 from torch import Tensor, nn
 
 from hetrl.arguments import SCHEDULABLE, Count, NonNegative, Positive, checked
-from hetrl.optim.closure import Closure
+from hetrl.optim import Closure
 
 Shrink = Annotated[float, Interval(gt=0, lt=1)]
 

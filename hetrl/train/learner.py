@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hetrl import rng
 from hetrl.errors import DivergenceError, RunError
-from hetrl.optim.closure import Closure
+from hetrl.optim import Closure
 from hetrl.recipe.link import Linked
 from hetrl.recipe.load import Recipe
 from hetrl.recipe.store import Store

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hetrl import keys, schedule
 from hetrl.errors import RecipeError
-from hetrl.optim.closure import Closure
+from hetrl.optim import Closure
 from hetrl.recipe.link import Linked, SharedNetwork, build
 from hetrl.recipe.load import Phase
 from hetrl.recipe.program import Program, Values

@@ -21,6 +21,7 @@ MASKED = [
     "task={use: env/cue_game, n_cues: 3, delay: 2, discrete_agents: 1, continuous_agents: 2, leave: 0.3, n_envs: 24}",
     "nets.actor.use=net/mixed_policy", "update.actors.order={use: order/simultaneous}", "data.frames=144", *SMALL,
 ]  # fmt: skip
+ONE_STEP = ["update.actors.epochs=1", "update.actors.minibatches=1"]
 
 # Warnings of vmas itself: joints without force limits, deprecated calls of torch.
 pytestmark = [pytest.mark.filterwarnings("ignore::UserWarning:vmas")]
@@ -111,8 +112,8 @@ def phase_on(name, batch_of=lambda batch: batch, *changes):
 @pytest.mark.parametrize(
     ("name", "changes"),
     [
-        ("happo", ["update.actors.epochs=1", "update.actors.minibatches=1", "update.actors.steps.entropy_bonus.coef=0.1"]),
-        ("haa2c", ["update.actors.epochs=1", "update.actors.minibatches=1"]),
+        ("happo", [*ONE_STEP, "update.actors.steps.entropy_bonus.coef=0.1"]),
+        ("haa2c", ONE_STEP),
         ("hatrpo", []),
     ],
 )
@@ -147,9 +148,8 @@ def test_what_inactive_rows_hold_does_not_matter():
         batch["continuous", "action"] = torch.where(active, batch["continuous", "action"], 50.0)
         return batch
 
-    one_step = ["update.actors.epochs=1", "update.actors.minibatches=1"]
-    _, clean, _ = phase_on("haa2c", lambda batch: batch, *one_step)
-    _, found, _ = phase_on("haa2c", spoilt, *one_step)
+    _, clean, _ = phase_on("haa2c", lambda batch: batch, *ONE_STEP)
+    _, found, _ = phase_on("haa2c", spoilt, *ONE_STEP)
     torch.testing.assert_close(found["continuous_1"], clean["continuous_1"])
 
 

@@ -225,7 +225,7 @@ def test_a_start_with_given_probabilities_is_exact_whatever_is_seen(hidden):
 @pytest.mark.parametrize(
     ("options", "probs", "text"),
     [
-        ((3,), [0.5, 0.5], r"initial_probs = \[0.5, 0.5\] must be one probability for each option .* options are \[3\]"),
+        ((3,), [0.5, 0.5], r"initial_probs = \[0.5, 0.5\] must be one probability for each .* options are \[3\]"),
         ((2,), [0.5, 0.4], "with sum 1"),
         ((2, 2), [0.5, 0.5], r"of one choice, with sum 1; the options are \[2, 2\]"),
         ((2, 2), [0.25] * 4, r"of one choice"),

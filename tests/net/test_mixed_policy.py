@@ -68,7 +68,8 @@ def test_a_continuous_agent_ignores_a_mask():
     mixed, plain, observation = pair("gaussian")
     noise = torch.randn(6, 2)
     assert torch.equal(mixed.draw(observation, noise, MASK), plain.draw(observation, noise))
-    assert torch.equal(mixed.log_prob(observation, noise, MASK)["log_prob"], plain.log_prob(observation, noise)["log_prob"])
+    found = mixed.log_prob(observation, noise, MASK)["log_prob"]
+    assert torch.equal(found, plain.log_prob(observation, noise)["log_prob"])
 
 
 def test_a_masked_option_is_never_drawn():

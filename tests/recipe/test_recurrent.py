@@ -30,7 +30,8 @@ def test_one_net_may_do_without(net):
          "(data.frames / task.n_envs); nearest: data.frames = 3840."),
         (["nets.value.chunk=40"], "nets.value: chunk = 40 does not divide the 60 steps"),
         (["task.n_envs=32", "nets.value.chunk=7"], "nets.value: chunk = 7 does not divide the 120 steps"),
-        (["nets.value.per=agent"], "nets.value: a recurrent net that does not act is one for the team; write per: team."),
+        (["nets.value.per=agent"],
+         "nets.value: a recurrent net that does not act is one for the team; write per: team."),
         (["nets.spare={use: net/recurrent_value, chunk: 20}"],
          "nets.spare: collection carries one 'memory', and 'value' has it; drop one of the two."),
         (["nets.spare={use: net/recurrent_policy, chunk: 20}", "data.policy=actor"],
@@ -63,7 +64,7 @@ def test_other_nets_may_have_another():
 def test_keys_from_elsewhere_need_the_memory_too():
     provided = ["agent.observation", "agent.action", "state", "reward", "terminated", "truncated", "next.state"]
     provided += ["memory", "next.memory", "is_init", "next.is_init"]
-    with pytest.raises(RecipeError, match=r"\(actor.log_prob\) reads 'agent.memory', and nothing before it writes that"):
+    with pytest.raises(RecipeError, match=r"\(actor.log_prob\) reads 'agent.memory', and nothing before it writes"):
         check(hetrl.load("recurrent_happo"), provided=provided)
     check(hetrl.load("recurrent_happo"), provided=[*provided, "agent.memory"])
 

@@ -16,7 +16,8 @@ def final(compiled):
     # One batch, and an eps that keeps Adam from blowing rounding up to whole steps.
     changes = ["task.n_envs=8", "task.horizon=10", "data.frames=80", "run.frames=80", "run.eval_every=null",
                "update.actors.optim.eps=1.0", "update.critic.optim.eps=1.0",
-               "nets.actor.hidden=[8]", "nets.value.hidden=[8]", *sys.argv[1:], f"run.compile={compiled}", "run.device=cpu"]
+               "nets.actor.hidden=[8]", "nets.value.hidden=[8]", f"run.compile={compiled}", "run.device=cpu",
+               *sys.argv[1:]]
     module, data = hetrl.load("happo", *changes).build()
     L.Trainer(max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
               enable_model_summary=False).fit(module, data)

@@ -32,13 +32,13 @@ def test_it_is_collected_and_stored_without_padding():
     assert batch["continuous", "observation"].shape == (2, 32, 2, 2)
     assert (batch["discrete", "action"].shape, batch["discrete", "action"].dtype) == ((2, 32, 1, 1), torch.int64)
     assert (batch["continuous", "action"].shape, batch["continuous", "action"].dtype) == ((2, 32, 2, 1), torch.float32)
-    assert "action_mask" not in batch["continuous"].keys()  # noqa: SIM118 (a TensorDict is no dictionary)
+    assert "action_mask" not in set(batch["continuous"].keys())
     assert batch["state"].shape == (2, 32, 4 + 2 * 2)
     mask, action = batch["discrete", "action_mask"], batch["discrete", "action"]
     assert mask.gather(-1, action).all() and not mask.all()
-    for batch in (batch, data.source.collect()):  # whole episodes: all are there at the first step, not at the second
+    for episodes in (batch, data.source.collect()):  # whole ones: all are there at the first step, not at the second
         for group in ("discrete", "continuous"):
-            active = batch[group, "active"]
+            active = episodes[group, "active"]
             assert active[0].all() and 0 < active[1].float().mean() < 1
 
 
@@ -82,8 +82,10 @@ def same(left, right):
     (mine, shape), (theirs, other) = tree_flatten_with_path(left), tree_flatten_with_path(right)
     assert shape == other
     for (where, one), (_, two) in zip(mine, theirs, strict=True):
-        equal = (one == two) | (one.isnan() & two.isnan()) if isinstance(one, torch.Tensor) else torch.tensor(one == two)
-        assert equal.all(), where
+        if isinstance(one, torch.Tensor):
+            assert torch.equal(one, two) or (one.isnan() & two.isnan()).all(), where
+        else:
+            assert one == two, where
 
 
 def state(folder):
