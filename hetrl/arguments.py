@@ -15,6 +15,7 @@ from hetrl.errors import RecipeError, nearest
 Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
 Fraction = Annotated[float, Interval(ge=0, le=1)]
+Share = Annotated[float, Interval(gt=0, le=1)]
 Count = Annotated[int, Gt(0)]
 Seed = Annotated[int, Interval(ge=0, lt=2**31)]
 SCHEDULABLE = "may follow a schedule"

@@ -50,6 +50,11 @@ class Network(nn.Module):
     chunk: int | None = None
     """Steps of a chunk: what a recurrent network unrolls at once, dimension 0 being time; None for any row alone."""
 
+    @classmethod
+    def trainable(cls, arguments: Mapping[str, Any]) -> bool:
+        """Whether a phase has to train a net with these arguments."""
+        return True
+
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         found = inspect.getmembers(cls, lambda member: hasattr(member, "table"))
@@ -133,3 +138,24 @@ class MLP(nn.ModuleList):
     def last(self) -> nn.Linear:
         """The layer that gives the output."""
         return self[-1]  # type: ignore[return-value]
+
+
+class LayerNormMLP(nn.Module):
+    """An :class:`MLP` that normalises its input and each hidden layer after the activation (Ba et al. 2016)."""
+
+    def __init__(self, sizes: Sequence[int], activation: Activation, *, last_gain: float) -> None:
+        super().__init__()
+        self.linears = MLP(sizes, activation, last_gain=last_gain)
+        self.norms = nn.ModuleList([nn.LayerNorm(size) for size in sizes[:-1]])
+        self._activation = ACTIVATIONS[activation]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the output, ``*B out``, for an input ``*B in``."""
+        for linear, norm in zip(self.linears.layers, self.norms, strict=True):
+            x = linear(norm(x if linear is self.linears.layers[0] else self._activation(x)))
+        return x
+
+    @property
+    def last(self) -> nn.Linear:
+        """The layer that gives the output."""
+        return self.linears.last

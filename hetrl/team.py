@@ -9,6 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import torch
+from torch import Tensor
+
 from hetrl.errors import RecipeError, nearest
 
 
@@ -88,6 +91,30 @@ class Team:
     def bodies(self) -> dict[str, tuple[Agent, ...]]:
         """Sharing groups: name -> its agents in team order."""
         return self._by("body", key=lambda agent: self.agents.index(agent))
+
+    def state(self, observation: Mapping[str, Tensor]) -> Tensor:
+        """Return the global state: all agents' observations side by side, in team order.
+
+        Args:
+            observation: layout group -> ``[*B, n, F]``.
+
+        Returns:
+            ``[*B, S]``; a view where one layout group holds the team in its order.
+        """
+        first = self.agents[0].group
+        if self.layout[first] == self.agents:
+            return observation[first].flatten(-2)
+        return torch.cat([observation[agent.group].select(-2, agent.index) for agent in self.agents], -1)
+
+    def reward(self, reward: Mapping[str, Tensor], kind: str) -> Tensor:
+        """Return what the team earns, ``[*B]`` [reward].
+
+        Args:
+            reward: layout group -> each agent's own, ``[*B, n]``.
+            kind: ``sum`` adds them up; otherwise their mean is taken.
+        """
+        each = torch.cat([reward[group] for group in self.layout], -1)
+        return each.sum(-1) if kind == "sum" else each.mean(-1)
 
     def _by(self, field: str, key: Callable[[Agent], int]) -> dict[str, tuple[Agent, ...]]:
         groups: dict[str, list[Agent]] = {}

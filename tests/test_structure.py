@@ -31,7 +31,7 @@ ALGORITHMS = (
     "omdpg",
     "haqo",
 )
-ACRONYMS = {"gae": "GAE"}
+ACRONYMS = {"gae": "GAE", "kl": "KL", "td": "TD"}
 NO_ENTRIES = {"data": {"behaviour", "evaluate"}, "env": {"simulator_state", "transition", "team_env", "finite_game"},
               "net": {"gaussian_head", "recurrent_encoder", "value_normalizer"}}  # fmt: skip
 """Files beside the entries of a kind that serve several of them."""
@@ -49,7 +49,7 @@ def test_an_entry_is_a_file_and_a_class(entry):
     kind, word = entry.split("/")
     module, attribute = catalog.BUILT_IN[entry].split(":")
     assert module == f"hetrl.{kind}.{word}"
-    assert attribute == ACRONYMS.get(word, "".join(part.capitalize() for part in word.split("_")))
+    assert attribute == "".join(ACRONYMS.get(part, part.capitalize()) for part in word.split("_"))
     assert (PACKAGE / kind / f"{word}.py").is_file()
     cls = catalog.resolve(entry)
     assert (cls.__module__, cls.__name__) == (module, attribute)

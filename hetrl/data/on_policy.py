@@ -9,6 +9,7 @@ from torch import Tensor
 
 from hetrl.arguments import Count, checked
 from hetrl.data.behaviour import Behaviour, forgotten
+from hetrl.data.collected import Collected
 from hetrl.errors import RecipeError
 from hetrl.network import Network
 from hetrl.ops.episodes import finished_sums
@@ -115,7 +116,15 @@ class OnPolicy:
         self._critic_memory = first.new_zeros((self.n_envs, 0 if critic is None else critic.memory))
         self._is_init = torch.ones(self.n_envs, dtype=torch.bool, device=self.device)
 
-    def collect(self) -> TensorDict:
+    def collect(self) -> Collected:
+        """Take the next steps and return them as the one sample to update on."""
+        return Collected.of(self.rollout())
+
+    def n_collections(self, frames: int) -> int:
+        """Return how many batches ``frames`` frames take."""
+        return -(-frames // self.frames)
+
+    def rollout(self) -> TensorDict:
         """Return the next batch, ``[T, N]``, on the environments' device."""
         self._behaviour.refresh()
         n_steps = self.frames // self.n_envs
@@ -141,17 +150,17 @@ class OnPolicy:
 
     def _assemble(self, rows: Mapping[tuple[str, str], Tensor]) -> TensorDict:
         """Name the stacked rows, and add the state, the team reward and what episodes have earned."""
-        groups = self._env.team.layout
+        team = self._env.team
+        groups = team.layout
         terminated, truncated = rows["end", "terminated"], rows["end", "truncated"]
         done = terminated | truncated
-        each = torch.cat([rows["reward", group] for group in groups], -1)
-        earned = each.sum(-1) if self._reward == "sum" else each.mean(-1)
+        earned = team.reward({group: rows["reward", group] for group in groups}, self._reward)
         returns, self._return = finished_sums(earned, done, self._return)
         lengths, self._length = finished_sums(torch.ones_like(earned), done, self._length)
         batch: dict[str, Any] = {
             "terminated": terminated, "truncated": truncated, "done": done,
-            "state": self._state(rows, "observation"),
-            "next": {"state": self._state(rows, "next_observation")},
+            "state": team.state({group: rows["observation", group] for group in groups}),
+            "next": {"state": team.state({group: rows["next_observation", group] for group in groups})},
             "episode": {"return": returns, "length": lengths},
         }  # fmt: skip
         if self._reward != "per_agent":
@@ -178,13 +187,6 @@ class OnPolicy:
             after.append(memory)
         self._critic_memory = memory
         return torch.stack(before), torch.stack(after)
-
-    def _state(self, rows: Mapping[tuple[str, str], Tensor], word: str) -> Tensor:
-        """Return the agents' observations side by side, in team order."""
-        team = self._env.team
-        if len(team.layout) == 1:
-            return rows[word, team.agents[0].group].flatten(-2)  # a view: layout order is team order here
-        return torch.cat([rows[word, agent.group].select(-2, agent.index) for agent in team.agents], -1)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything an exact continuation needs: simulator, observations, noise, running episodes, memories."""

@@ -97,14 +97,11 @@ class TeamEnv(EnvBase):
         """The team's reward ``[N]`` from the agents' own (group -> ``[N, n]``); None for ``per_agent``."""
         if self.reward_kind == "per_agent":
             return None
-        joined = torch.cat(list(reward.values()), -1)
-        return joined.mean(-1) if self.reward_kind == "mean" else joined.sum(-1)
+        return self.team.reward(reward, self.reward_kind)
 
     def state(self, observation: Mapping[str, Tensor]) -> Tensor:
         """The global state ``[N, S]``: all agents' observations side by side, in team order."""
-        if len(observation) == 1:
-            return next(iter(observation.values())).flatten(1)
-        return torch.cat([observation[agent.group][:, agent.index] for agent in self.team.agents], -1)
+        return self.team.state(observation)
 
     # ----- TorchRL
 

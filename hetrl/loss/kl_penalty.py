@@ -8,7 +8,7 @@ from hetrl.arguments import Fraction, NonNegative, Positive
 from hetrl.component import Component
 
 
-class KlPenalty(Component):
+class KLPenalty(Component):
     """The KL from the policy before the turn, with a coefficient that follows a target.
 
     beta KL(old || now),   and after each evaluation   beta <- beta clip(mean KL / target, 1/2, 2)^rate

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hetrl.arguments import Positive, Widths
 from hetrl.errors import RecipeError
-from hetrl.network import MLP, Activation, Policy, mode
+from hetrl.network import MLP, Activation, LayerNormMLP, Policy, mode
 from hetrl.ops import categorical
 from hetrl.team import Agent, Discrete, Team
 
@@ -25,12 +25,14 @@ class CategoricalPolicy(Policy):
     Args:
         hidden: widths of the hidden layers.
         activation: between them.
+        layer_norm: normalise the observation and each hidden layer.
         initial_probs: probabilities of the options before training, the same for every observation; for one choice.
             Left out, they are nearly uniform.
 
     Raises:
         RecipeError: ``initial_probs`` are not one positive number for each option, with sum 1.
-    Source: Williams 1992; Gumbel-max: Maddison et al. 2014, arXiv:1411.0030.
+    Source: Williams 1992; Gumbel-max: Maddison et al. 2014, arXiv:1411.0030; straight through: Jang et al. 2017,
+        arXiv:1611.01144.
     Differs: the reference code of Zhong et al. 2024 broadcasts a multi-discrete log-prob over the choices, which
         raises the ratio to the number of choices; here there is one ratio.
     """
@@ -44,12 +46,14 @@ class CategoricalPolicy(Policy):
         *,
         hidden: Widths = [64, 64],  # noqa: B006 (never written to; the signature is the schema)
         activation: Activation = "tanh",
+        layer_norm: bool = False,
         initial_probs: list[Positive] | None = None,
     ) -> None:
         super().__init__()
         assert isinstance(agent.action, Discrete)  # the checker has compared it with `serves`
         self.choices = list(agent.action.choices)
-        self.body = MLP([agent.observation_size, *hidden, sum(self.choices)], activation, last_gain=0.01)
+        cls = LayerNormMLP if layer_norm else MLP
+        self.body = cls([agent.observation_size, *hidden, sum(self.choices)], activation, last_gain=0.01)
         if initial_probs is not None:
             self._start_at(initial_probs)
 
@@ -81,6 +85,29 @@ class CategoricalPolicy(Policy):
         logits = self._logits(observation, action_mask)
         log_prob, entropy = categorical.log_prob_and_entropy(logits, action, self.choices)
         return {"log_prob": log_prob, "entropy": entropy}
+
+    @mode(
+        reads={
+            "observation": "agent.observation",
+            "noise": "agent.noise",
+            "action_mask": "agent.action_mask",
+        },
+        writes={"proposal": "agent.proposal", "proposal_log_prob": "agent.proposal_log_prob"},
+    )
+    def sample(
+        self,
+        observation: Float[Tensor, "*batch seen"],
+        noise: Float[Tensor, "*batch options"] | None = None,
+        action_mask: Bool[Tensor, "*batch options"] | None = None,
+    ) -> dict[str, Tensor]:
+        """Return a sampled ``proposal``, one-hot, and its ``proposal_log_prob`` [nat].
+
+        The proposal's gradient is that of the softmax of logits plus ``noise`` (Gumbel draws): straight through.
+        """
+        logits = self._logits(observation, action_mask)
+        drawn = categorical.gumbel(logits) if noise is None else noise
+        proposal, log_prob = categorical.straight_through(logits, drawn, self.choices)
+        return {"proposal": proposal, "proposal_log_prob": log_prob}
 
     @mode(
         reads={"observation": "agent.observation", "action_mask": "agent.action_mask"},
@@ -121,8 +148,7 @@ class CategoricalPolicy(Policy):
 
     def noise(self, shape: Sequence[int], generator: torch.Generator) -> Tensor:
         """Return Gumbel draws, ``*shape`` by the number of options."""
-        exponential = torch.empty(*shape, sum(self.choices), device=generator.device)
-        return -exponential.exponential_(generator=generator).log()
+        return categorical.gumbel(torch.empty(*shape, sum(self.choices), device=generator.device), generator)
 
     def draw(self, observation: Tensor, noise: Tensor, action_mask: Tensor | None = None) -> Tensor:
         """Return sampled options, ``*B`` by choices."""

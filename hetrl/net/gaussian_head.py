@@ -11,7 +11,7 @@ from hetrl.network import MLP, Activation
 from hetrl.ops import gaussian
 
 Std = Literal["state_independent", "state_dependent"]
-StdMap = Literal["exp", "softplus", "sigmoid"]
+StdMap = Literal["exp", "clamped_exp", "softplus", "sigmoid"]
 
 
 class GaussianHead(nn.Module):
@@ -46,6 +46,8 @@ class GaussianHead(nn.Module):
         mean, raw = out.chunk(2, -1) if self.dependent else (out, self.raw_std)
         if self.std_map == "exp":
             return mean, raw
+        if self.std_map == "clamped_exp":
+            return mean, raw.clamp(-20, 2)
         if self.std_map == "softplus":
             return mean, nn.functional.softplus(raw).log()
         return mean, nn.functional.logsigmoid(raw) + math.log(self.max_std)
@@ -59,10 +61,12 @@ class GaussianHead(nn.Module):
 def inverse_std(std_map: StdMap, std: float, max_std: float) -> float:
     """Return the raw number that becomes ``std``: e^x, log(1 + e^x), or max_std / (1 + e^-x).
 
+    ``clamped_exp`` is e^x with x held between -20 and 2.
+
     Raises:
         RecipeError: the sigmoid cannot reach ``std``.
     """
-    if std_map == "exp":
+    if std_map in ("exp", "clamped_exp"):
         return math.log(std)
     if std_map == "softplus":
         return gaussian.inverse_softplus(std)

@@ -22,7 +22,8 @@ class GaussianPolicy(Policy):
         hidden: widths of the hidden layers.
         activation: between them.
         std: ``state_independent`` (one raw number per action dimension) or ``state_dependent`` (a head of the network).
-        std_map: how the raw number becomes a deviation: ``exp``, ``softplus``, or the bounded ``sigmoid``.
+        std_map: how the raw number becomes a deviation: ``exp``, ``clamped_exp`` (x within
+            -20 and 2), ``softplus``, or the bounded ``sigmoid``.
         initial_std: deviation before training [action], above 0 (below ``max_std`` for the sigmoid).
         max_std: upper end of the sigmoid [action], above 0.
 

@@ -27,7 +27,8 @@ class MixedPolicy(Policy):
         activation: between them.
         continuous: which policy serves continuous actions, ``gaussian`` or ``squashed_gaussian``.
         std: of the continuous agents, ``state_independent`` or ``state_dependent``.
-        std_map: how a raw number becomes their deviation: ``exp``, ``softplus``, or the bounded ``sigmoid``.
+        std_map: how a raw number becomes their deviation: ``exp``, ``clamped_exp`` (x within
+            -20 and 2), ``softplus``, or the bounded ``sigmoid``.
         initial_std: their deviation before training, above 0 (below ``max_std`` for the sigmoid).
         max_std: upper end of the sigmoid, above 0.
 
@@ -81,6 +82,23 @@ class MixedPolicy(Policy):
     ) -> dict[str, Tensor]:
         """Return ``log_prob`` of a given action and the policy's ``entropy`` [nat]."""
         return self.policy.log_prob(*self._masked(observation, action, action_mask=action_mask))  # type: ignore[operator]
+
+    @mode(
+        reads={
+            "observation": "agent.observation",
+            "noise": "agent.noise",
+            "action_mask": "agent.action_mask",
+        },
+        writes={"proposal": "agent.proposal", "proposal_log_prob": "agent.proposal_log_prob"},
+    )
+    def sample(
+        self,
+        observation: Float[Tensor, "*batch seen"],
+        noise: Float[Tensor, "*batch draws"] | None = None,
+        action_mask: Bool[Tensor, "*batch options"] | None = None,
+    ) -> dict[str, Tensor]:
+        """Return a reparametrised ``proposal`` (one-hot where discrete) and its ``proposal_log_prob`` [nat]."""
+        return self.policy.sample(*self._masked(observation, noise, action_mask=action_mask))  # type: ignore[operator]
 
     @mode(
         reads={"observation": "agent.observation", "action_mask": "agent.action_mask"},

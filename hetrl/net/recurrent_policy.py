@@ -37,7 +37,8 @@ class RecurrentPolicy(Policy):
         chunk: steps through which gradients go back [step].
         continuous: which policy serves continuous actions, ``gaussian`` or ``squashed_gaussian``.
         std: of the continuous agents, ``state_independent`` or ``state_dependent``.
-        std_map: how a raw number becomes their deviation: ``exp``, ``softplus``, or the bounded ``sigmoid``.
+        std_map: how a raw number becomes their deviation: ``exp``, ``clamped_exp`` (x within
+            -20 and 2), ``softplus``, or the bounded ``sigmoid``.
         initial_std: their deviation before training, above 0 (below ``max_std`` for the sigmoid).
         max_std: upper end of the sigmoid, above 0.
 

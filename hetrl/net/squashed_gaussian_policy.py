@@ -1,6 +1,7 @@
 """Gaussian policies squashed into the action's bounds."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -27,15 +28,17 @@ class SquashedGaussianPolicy(Policy):
         hidden: widths of the hidden layers.
         activation: between them.
         std: ``state_independent`` (one raw number per action dimension) or ``state_dependent`` (a head of the network).
-        std_map: how the raw number becomes the deviation of u: ``exp``, ``softplus``, or the bounded ``sigmoid``.
+        std_map: how the raw number becomes the deviation of u: ``exp``, ``clamped_exp`` (x within
+            -20 and 2), ``softplus``, or the bounded ``sigmoid``.
         initial_std: deviation of u before training [1], above 0 (below ``max_std`` for the sigmoid).
         max_std: upper end of the sigmoid [1], above 0.
+        density: what log-probs are densities of: the ``action``, or the ``unit`` action tanh u between -1 and 1.
 
     Raises:
         RecipeError: an argument is out of range.
     Source: Haarnoja et al. 2018, arXiv:1801.01290, appendix C.
     Differs: the bounds need not be symmetric, and their scale is part of the log-prob (the reference code of Liu et al.
-        2024 leaves it out, which shifts every log-prob by a constant).
+        2024 leaves it out, which shifts every log-prob by a constant; ``density: unit`` does that).
     """
 
     low: Tensor
@@ -52,12 +55,14 @@ class SquashedGaussianPolicy(Policy):
         std_map: StdMap = "softplus",
         initial_std: Positive = 1.0,
         max_std: Positive = 0.5,
+        density: Literal["action", "unit"] = "action",
     ) -> None:
         super().__init__()
         assert isinstance(agent.action, Box)  # the checker has compared it with `serves`
         self.size = agent.action.size
         self.register_buffer("low", torch.tensor(agent.action.low), persistent=False)
         self.register_buffer("high", torch.tensor(agent.action.high), persistent=False)
+        self.unit = density == "unit"
         self.head = GaussianHead(
             agent.observation_size, self.size, hidden, activation, std, std_map, initial_std, max_std
         )
@@ -77,8 +82,8 @@ class SquashedGaussianPolicy(Policy):
         given = unsquash(action, self.low, self.high)
         fresh = gaussian.sample(mean, log_std, torch.randn_like(mean) if noise is None else noise)
         return {
-            "log_prob": gaussian.log_prob(given, mean, log_std) - log_slope(given, self.low, self.high),
-            "entropy": gaussian.entropy(log_std) + log_slope(fresh, self.low, self.high),
+            "log_prob": gaussian.log_prob(given, mean, log_std) - self._log_slope(given),
+            "entropy": gaussian.entropy(log_std) + self._log_slope(fresh),
         }
 
     @mode(
@@ -91,7 +96,7 @@ class SquashedGaussianPolicy(Policy):
         """Return a reparametrised ``proposal`` [action] and its ``proposal_log_prob`` [nat]."""
         mean, log_std = self.head(observation)
         u = gaussian.sample(mean, log_std, torch.randn_like(mean) if noise is None else noise)
-        log_prob = gaussian.log_prob(u, mean, log_std) - log_slope(u, self.low, self.high)
+        log_prob = gaussian.log_prob(u, mean, log_std) - self._log_slope(u)
         return {"proposal": squash(u, self.low, self.high), "proposal_log_prob": log_prob}
 
     @mode(reads={"observation": "agent.observation"}, writes={"distribution": "agent.distribution"})
@@ -127,3 +132,9 @@ class SquashedGaussianPolicy(Policy):
     def greedy(self, observation: Tensor, action_mask: Tensor | None = None) -> Tensor:
         """Return the squashed mean, ``*B A``."""
         return squash(self.head(observation)[0], self.low, self.high)
+
+    def _log_slope(self, u: Tensor) -> Tensor:
+        if self.unit:
+            one = torch.ones_like(self.high)
+            return log_slope(u, -one, one)
+        return log_slope(u, self.low, self.high)

@@ -46,3 +46,26 @@ def kl(
 def argmax(scores: Float[Tensor, "*batch options"], choices: Sequence[int]) -> Int[Tensor, "*batch dim"]:
     """Return the best option of each choice. With Gumbel noise added to logits, that is a sample."""
     return torch.stack([part.argmax(-1) for part in scores.split(list(choices), -1)], -1)
+
+
+def gumbel(like: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Return standard Gumbel draws, of the shape of ``like``."""
+    return -torch.empty_like(like).exponential_(generator=generator).log()
+
+
+def straight_through(
+    logits: Float[Tensor, "*batch options"], noise: Float[Tensor, "*batch options"], choices: Sequence[int]
+) -> tuple[Float[Tensor, "*batch options"], Float[Tensor, "*batch"]]:
+    """Return a one-hot sample of each choice, side by side, and its log-probability in nat, summed over choices.
+
+    The sample is the argmax of log p + noise; its gradient is that of softmax(log p + noise).
+    """
+    samples, log_prob = [], torch.zeros((), dtype=logits.dtype, device=logits.device)
+    for part, drawn in zip(logits.split(list(choices), -1), noise.split(list(choices), -1), strict=True):
+        log_p = part.log_softmax(-1)
+        soft = (log_p + drawn).softmax(-1)
+        hard = torch.zeros_like(soft).scatter_(-1, soft.argmax(-1, keepdim=True), 1.0)
+        sample = hard + soft - soft.detach()
+        samples.append(sample)
+        log_prob = log_prob + (sample * log_p).sum(-1)
+    return torch.cat(samples, -1), log_prob

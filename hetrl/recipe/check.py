@@ -17,6 +17,8 @@ from hetrl.recipe.load import Net, Per, Phase, Recipe, Step
 from hetrl.team import Team
 
 SECTIONS = ("before", "prepare", "steps", "after")
+TARGET = "target"
+"""The mode ``target``, or ``target.mode``, is that of a net's slow copy."""
 
 
 @dataclass(frozen=True)
@@ -182,11 +184,16 @@ def _mode(net: str, mode: str, recipe: Recipe, what: str) -> tuple[str, Table, A
     if net not in recipe.nets:
         raise RecipeError(f"{what}no net '{net}'.{nearest(net, recipe.nets)}")
     cls = catalog.resolve(recipe.nets[net].use, "net")
+    slow, _, rest = mode.partition(".")
+    slow, mode = (TARGET, rest) if slow == TARGET and recipe.nets[net].target else ("", mode)
     mode = mode or cls.default_mode or ""
     if mode not in cls.modes:
         problem = f"net '{net}' ({recipe.nets[net].use}) has no mode '{mode}'" if mode else f"say which mode of '{net}'"
+        if mode.split(".")[0] == TARGET:
+            raise RecipeError(f"{what}net '{net}' has no slow copy; give it one, nets.{net}.target: {{tau: 0.005}}.")
         raise RecipeError(f"{what}{problem}.{nearest(mode, cls.modes)}")
-    return mode, cls.modes[mode], getattr(cls, mode)
+    table = replace(cls.modes[mode], learned=False) if slow else cls.modes[mode]
+    return f"{slow}.{mode}" if slow else mode, table, getattr(cls, mode)
 
 
 def _check_phase(phase: Phase, plan: Plan) -> None:
@@ -334,7 +341,7 @@ def _check_nets_used(plan: Plan) -> None:
     for name, net in plan.recipe.nets.items():
         if name not in used:
             raise RecipeError(f"{net.where}: no step uses net '{name}'; use it or drop it.")
-        if name not in trained:
+        if name not in trained and catalog.resolve(net.use, "net").trainable(net.arguments):
             raise RecipeError(f"{net.where}: no phase trains net '{name}'; add a phase with train: {name}.")
 
 

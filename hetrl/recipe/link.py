@@ -1,10 +1,11 @@
 """From a checked recipe to modules: networks, components, orders, and who shares what."""
 
+import copy
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hetrl import catalog, rng, schedule
 from hetrl.component import Component
@@ -12,8 +13,8 @@ from hetrl.errors import RecipeError
 from hetrl.network import Network, Policy
 from hetrl.recipe import recurrent
 from hetrl.recipe.check import Plan, PlannedStep, check, grouped
-from hetrl.recipe.load import Per, Phase, Recipe, Use
-from hetrl.recipe.program import Program, foldable, used_nets
+from hetrl.recipe.load import Per, Phase, Recipe, Target, Use
+from hetrl.recipe.program import Program, foldable, slow_copy, used_nets
 from hetrl.team import Agent, Team
 
 
@@ -39,6 +40,36 @@ class SharedNetwork(nn.ModuleDict):
         return self[self.unit(lane[0] if lane else None)]  # type: ignore[return-value]
 
 
+class SlowCopy(nn.Module):
+    """A copy of a net that follows it: target <- target + tau (net - target)."""
+
+    def __init__(self, net: SharedNetwork, target: Target) -> None:
+        super().__init__()
+        self.net = copy.deepcopy(net).requires_grad_(False)
+        self.tau, self.every = target.tau, target.every
+        self._trained = 0
+
+    @torch.no_grad()
+    def follow(self, net: SharedNetwork) -> None:
+        """Take note of a training of ``net``, and move towards it where this one is due."""
+        self._trained += 1
+        if self._trained % self.every:
+            return
+        own: list[Tensor] = list(self.net.parameters())
+        theirs: list[Tensor] = list(net.parameters())
+        torch._foreach_lerp_(own, theirs, self.tau)
+        for mine, other in zip(self.net.buffers(), net.buffers(), strict=True):
+            mine.copy_(other)  # statistics are the net's own
+
+    def get_extra_state(self) -> dict[str, int]:
+        """How often the net has been trained."""
+        return {"trained": self._trained}
+
+    def set_extra_state(self, state: Any) -> None:
+        """Continue the count."""
+        self._trained = state["trained"]
+
+
 class Linked(nn.Module):
     """A recipe bound to a team: every module that it trains or keeps state in.
 
@@ -52,6 +83,9 @@ class Linked(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(rng.derive(seed, "networks"))
             self.nets = nn.ModuleDict({name: self._build_net(name) for name in plan.recipe.nets})
+        self.slow = nn.ModuleDict(
+            {name: SlowCopy(self.nets[name], net.target) for name, net in plan.recipe.nets.items() if net.target}  # type: ignore[arg-type]
+        )
         self.components = nn.ModuleDict()
         self.scheduled: list[tuple[nn.Module, str, schedule.Linear]] = []
         for (name, section), steps in plan.sections.items():
@@ -118,10 +152,12 @@ class Linked(nn.Module):
         """Return the program of (part of) a section for a lane."""
         planned = self.plan.sections[phase, section]
         chosen = list(range(len(planned)))[steps]
+        nets = {name: net.of for name, net in self.nets.items()}
+        nets |= {slow_copy(name): slow.net.of for name, slow in self.slow.items()}  # type: ignore[union-attr]
         return Program(
             [planned[index] for index in chosen],
             lane,
-            {name: net.of for name, net in self.nets.items()},  # type: ignore[misc]
+            nets,  # type: ignore[arg-type]
             [self.component(phase, section, index, lane) for index in chosen],
             self.team.agents.index(lane[0]) if lane else None,
         )
@@ -151,6 +187,11 @@ class Linked(nn.Module):
             layout = "" if alike else agent.group
             lanes.setdefault((layout, *(net.unit(agent) for net in nets)), []).append(agent)
         return [tuple(lane) for lane in lanes.values()]
+
+    def follow(self, net: str) -> None:
+        """Let a net's slow copy, if it has one, follow a training of the net."""
+        if net in self.slow:
+            self.slow[net].follow(self.nets[net])  # type: ignore[operator]
 
     def follow_schedules(self, progress: float) -> None:
         """Set every scheduled argument to its value at ``progress`` (0 to 1)."""

@@ -33,13 +33,22 @@ class Use:
 
 
 @dataclass(frozen=True)
+class Target:
+    """A slow copy of a net: after every so-many-th phase that trains it, target <- target + tau (net - target)."""
+
+    tau: float
+    every: int = 1
+
+
+@dataclass(frozen=True)
 class Net:
-    """A network of the recipe: what it is and who shares it."""
+    """A network of the recipe: what it is, who shares it, and whether it has a slow copy."""
 
     where: str
     name: str
     use: str
     per: Per | None
+    target: Target | None
     arguments: Tree
 
 
@@ -370,8 +379,17 @@ def _net(tree: Any, net: str) -> Net:
     per = tree.pop("per", None)
     if per is not None and per not in get_args(Per):
         raise RecipeError(f"{where}.per: '{per}' is not one of agent, group, team.{nearest(str(per), get_args(Per))}")
+    target = tree.pop("target", None)
+    if target is not None:
+        target = _mapping(target, f"{where}.target")
+        arguments.check(_target_schema, target, f"{where}.target")
+        target = Target(**target)
     use = _use(tree, where)
-    return Net(where, net, use.name, per, use.arguments)
+    return Net(where, net, use.name, per, target, use.arguments)
+
+
+def _target_schema(*, tau: arguments.Share, every: Count = 1) -> None:
+    """A target copy's names, types and ranges."""
 
 
 _STEP_WORDS = ("use", "net", "at", "keys", "reads", "writes")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from hetrl import keys
 from hetrl.component import Component
 from hetrl.network import Network
-from hetrl.recipe.check import PlannedStep
+from hetrl.recipe.check import TARGET, PlannedStep
 from hetrl.recipe.store import Store
 from hetrl.team import Agent
 
@@ -44,7 +44,7 @@ class Program(nn.Module):
         place: int | None,
     ) -> None:
         super().__init__()
-        self.nets = nn.ModuleDict({name: nets[name](lane) for name in used_nets(steps)})
+        self.nets = nn.ModuleDict({name: nets[name](lane) for name in used_nets(steps, copies=True)})
         self.components = nn.ModuleList([component for component in components if component is not None])
         self.lines = [
             self._line(planned, component, place) for planned, component in zip(steps, components, strict=True)
@@ -65,7 +65,7 @@ class Program(nn.Module):
         function: Callable[..., Mapping[str, Tensor]]
         if component is not None:
             function = component.compute
-            called = {role: self._mode(*target.split(".")) for role, target in planned.table.calls.items()}
+            called = {role: self._mode(*target.split(".", 1)) for role, target in planned.table.calls.items()}
             if called:
                 function = partial(function, **called)
         else:
@@ -78,6 +78,9 @@ class Program(nn.Module):
         return Line(planned.where, function, inputs, tuple(planned.table.writes.items()), place if whole else None)
 
     def _mode(self, net: str, mode: str = "") -> Callable[..., Mapping[str, Tensor]]:
+        slow, _, rest = mode.partition(".")
+        if slow == TARGET:
+            net, mode = slow_copy(net), rest
         network = self.nets[net]
         return getattr(network, mode or network.default_mode)  # type: ignore[arg-type]
 
@@ -116,14 +119,20 @@ def _whole(values: Values, key: str, own: int) -> Any:
     return value if fresh is None else (*value[:own], fresh, *value[own + 1 :])
 
 
-def used_nets(steps: Iterable[PlannedStep]) -> list[str]:
-    """Return the nets that the steps run or call, in order."""
+def slow_copy(net: str) -> str:
+    """Return the name under which a net's slow copy is kept."""
+    return f"{net} {TARGET}"
+
+
+def used_nets(steps: Iterable[PlannedStep], copies: bool = False) -> list[str]:
+    """Return the nets that the steps run or call, in order; with ``copies`` slow copies under a name of their own."""
     found: dict[str, None] = {}
     for planned in steps:
+        modes = [called.partition(".")[::2] for called in planned.table.calls.values()]
         if planned.net is not None:
-            found[planned.net] = None
-        for called in planned.table.calls.values():
-            found[called.split(".")[0]] = None
+            modes.insert(0, (planned.net, planned.mode or ""))
+        for net, mode in modes:
+            found[slow_copy(net) if copies and mode.split(".")[0] == TARGET else net] = None
     return list(found)
 
 

@@ -9,7 +9,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 from tensordict import TensorDict
 
-from hetrl import keys
+from hetrl import catalog, keys
 from hetrl.recipe import recurrent
 from hetrl.recipe.check import SECTIONS, Plan, PlannedStep, check, grouped
 from hetrl.recipe.link import Linked, link
@@ -91,6 +91,8 @@ def _shapes(recipe: Recipe, team: Team) -> dict[str, str]:
     n_steps = math.lcm(_N_STEPS, *recurrent.chunks(recipe).values())
     batch = empty_batch(linked.team, n_steps, _N_ENVS)
     _add_memories(batch, linked)
+    if "discount" in catalog.resolve(recipe.data.name, "data").provides([]):
+        batch["discount"] = torch.zeros(batch.shape)
     store = Store(linked.team, batch)
     seen: dict[str, str] = {}
     for phase in recipe.update:

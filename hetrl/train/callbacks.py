@@ -24,7 +24,7 @@ class Checkpoints(L.Callback):
     ) -> None:
         """Save after the batches that cross a multiple of ``every``, after the last, and where a stop was asked for."""
         assert isinstance(pl_module, Learner)
-        frames, before = pl_module.frames, pl_module.frames - batch.numel()
+        frames, before = pl_module.frames, pl_module.frames - pl_module.batch_frames
         done = frames >= pl_module.recipe.run.frames
         if done or trainer.should_stop or frames // self.every > before // self.every:
             self.save(trainer)

@@ -1,22 +1,22 @@
-"""The data object: collected batches as Lightning iterates over them."""
+"""The data object: collections as Lightning iterates over them."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import lightning as L
 import torch
-from tensordict import TensorDict
 
-from hetrl.data.on_policy import OnPolicy
+from hetrl.data.collected import Collected, Source
 
 
 class Collection(L.LightningDataModule):
-    """The batches of a run; its state (simulator, noise, running episodes) goes into Lightning's checkpoint."""
+    """The collections of a run; its state (simulator, noise, episodes, replay) goes into Lightning's checkpoint."""
 
-    def __init__(self, source: OnPolicy, frames: int) -> None:
+    def __init__(self, source: Source, frames: int) -> None:
         super().__init__()
         self.source, self.frames = source, frames
         self.collected = 0
+        self.n_batches = 0
 
     @property
     def device(self) -> torch.device:
@@ -29,20 +29,21 @@ class Collection(L.LightningDataModule):
 
     def __len__(self) -> int:
         """How many batches the run takes; without a length Lightning would fetch one batch ahead, one update stale."""
-        return -(-self.frames // self.source.frames)
+        return self.n_batches + self.source.n_collections(max(self.frames - self.collected, 0))
 
-    def __iter__(self) -> Iterator[TensorDict]:
+    def __iter__(self) -> Iterator[Collected]:
         """Collect batch after batch until the run's frames are done."""
         while self.collected < self.frames:
             batch = self.source.collect()
-            self.collected += batch.numel()
+            self.collected += batch.frames
+            self.n_batches += 1
             yield batch
 
     def state_dict(self) -> dict[str, Any]:
         """Return what an exact continuation needs."""
-        return {"collected": self.collected, "source": self.source.state_dict()}
+        return {"collected": self.collected, "n_batches": self.n_batches, "source": self.source.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from a state."""
-        self.collected = state_dict["collected"]
+        self.collected, self.n_batches = state_dict["collected"], state_dict["n_batches"]
         self.source.load_state_dict(state_dict["source"])

@@ -10,6 +10,7 @@ from tensordict import TensorDictBase
 from torch import Tensor
 
 from hetrl import rng
+from hetrl.data.collected import Collected
 from hetrl.errors import DivergenceError, RunError
 from hetrl.optim import Closure
 from hetrl.recipe.link import Linked
@@ -20,7 +21,10 @@ from hetrl.train.phase import PhaseRunner
 
 
 class Learner(L.LightningModule):
-    """A linked recipe as Lightning trains it. One Lightning batch is one collected batch.
+    """A linked recipe as Lightning trains it. One Lightning batch is one collection, with any number of samples.
+
+    The phases run on each sample in turn; what they log is averaged over the samples. A TensorDict is taken for a
+    collection with one sample, itself.
 
     Metrics are logged against environment frames. ``global_step`` counts optimiser steps, as Lightning has it.
     """
@@ -33,7 +37,10 @@ class Learner(L.LightningModule):
         self.phases = [PhaseRunner(phase, linked, self.recipe.run.compile) for phase in self.recipe.update]
         self.evaluation = evaluation
         self.frames = 0
+        self.batch_frames = 0
+        """Frames of the last batch alone."""
         self.iteration = 0
+        """Samples that the phases have run on."""
         self.metrics: dict[str, float] = {}
         """What the last batch logged."""
         self._generator: torch.Generator | None = None
@@ -76,20 +83,29 @@ class Learner(L.LightningModule):
             self._generator = torch.Generator(self.device).manual_seed(rng.derive(self.recipe.run.seed, "minibatches"))
         return self._generator
 
-    def training_step(self, batch: TensorDictBase, batch_idx: int) -> None:
-        """Run the phases that are due on one batch."""
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Leave a collection where it is: its samples may not have been drawn yet, and its device is the run's."""
+        return batch if isinstance(batch, Collected) else super().transfer_batch_to_device(batch, device, dataloader_idx)
+
+    def training_step(self, batch: Collected | TensorDictBase, batch_idx: int) -> None:
+        """Run the phases on every sample of a batch: each phase on those that are due, every so-many-th."""
+        collected = batch if isinstance(batch, Collected) else Collected.of(batch)
         progress = min(self.frames / self.recipe.run.frames, 1.0)
         self.linked.follow_schedules(progress)
-        store = Store(self.linked.team, batch)
-        logged: dict[str, Tensor] = _episodes(batch)
-        for phase in self.phases:
-            if self.iteration % phase.phase.every == 0:
-                logged |= phase.run(store, progress, self.generator, self._step)
-        self.frames += batch.numel()
-        self.iteration += 1
-        self.metrics = _to_host(logged)
+        logged: dict[str, list[Tensor]] = {}
+        for sample in collected.samples:
+            self.iteration += 1
+            store = Store(self.linked.team, sample)
+            for phase in self.phases:
+                if self.iteration % phase.phase.every == 0:
+                    for name, value in phase.run(store, progress, self.generator, self._step).items():
+                        logged.setdefault(name, []).append(value)
+        self.batch_frames = collected.frames
+        self.frames += self.batch_frames
+        means = {name: torch.stack(values).mean() for name, values in logged.items()}
+        self.metrics = _to_host(_episodes(collected) | means)
         self._stop_on_divergence()
-        if self.evaluation is not None and self.evaluation.due(self.frames, batch.numel()):
+        if self.evaluation is not None and self.evaluation.due(self.frames, self.batch_frames):
             self.metrics |= self.evaluation.run()
         self._log(self.metrics)
 
@@ -176,13 +192,12 @@ def first_difference(mine: Any, theirs: Any, where: str = "") -> tuple[str, Any,
     return None
 
 
-def _episodes(batch: TensorDictBase) -> dict[str, Tensor]:
-    """Return the mean return and length of the episodes that ended in the batch (none where none did)."""
-    ended = batch["done"].sum()
+def _episodes(collected: Collected) -> dict[str, Tensor]:
+    """Return the mean return and length of the episodes that ended (none where none did)."""
     return {
-        "return": batch["episode", "return"].sum() / ended,
-        "episode_length": batch["episode", "length"].sum() / ended,
-        "episodes": ended.float(),
+        "return": collected.returns / collected.episodes,
+        "episode_length": collected.lengths / collected.episodes,
+        "episodes": collected.episodes.float(),
     }
 
 

@@ -128,6 +128,7 @@ class PhaseRunner:
                 metrics |= self._train(unit, store, generator, step)
             for unit in units:
                 self._run_section(unit, "after", store)
+        self.linked.follow(self.phase.train)
         return metrics
 
     # Sections without a turn

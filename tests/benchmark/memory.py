@@ -26,7 +26,7 @@ def main() -> None:
         Curve(name, [from_run(run, "eval/return") for run in sorted(runs.glob(f"{arm}_cue_[0-9]"))])
         for arm, name in ARMS.items()
     ]
-    title = "env/cue_game, 3 cues, answered 10 steps later (optimum 1, chance 1/3)"
+    title = "3 cues, answered 10 steps later; chance is 1/3"
     draw_panels({title: curves}, folder / "recurrent.png", ylabel="evaluation return, deterministic")
     for curve in curves:
         last = [values[-5:].mean() for _, values in curve.series]

@@ -91,7 +91,7 @@ def test_several_choices_make_one_ratio():
 def phase_on(name, batch_of=lambda batch: batch, *changes):
     """Run the actors' phase of a recipe on a batch with made-up advantages; return gradients and weights by agent."""
     module, data = hetrl.load(name, *MASKED, *changes).build()
-    batch = data.source.collect()
+    batch = data.source.rollout()
     module.double()
     for key, low in (("advantage", -1.0), ("factor", 0.5)):
         generator = torch.Generator().manual_seed(1)
@@ -164,7 +164,7 @@ def test_agents_with_actions_of_other_sizes_are_collected_and_updated(actions, p
     module, data = hetrl.load("happo", *changes).build()
     actors = module.linked.nets["actor"]
     before = {name: [p.clone() for p in actors[name].parameters()] for name in module.linked.team.names}
-    batch = data.source.collect()
+    batch = data.source.rollout()
     assert tuple(batch[group, "action"].shape[-1] for group in ("speaker", "listener")) == sizes
     store = Store(module.linked.team, batch)
     for phase in module.phases:
@@ -201,7 +201,7 @@ def ends():
     _, data = hetrl.load("happo", task, "data.frames=8", *SMALL).build()
     env, over = data.source._env, torch.tensor([True, False, True, False])
     env._simulator.scenario.done = lambda: over & (env._steps >= 1)
-    batch = data.source.collect()
+    batch = data.source.rollout()
     values = {"value": batch["state"].sum(-1), "next_value": batch["next", "state"].sum(-1)}
     flags = {word: batch[word] for word in ("terminated", "truncated")}
     found = hetrl.component("estimate/gae", gamma=0.9, lmbda=0.5).compute(reward=batch["reward"], **values, **flags)
@@ -236,7 +236,7 @@ def test_returns_bootstrap_in_reward_units():
     (value,) = module.linked.nets["value"].values()
     for moment, number in (("m1", 100.0), ("m2", 100.0**2 + 10.0**2), ("d", 1.0)):  # mean 100, deviation 10
         getattr(value.normalizer, moment).fill_(number)
-    batch = data.source.collect()
+    batch = data.source.rollout()
     assert batch["truncated"].tolist() == [[False] * 4, [True] * 4]
     store = Store(module.linked.team, batch)
     module.phases[0].run(store, 0.0, torch.Generator(), lambda *_: None)

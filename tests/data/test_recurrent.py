@@ -52,7 +52,7 @@ def test_where_episodes_begin():
     """Four steps each: 0, 4, 8, also when the batches are not whole episodes."""
     _, source = start(cue_game())
     source.frames = 4 * 6
-    first, second = source.collect(), source.collect()
+    first, second = source.rollout(), source.rollout()
     begins = torch.cat([first["is_init"], second["is_init"]])
     assert begins.nonzero()[:, 0].unique().tolist() == [0, 4, 8] and begins[[0, 4, 8]].all()
     assert first["next", "is_init"].all()
@@ -65,8 +65,8 @@ def test_memories_are_carried_and_forgotten(env, per):
     if per == "team" and isinstance(env, CueGame):
         per = "group"
     linked, source = start(env, per)
-    first = source.collect()
-    both = [first, source.collect()]
+    first = source.rollout()
+    both = [first, source.rollout()]
     for group, agents in linked.team.layout.items():
         memory, seen, is_init = (torch.cat([batch[key] for batch in both])
                                  for key in ((group, "memory"), (group, "observation"), ("is_init",)))  # fmt: skip
@@ -87,7 +87,7 @@ def test_log_probs_of_the_batch_are_those_of_acting(monkeypatch, dtype, atol, le
     env._one_hot = env._one_hot.to(dtype)
     linked, source = start(env, "team", dtype)
     source.frames = 4 * 6
-    source.collect()
+    source.rollout()
     source.frames = 4 * N_STEPS
     noted = []
     draw = RecurrentPolicy.draw
@@ -98,7 +98,7 @@ def test_log_probs_of_the_batch_are_those_of_acting(monkeypatch, dtype, atol, le
         return action
 
     monkeypatch.setattr(RecurrentPolicy, "draw", noting)
-    batch = source.collect()
+    batch = source.rollout()
     assert batch["discrete", "observation"].dtype == dtype
     acted = torch.stack(noted)
     store = Store(linked.team, batch)
@@ -115,8 +115,8 @@ def test_log_probs_of_the_batch_are_those_of_acting(monkeypatch, dtype, atol, le
 def test_values_at_next(env):
     """V(next) is one step further from the memory after this one; it is the next row's where no episode ended."""
     linked, source = start(env())
-    source.collect()
-    batch = source.collect()
+    source.rollout()
+    batch = source.rollout()
     assert batch["done"].any()
     store = Store(linked.team, batch)
     for phase in linked.recipe.update[:1]:
@@ -180,7 +180,7 @@ def test_forgets_where_an_episode_ended():
 
 def test_without_recurrent_nets_nothing_is_added():
     module, data = hetrl.load("happo", "task.n_envs=4", "data.frames=40", "run.device=cpu").build()
-    batch = data.source.collect()
+    batch = data.source.rollout()
     assert not [key for key, _ in batch.flatten_keys().items() if {"is_init", "memory"} & set(key.split("."))]
     assert module.linked.critic is None
 
@@ -192,7 +192,7 @@ def test_resumes_in_the_middle_of_an_episode():
         sources.append(start(cue_game())[1])
     whole, other = sources
     whole.frames = other.frames = 4 * 6
-    whole.collect()
+    whole.rollout()
     other.load_state_dict(whole.state_dict())
-    for found, expected in zip(*(list(each.collect().flatten_keys().items()) for each in (other, whole)), strict=True):
+    for found, expected in zip(*(list(each.rollout().flatten_keys().items()) for each in (other, whole)), strict=True):
         assert found[0] == expected[0] and torch.equal(found[1], expected[1]), found[0]

@@ -90,7 +90,7 @@ def test_an_empty_batch_has_what_collection_delivers():
     """The same keys, shapes and types as the first batch of a real task."""
     recipe = load("happo", "task.n_envs=2", "task.horizon=5", "data.frames=10", "nets.actor.hidden=[4]")
     module, collection = recipe.build()
-    real = collection.source.collect()
+    real = collection.source.rollout()
     made = empty_batch(module.linked.team, 5, 2)
     leaves = [{key: (value.shape, value.dtype) for key, value in each.items(True, True)} for each in (real, made)]
     assert leaves[0] == leaves[1]

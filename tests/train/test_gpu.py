@@ -22,7 +22,7 @@ def test_trains_on_a_gpu(name):
 
 def test_an_update_never_waits_for_the_device():
     module, data = hetrl.load("happo", *TINY).build()
-    batch = data.source.collect()
+    batch = data.source.rollout()
     generator = torch.Generator("cuda").manual_seed(0)
     for sync_mode in ("default", "error"):  # the first pass makes what is made once
         store = Store(module.linked.team, batch)

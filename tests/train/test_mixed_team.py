@@ -27,7 +27,7 @@ FAST = {
 def test_it_is_collected_and_stored_without_padding():
     """Agents of other kinds differ in sizes and types, and only those that choose have a mask, which they obey."""
     _, data = hetrl.load("happo", *TEAM, *TINY, "task.delay=1", "task.leave=0.5").build()
-    batch = data.source.collect()
+    batch = data.source.rollout()
     assert batch["discrete", "observation"].shape == (2, 32, 1, 4)
     assert batch["continuous", "observation"].shape == (2, 32, 2, 2)
     assert (batch["discrete", "action"].shape, batch["discrete", "action"].dtype) == ((2, 32, 1, 1), torch.int64)
@@ -36,7 +36,7 @@ def test_it_is_collected_and_stored_without_padding():
     assert batch["state"].shape == (2, 32, 4 + 2 * 2)
     mask, action = batch["discrete", "action_mask"], batch["discrete", "action"]
     assert mask.gather(-1, action).all() and not mask.all()
-    for episodes in (batch, data.source.collect()):  # whole ones: all are there at the first step, not at the second
+    for episodes in (batch, data.source.rollout()):  # whole ones: all are there at the first step, not at the second
         for group in ("discrete", "continuous"):
             active = episodes[group, "active"]
             assert active[0].all() and 0 < active[1].float().mean() < 1
@@ -46,7 +46,7 @@ def test_masks_go_with_the_observation_they_were_made_with():
     """Three collections of 2 steps of an episode of 3: flags and masks agree at every step, across batches too."""
     _, data = hetrl.load("happo", *TEAM, *TINY, "task.delay=2").build()
     for _ in range(3):
-        batch = data.source.collect()
+        batch = data.source.rollout()
         time_to_answer = batch["discrete", "observation"][..., -1] == 1
         assert torch.equal(time_to_answer, ~batch["discrete", "action_mask"][..., 0])
         assert torch.equal(time_to_answer.squeeze(-1), batch["terminated"])

@@ -1,0 +1,298 @@
+"""Replay: the latest steps are kept, and updates draw from them."""
+
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Any
+
+import torch
+from annotated_types import Ge
+from tensordict import TensorDict
+from torch import Tensor
+
+from hetrl import rng
+from hetrl.arguments import Count, Fraction, checked
+from hetrl.data.behaviour import Behaviour
+from hetrl.data.collected import Collected
+from hetrl.data.on_policy import Environment
+from hetrl.data.random_actions import RandomActions
+from hetrl.data.ring import Ring
+from hetrl.env.transition import Masks, Transition
+from hetrl.errors import RecipeError, RunError
+from hetrl.network import Network
+from hetrl.ops.episodes import finished_sums
+from hetrl.ops.n_step import n_step_weights
+
+Rows = dict[str, Tensor]
+
+
+class Replay:
+    """A ring of the latest steps, from which every update draws rows, uniformly and with replacement.
+
+    R = sum_{m < k} gamma^m r_m,   discount = gamma^k
+
+    where k counts the steps up to the first of: ``n_step``, the end of the episode (terminated or truncated), the newest
+    step stored. ``reward`` is R, ``discount`` is gamma^k, and what is ``next.`` and the flags are those of the last of
+    the k steps, so that a target is R + discount (1 - terminated) Q(next). The agents' own rewards are summed alike.
+    With gamma 0.5, ``n_step`` 3 and rewards 1, 2, 4, the episode over with the second: R = 2 and discount = 0.25.
+
+    A run begins with ``warmup`` frames of random actions, taken in one go and without an update. From then on every
+    collection takes ``frames`` steps with the current policies and draws ``updates`` samples, one for each pass over the
+    recipe's ``update``: there are ``updates / frames`` passes per frame. Episodes run on across collections.
+
+    Args:
+        capacity: transitions kept over all environments, rounded down to whole steps of all of them.
+        batch: rows of one sample.
+        warmup: frames of random actions (uniform within their bounds, or over the available options) before the first
+            update, rounded up to whole steps.
+        frames: frames collected between updates, over all environments, a multiple of ``task.n_envs``; left out, one
+            step of each.
+        updates: samples drawn for each collection.
+        n_step: most steps that a reward sums [step].
+        gamma: discount of one step [1].
+        policy: the net that acts; may be left out where only one can.
+        save: whether checkpoints hold what is stored, as exact continuation needs. Without, a resumed run first takes
+            ``warmup`` frames with the policies that it has by then, without an update.
+
+    Raises:
+        RecipeError: ``frames`` is no multiple of the number of environments, or the first sample could not be drawn.
+    Source: Mnih et al. 2015, Nature 518 (replay); Sutton and Barto 2018, eq. 7.1 (n-step returns).
+    Differs: n-step sums stop at the newest stored step, so that no stored step waits to be drawn; nothing corrects for
+        the policy having changed since.
+    """
+
+    def __init__(
+        self,
+        *,
+        capacity: Count,
+        batch: Count,
+        warmup: Annotated[int, Ge(0)],
+        frames: Count | None = None,
+        updates: Count = 1,
+        n_step: Count = 1,
+        gamma: Fraction = 0.99,
+        policy: str | None = None,
+        save: bool = True,
+    ) -> None:
+        self.capacity, self.batch, self.warmup, self.updates = capacity, batch, warmup, updates
+        self.n_step, self.gamma, self.policy, self.save = n_step, gamma, policy, save
+        self._given_frames = frames
+
+    __init__ = checked(__init__, "data/replay")
+
+    @staticmethod
+    def check_arguments(arguments: Mapping[str, Any], n_envs: int) -> None:
+        """Refuse numbers that do not go together with the number of environments.
+
+        Raises:
+            RecipeError: with what to write instead.
+        """
+        capacity, batch, warmup = (arguments[word] for word in ("capacity", "batch", "warmup"))
+        frames, n_step = arguments.get("frames") or n_envs, arguments.get("n_step", 1)
+        if frames % n_envs:
+            nearest = max(1, round(frames / n_envs)) * n_envs
+            raise RecipeError(
+                f"data.frames = {frames} must be a multiple of task.n_envs = {n_envs}; nearest: {nearest}."
+            )
+        n_slots = capacity // n_envs
+        if n_slots < n_step + 1:
+            raise RecipeError(
+                f"data.capacity = {capacity} holds {n_slots} steps of task.n_envs = {n_envs} environments, and "
+                f"data.n_step = {n_step} needs {n_step + 1}; write at least {(n_step + 1) * n_envs}."
+            )
+        if warmup > capacity:
+            raise RecipeError(
+                f"data.warmup = {warmup} is more than data.capacity = {capacity} keeps; lower one, or raise the other."
+            )
+        stored = min(n_slots, -(-warmup // n_envs) + frames // n_envs) * n_envs
+        if batch > stored:
+            raise RecipeError(
+                f"data.batch = {batch} is more than the {stored} transitions that are stored at the first update; "
+                "lower it, or raise data.warmup (and data.capacity, where that is smaller)."
+            )
+
+    @staticmethod
+    def provides(keys: Iterable[str]) -> list[str]:
+        """Return the keys of a sample, given those of the environment."""
+        seen = list(keys)
+        after = [
+            f"next.{key}"
+            for key in seen
+            if key.split(".")[-1] in ("observation", "state", "action_mask", "active")
+        ]  # fmt: skip
+        return [*seen, "agent.action", "discount", "terminated", "truncated", "done", *after]
+
+    def attach(
+        self, env: Environment, behaviour: Behaviour, reward: str, seed: int, critic: Network | None = None
+    ) -> None:
+        """Bind the replay to its environments and policies.
+
+        Args:
+            env: the vectorised environments.
+            behaviour: who acts after the warm-up.
+            reward: how the team reward is made of the agents', ``mean``, ``sum`` or ``per_agent`` (no team reward).
+            seed: of exploration and of the draws.
+            critic: a recurrent net of the team; the checker lets none through.
+        """
+        self._env, self._behaviour, self._reward, self._team = env, behaviour, reward, env.team
+        self._observation, self._masks = env.start(), env.masks
+        first = next(iter(self._observation.values()))
+        self.n_envs, self.device = first.shape[0], first.device
+        self.frames = self._given_frames or self.n_envs
+        self.check_arguments(
+            {"capacity": self.capacity, "batch": self.batch, "warmup": self.warmup, "frames": self.frames,
+             "n_step": self.n_step}, self.n_envs,
+        )  # fmt: skip
+        self._generator = torch.Generator(self.device).manual_seed(seed)
+        self._sampler = torch.Generator(self.device).manual_seed(rng.derive(seed, "replay"))
+        self._return = torch.zeros(self.n_envs, device=self.device)
+        self._length = torch.zeros(self.n_envs, device=self.device)
+        self.ring = Ring(self.capacity // self.n_envs, self.n_envs, self.device)
+        self._random = self.warmup > 0
+        self._random_actions = RandomActions(self._team, self.n_envs, self._generator) if self._random else None
+        if not self.save:
+            warnings.warn(
+                f"data.save is false: checkpoints leave out what is stored. A resumed run first collects data.warmup = "
+                f"{self.warmup} frames with the policies that it has by then, and does not continue bit for bit.",
+                stacklevel=2,
+            )
+
+    # ----- collecting
+
+    @property
+    def _missing(self) -> int:
+        """Steps of the warm-up that are yet to be taken, of all environments at once."""
+        return max(-(-self.warmup // self.n_envs) - self.ring.written, 0)
+
+    def n_collections(self, frames: int) -> int:
+        """Return how many collections ``frames`` frames take; the first may be a whole warm-up."""
+        warmup = self._missing * self.n_envs
+        return -(-max(frames - warmup, 0) // self.frames) + (warmup > 0 and frames > 0)
+
+    def collect(self) -> Collected:
+        """Take the next steps. The samples are drawn when they are iterated over, once; a warm-up has none."""
+        warmup = self._missing
+        n_steps = warmup or self.frames // self.n_envs
+        self._behaviour.refresh()
+        earned, ended = zip(*(self._advance() for _ in range(n_steps)), strict=True)
+        self._random = False
+        reward, done = torch.stack(earned), torch.stack(ended)
+        returns, self._return = finished_sums(reward, done, self._return)
+        lengths, self._length = finished_sums(torch.ones_like(reward), done, self._length)
+        samples = () if warmup else self._samples()
+        return Collected(n_steps * self.n_envs, returns.sum(), lengths.sum(), done.sum(), samples)
+
+    def _advance(self) -> tuple[Tensor, Tensor]:
+        """Take and store one step; return what the team earned ``[N]`` and where the episode ended ``[N]``."""
+        observation, masks = self._observation, self._masks
+        available = masks.get("action_mask", {})
+        if self._random:
+            assert self._random_actions is not None
+            action = self._random_actions.draw(available)
+        else:
+            action = self._behaviour.explore(observation, available, self._generator)
+        moved = self._env.advance(action)
+        self.write(observation, masks, action, moved)
+        self._observation, self._masks = moved.observation, moved.masks
+        return self._team.reward(moved.reward, self._reward), moved.terminated | moved.truncated
+
+    def write(self, observation: Rows, masks: Masks, action: Rows, moved: Transition) -> None:
+        """Store one step of every environment, what each part holds by layout group.
+
+        Args:
+            observation: ``[N, n, F]``, what the agents saw.
+            masks: what went with it.
+            action: ``[N, n, A]``, what they did.
+            moved: what came of it.
+        """
+        step: dict[str, Any] = {"terminated": moved.terminated, "truncated": moved.truncated, "next": {}}
+        for group in self._team.layout:
+            step[group] = {"observation": observation[group], "action": action[group], "reward": moved.reward[group]}
+            step[group] |= _of(group, masks)
+            step["next"][group] = {"observation": moved.next_observation[group], **_of(group, moved.next_masks)}
+        self.ring.write(TensorDict(step, batch_size=[self.n_envs]))
+
+    # ----- drawing
+
+    def _samples(self) -> Iterator[TensorDict]:
+        for _ in range(self.updates):
+            yield self.sample()
+
+    def sample(self) -> TensorDict:
+        """Draw ``batch`` rows of all that are stored, ``[B]``.
+
+        Raises:
+            RunError: fewer are stored.
+        """
+        if len(self.ring) < self.batch:
+            raise RunError(
+                f"data.batch = {self.batch} is more than the {len(self.ring)} transitions stored so far; collect first."
+            )
+        rows = torch.randint(len(self.ring), (self.batch,), generator=self._sampler, device=self.device)
+        return self.gather(rows)
+
+    def gather(self, rows: Tensor) -> TensorDict:
+        """Return stored rows (see :class:`~hetrl.data.ring.Ring`) as a batch, ``[B]``, on the environments' device."""
+        stored, groups = self.ring.leaves(), self._team.layout
+        window, exists = self.ring.window(rows, self.n_step)
+        ended = stored[("terminated",)][window] | stored[("truncated",)][window]
+        weight, discount, last = n_step_weights(ended, exists, self.gamma)
+        final = window.gather(0, last.unsqueeze(0)).squeeze(0)
+        batch: dict[str, Any] = {word: stored[(word,)].index_select(0, final) for word in ("terminated", "truncated")}
+        batch["done"] = batch["terminated"] | batch["truncated"]
+        batch["next"] = {}
+        for group in groups:
+            batch[group] = _taken(stored, (group,), rows)
+            batch["next"][group] = _taken(stored, ("next", group), final)
+            each = stored[group, "reward"]
+            batch[group]["reward"] = (weight.to(each.dtype).unsqueeze(-1) * each[window]).sum(0)
+        rewards = {group: batch[group]["reward"] for group in groups}
+        earned = self._team.reward(rewards, self._reward)
+        if self._reward != "per_agent":
+            batch["reward"] = earned
+        batch["discount"] = discount.to(earned.dtype)
+        for place in (batch, batch["next"]):
+            place["state"] = self._team.state({group: place[group]["observation"] for group in groups})
+        return TensorDict(batch, batch_size=rows.shape, device=self.device)
+
+    # ----- exact continuation
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything an exact continuation needs: simulator, observations, random states, running episodes, the ring."""
+        return {
+            "env": self._env.state_dict(),
+            "observation": dict(self._observation),
+            "masks": {word: dict(parts) for word, parts in self._masks.items()},
+            "generator": self._generator.get_state(),
+            "sampler": self._sampler.get_state(),
+            "return": self._return,
+            "length": self._length,
+            "random": self._random,
+            "ring": self.ring.state_dict() if self.save else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where :meth:`state_dict` was taken; without what was stored, the ring is empty again."""
+        self._env.load_state_dict(state["env"])
+        self._observation = self._here(state["observation"])
+        self._masks = {word: self._here(parts) for word, parts in state["masks"].items()}
+        self._generator.set_state(state["generator"].cpu())
+        self._sampler.set_state(state["sampler"].cpu())
+        self._return, self._length = state["return"].to(self.device), state["length"].to(self.device)
+        self._random = state["random"]
+        self.ring.clear()
+        if state["ring"] is not None:
+            self.ring.load_state_dict(state["ring"])
+
+    def _here(self, parts: Mapping[str, Tensor]) -> Rows:
+        return {group: value.to(self.device) for group, value in parts.items()}
+
+
+def _of(group: str, masks: Masks) -> Rows:
+    """Return a layout group's masks by word."""
+    return {word: parts[group] for word, parts in masks.items() if group in parts}
+
+
+def _taken(stored: Mapping[tuple[str, ...], Tensor], place: tuple[str, ...], rows: Tensor) -> Rows:
+    """Return some rows of everything that is stored right under a place, but for the rewards."""
+    here = {key[-1]: value for key, value in stored.items() if key[:-1] == place and key[-1] != "reward"}
+    return {word: value.index_select(0, rows) for word, value in here.items()}

@@ -1,0 +1,144 @@
+"""The joint action value: an ensemble evaluated in one batched call."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hetrl.arguments import Count, Widths
+from hetrl.net.value_normalizer import ValueNormalizer
+from hetrl.network import Activation, Network, mode
+from hetrl.ops.activation import ACTIVATIONS
+from hetrl.team import Agent, Discrete, Team
+
+Actions = tuple[Tensor, ...]
+
+
+class JointQ(Network):
+    """Q(s, a) of the global state and all agents' actions, an ensemble of networks that see the same.
+
+    Q_c(s, a^1, ..., a^n),  c = 1..E
+
+    Actions stand side by side in team order; a discrete one is one-hot (indices are encoded, proposals come encoded).
+    Modes: ``q`` (each member's), ``min`` (the least, where actions are judged), ``first`` (the first member's), all in
+    reward units; ``normalized``, ``normalized_min`` and ``normalize`` are those of the units in which the network
+    predicts; without ``normalize: true`` they are the same.
+
+    Args:
+        hidden: widths of the hidden layers.
+        activation: between them.
+        ensemble: E, how many members.
+        normalize: predict normalised values, with running statistics of the targets.
+    Source: Lowe et al. 2017, arXiv:1706.02275 (the centralised critic); Fujimoto et al. 2018, arXiv:1802.09477 (the
+        least of two); Liu et al. 2024, arXiv:2306.10715.
+    Differs: the reference code of Liu et al. 2024 has two separate networks; here they are one batched one.
+    """
+
+    default_mode: ClassVar[str | None] = "q"
+    default_per: ClassVar[Literal["agent", "team"]] = "team"
+
+    def __init__(
+        self,
+        agent: Agent,
+        team: Team,
+        *,
+        hidden: Widths = [256, 256],  # noqa: B006 (never written to; the signature is the schema)
+        activation: Activation = "relu",
+        ensemble: Count = 2,
+        normalize: bool = False,
+    ) -> None:
+        super().__init__()
+        self.choices = [each.action.choices if isinstance(each.action, Discrete) else None for each in team.agents]
+        size = sum(sum(each.action.choices) if isinstance(each.action, Discrete) else each.action.size
+                   for each in team.agents)  # fmt: skip
+        self.body = EnsembleMLP([team.state_size + size, *hidden, 1], activation, ensemble)
+        self.normalizer = ValueNormalizer() if normalize else None
+
+    @mode(reads={"state": "state", "action": "agents.action"}, writes={"q": "q"})
+    def q(self, state: Float[Tensor, "*batch size"], action: Actions) -> dict[str, Float[Tensor, "members *batch"]]:
+        """Return ``q`` of every member, ``E *B`` [reward]."""
+        return {"q": self._denormalize(self._members(state, action))}
+
+    @mode(reads={"state": "state", "action": "agents.action"}, writes={"q": "min_q"})
+    def min(self, state: Float[Tensor, "*batch size"], action: Actions) -> dict[str, Float[Tensor, "*batch"]]:
+        """Return the least ``q`` of the members [reward]."""
+        return {"q": self._denormalize(self._members(state, action).amin(0))}
+
+    @mode(reads={"state": "state", "action": "agents.action"}, writes={"q": "first_q"})
+    def first(self, state: Float[Tensor, "*batch size"], action: Actions) -> dict[str, Float[Tensor, "*batch"]]:
+        """Return ``q`` of the first member [reward]."""
+        return {"q": self._denormalize(self._members(state, action)[0])}
+
+    @mode(reads={"state": "state", "action": "agents.action"}, writes={"q": "normalized_q"})
+    def normalized(
+        self, state: Float[Tensor, "*batch size"], action: Actions
+    ) -> dict[str, Float[Tensor, "members *batch"]]:
+        """Return the members' own outputs, ``E *B`` [normalised reward]."""
+        return {"q": self._members(state, action)}
+
+    @mode(reads={"state": "state", "action": "agents.action"}, writes={"q": "normalized_min_q"})
+    def normalized_min(
+        self, state: Float[Tensor, "*batch size"], action: Actions
+    ) -> dict[str, Float[Tensor, "*batch"]]:
+        """Return the least of the members' own outputs [normalised reward]."""
+        return {"q": self._members(state, action).amin(0)}
+
+    @mode(reads={"target": "target"}, writes={"target": "normalized_target"}, learned=False)
+    def normalize(self, target: Float[Tensor, "*batch"]) -> dict[str, Float[Tensor, "*batch"]]:
+        """Take the targets into the statistics and return them normalised [normalised reward]."""
+        if self.normalizer is None:
+            return {"target": target}
+        self.normalizer.update(target)
+        return {"target": self.normalizer.normalize(target)}
+
+    def _denormalize(self, q: Tensor) -> Tensor:
+        return self.normalizer.denormalize(q) if self.normalizer else q
+
+    def _members(self, state: Tensor, action: Actions) -> Tensor:
+        encoded = [_encoded(each, choices) for each, choices in zip(action, self.choices, strict=True)]
+        return self.body(torch.cat([state, *encoded], -1)).squeeze(-1)
+
+
+def _encoded(action: Tensor, choices: Sequence[int] | None) -> Tensor:
+    """Return a discrete action one-hot; what is floating already is."""
+    if choices is None or action.is_floating_point():
+        return action
+    parts = [functional.one_hot(action[..., dim].long(), size) for dim, size in enumerate(choices)]
+    return torch.cat(parts, -1).to(torch.get_default_dtype())
+
+
+class EnsembleMLP(nn.Module):
+    """E networks of linear layers, each with parameters of its own, run as batched products.
+
+    Every member is drawn by itself, as ``torch.nn.Linear`` draws (uniform within 1 / sqrt(inputs)).
+
+    Args:
+        sizes: widths from the input to the output.
+        activation: between the layers.
+        members: E.
+    """
+
+    def __init__(self, sizes: Sequence[int], activation: Activation, members: int) -> None:
+        super().__init__()
+        self._activation = ACTIVATIONS[activation]
+        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
+        for inputs, outputs in pairwise(sizes):
+            bound = 1 / math.sqrt(inputs)
+            self.weights.append(nn.Parameter(torch.empty(members, inputs, outputs).uniform_(-bound, bound)))
+            self.biases.append(nn.Parameter(torch.empty(members, 1, outputs).uniform_(-bound, bound)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the outputs, ``E *B out``, for an input ``*B in``."""
+        batch = x.shape[:-1]
+        members, last = len(self.weights[0]), len(self.weights) - 1
+        x = x.reshape(1, -1, x.shape[-1]).expand(members, -1, -1)
+        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            x = torch.baddbmm(bias, x, weight)
+            if layer < last:
+                x = self._activation(x)
+        return x.view(members, *batch, x.shape[-1])
