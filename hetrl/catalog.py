@@ -35,6 +35,7 @@ BUILT_IN: dict[str, str] = {
     "loss/entropy_bonus": "hetrl.loss.entropy_bonus:EntropyBonus",
     "loss/td": "hetrl.loss.td:TD",
     "loss/soft_policy": "hetrl.loss.soft_policy:SoftPolicy",
+    "loss/expected_soft_policy": "hetrl.loss.expected_soft_policy:ExpectedSoftPolicy",
     "loss/deterministic_policy": "hetrl.loss.deterministic_policy:DeterministicPolicy",
     "loss/temperature": "hetrl.loss.temperature:Temperature",
     "loss/huber_value": "hetrl.loss.huber_value:HuberValue",

@@ -9,6 +9,8 @@ import re
 from hetrl.errors import RecipeError
 
 AGENT, AGENTS, NEXT, LOSS, LOG = "agent", "agents", "next", "loss", "log"
+PLACE = "agent.place"
+"""The agent's position in team order, a whole number that the program itself knows."""
 
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 

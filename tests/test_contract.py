@@ -21,6 +21,7 @@ VARIANTS = [
     ("loss/entropy_bonus", {"coef": 0.5}),
     ("loss/huber_value", {"delta": None, "clip": None, "coef": 0.5}),
     ("loss/huber_value", {"delta": 0.5, "clip": 0.2}),
+    ("loss/td", {"delta": 0.5, "coef": 0.5}),
 ]
 
 

@@ -130,7 +130,9 @@ def test_every_word_of_the_format_is_explained():
     explained = words_in((ROOT / "docs" / "recipes.md").read_text())
     phase = [field.name for field in fields(loading.Phase) if field.name not in ("where", "name")]
     run_words = [field.name for field in fields(loading.Run)]
+    target = [field.name for field in fields(loading.Target)]
     words = [*loading.SECTIONS, "phase", *phase, *loading._STEP_WORDS, *run_words, *get_args(loading.Per)]
+    words += ["target", *target]
     missing = [word for word in [*words, "groups", "next", "linear"] if word not in explained]
     assert not missing
 
@@ -153,9 +155,11 @@ def test_every_catalog_entry_has_a_page(generated):
 def test_every_key_is_in_the_glossary():
     explained = set(re.findall(r"`([^`\n]+)`", (ROOT / "docs" / "keys.md").read_text()))
     from hetrl.data.on_policy import OnPolicy
+    from hetrl.data.replay import Replay
+    from hetrl.env.cue_game import CueGame
     from hetrl.env.vmas import Vmas
 
-    used = set(OnPolicy.provides(Vmas.provides({})))
+    used = set(OnPolicy.provides(Vmas.provides({}))) | set(Replay.provides(CueGame.provides({"leave": 0.1})))
     for name in catalog.BUILT_IN:
         cls = catalog.resolve(name)
         for table in [cls.table] if hasattr(cls, "table") else getattr(cls, "modes", {}).values():
@@ -163,15 +167,15 @@ def test_every_key_is_in_the_glossary():
     assert used <= explained, sorted(used - explained)
 
 
-@pytest.mark.parametrize("algorithm", ["happo", "mappo"])
+@pytest.mark.parametrize("algorithm", ["happo", "mappo", "hasac", "haddpg"])
 def test_details_quote_the_recipe(algorithm):
-    """What follows 'Recipe:' in a page of details stands in the recipe."""
+    """What follows 'Recipe:' in a page of details stands in the recipe; after 'Recipe of x:' in that one."""
     text = (ROOT / "docs" / "details" / f"{algorithm}.md").read_text()
-    recipe = (ROOT / "recipes" / f"{algorithm}.yaml").read_text()
-    after = re.findall(r"Recipe:((?:\s*`[^`]+`,?)+)", text)
-    quoted = [code for codes in after for code in re.findall(r"`([^`]+)`", codes)]
-    assert len(quoted) > 3
-    assert [code for code in quoted if code not in recipe] == []
+    after = re.findall(r"Recipe(?: of\s(\w+))?:((?:\s*`[^`]+`,?)+)", text)
+    quoted = [(name or algorithm, code) for name, codes in after for code in re.findall(r"`([^`]+)`", codes)]
+    recipes = {name: (ROOT / "recipes" / f"{name}.yaml").read_text() for name, _ in quoted}
+    assert len(quoted) > 3 and len(after) == len(re.findall(r"Recipe(?: of\s\w+)?:", text))
+    assert [(name, code) for name, code in quoted if code not in recipes[name]] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 from hetrl.errors import RecipeError
 from hetrl.team import Agent, Box, Discrete, Team
@@ -25,6 +26,22 @@ def test_agents_by_name():
 def test_layout_groups_are_by_index_and_sharing_groups_in_team_order():
     assert TEAM.layout == {"arms": (A0, A1), "legs": (B0,)}
     assert TEAM.bodies == {"arms": (A1, A0), "legs": (B0,)}
+
+
+def test_the_state_is_in_team_order():
+    """a1, b0, a0; one layout group in the team's order is a view, in another order it is not taken for it."""
+    arms, legs = torch.arange(16.0).view(2, 2, 4), torch.full((2, 1, 4), 9.0)
+    state = TEAM.state({"arms": arms, "legs": legs})
+    assert torch.equal(state, torch.cat([arms[:, 1], legs[:, 0], arms[:, 0]], -1))
+    assert torch.equal(Team((A1, A0), 8).state({"arms": arms}), torch.cat([arms[:, 1], arms[:, 0]], -1))
+    whole = Team((A0, A1), 8).state({"arms": arms})
+    assert torch.equal(whole, arms.flatten(1)) and whole.data_ptr() == arms.data_ptr()
+
+
+def test_what_the_team_earns():
+    reward = {"arms": torch.tensor([[1.0, 2.0]]), "legs": torch.tensor([[6.0]])}
+    assert TEAM.reward(reward, "sum").tolist() == [9.0]
+    assert TEAM.reward(reward, "mean").tolist() == [3.0]
 
 
 def test_sharing_groups_replaced():

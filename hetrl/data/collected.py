@@ -1,7 +1,7 @@
 """What a data source hands to training: how much it collected, what episodes came to, and what to update on."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -29,6 +29,13 @@ class Collected:
         """Return a batch of fresh steps ``[T, N]`` as a collection with one sample: itself."""
         returns, lengths = (batch["episode", word].sum() for word in ("return", "length"))
         return cls(batch.numel(), returns, lengths, batch["done"].sum(), (batch,))
+
+    def to(self, device: torch.device) -> "Collected":
+        """Return the collection on a device; samples follow when they are drawn. Lightning asks for it."""
+        if self.returns.device == device:
+            return self
+        figures = {word: getattr(self, word).to(device) for word in ("returns", "lengths", "episodes")}
+        return replace(self, **figures, samples=(sample.to(device) for sample in self.samples))
 
 
 class Source(Protocol):

@@ -16,13 +16,13 @@ from hetrl.data.collected import Collected
 from hetrl.data.on_policy import Environment
 from hetrl.data.random_actions import RandomActions
 from hetrl.data.ring import Ring
-from hetrl.env.transition import Masks, Transition
 from hetrl.errors import RecipeError, RunError
 from hetrl.network import Network
 from hetrl.ops.episodes import finished_sums
 from hetrl.ops.n_step import n_step_weights
 
 Rows = dict[str, Tensor]
+Masks = Mapping[str, Mapping[str, Tensor]]
 
 
 class Replay:
@@ -30,14 +30,14 @@ class Replay:
 
     R = sum_{m < k} gamma^m r_m,   discount = gamma^k
 
-    where k counts the steps up to the first of: ``n_step``, the end of the episode (terminated or truncated), the newest
-    step stored. ``reward`` is R, ``discount`` is gamma^k, and what is ``next.`` and the flags are those of the last of
-    the k steps, so that a target is R + discount (1 - terminated) Q(next). The agents' own rewards are summed alike.
-    With gamma 0.5, ``n_step`` 3 and rewards 1, 2, 4, the episode over with the second: R = 2 and discount = 0.25.
+    where k counts the steps up to the first of: ``n_step``, the end of the episode (terminated or truncated), the
+    newest step stored. ``reward`` is R, ``discount`` is gamma^k, and what is ``next.`` and the flags are those of the
+    last of the k steps, so that a target is R + discount (1 - terminated) Q(next). The agents' own rewards are summed
+    alike. With gamma 0.5, ``n_step`` 3 and rewards 1, 2, 4, the episode over with the second: R = 2, discount = 0.25.
 
     A run begins with ``warmup`` frames of random actions, taken in one go and without an update. From then on every
-    collection takes ``frames`` steps with the current policies and draws ``updates`` samples, one for each pass over the
-    recipe's ``update``: there are ``updates / frames`` passes per frame. Episodes run on across collections.
+    collection takes ``frames`` steps with the current policies and draws ``updates`` samples, one for each pass over
+    the recipe's ``update``: there are ``updates / frames`` passes per frame. Episodes run on across collections.
 
     Args:
         capacity: transitions kept over all environments, rounded down to whole steps of all of them.
@@ -195,14 +195,14 @@ class Replay:
         self._observation, self._masks = moved.observation, moved.masks
         return self._team.reward(moved.reward, self._reward), moved.terminated | moved.truncated
 
-    def write(self, observation: Rows, masks: Masks, action: Rows, moved: Transition) -> None:
+    def write(self, observation: Rows, masks: Masks, action: Rows, moved: Any) -> None:
         """Store one step of every environment, what each part holds by layout group.
 
         Args:
             observation: ``[N, n, F]``, what the agents saw.
             masks: what went with it.
             action: ``[N, n, A]``, what they did.
-            moved: what came of it.
+            moved: what came of it, a ``Transition`` (see ``env/transition``).
         """
         step: dict[str, Any] = {"terminated": moved.terminated, "truncated": moved.truncated, "next": {}}
         for group in self._team.layout:
@@ -257,7 +257,7 @@ class Replay:
     # ----- exact continuation
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything an exact continuation needs: simulator, observations, random states, running episodes, the ring."""
+        """Everything an exact continuation needs: simulator, observations, noise, running episodes, the ring."""
         return {
             "env": self._env.state_dict(),
             "observation": dict(self._observation),

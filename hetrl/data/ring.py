@@ -46,9 +46,7 @@ class Ring:
     def leaves(self) -> dict[tuple[str, ...], Tensor]:
         """Return what is stored by key, ``[rows, *]``, as views."""
         stored = self._storage.get(slice(None))
-        return {
-            (key,) if isinstance(key, str) else key: value.flatten(0, 1) for key, value in stored.items(True, True)
-        }
+        return {(key,) if isinstance(key, str) else key: value.flatten(0, 1) for key, value in stored.items(True, True)}
 
     def window(self, rows: Tensor, n_steps: int) -> tuple[Tensor, Tensor]:
         """Return the rows of the next ``n_steps`` steps, ``[n_steps, B]``, and which of those are stored.

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hetrl.arguments import Positive, Widths
-from hetrl.errors import RecipeError
+from hetrl.errors import RecipeError, RunError
 from hetrl.network import MLP, Activation, LayerNormMLP, Policy, mode
 from hetrl.ops import categorical
 from hetrl.team import Agent, Discrete, Team
@@ -108,6 +108,24 @@ class CategoricalPolicy(Policy):
         drawn = categorical.gumbel(logits) if noise is None else noise
         proposal, log_prob = categorical.straight_through(logits, drawn, self.choices)
         return {"proposal": proposal, "proposal_log_prob": log_prob}
+
+    @mode(
+        reads={"observation": "agent.observation", "action_mask": "agent.action_mask"},
+        writes={"candidates": "agent.candidates", "log_prob": "agent.candidate_log_prob"},
+    )
+    def options(
+        self, observation: Float[Tensor, "*batch seen"], action_mask: Bool[Tensor, "*batch options"] | None = None
+    ) -> dict[str, Tensor]:
+        """Return every option, one-hot, as ``candidates`` ``*B K K``, and its ``log_prob`` ``*B K`` [nat].
+
+        Raises:
+            RunError: there are several choices, whose combinations would have to be listed.
+        """
+        if len(self.choices) > 1:
+            raise RunError(f"options: the agent has {len(self.choices)} choices; list the options of one, or sample.")
+        logits = self._logits(observation, action_mask)
+        one_hot = torch.eye(self.choices[0], dtype=logits.dtype, device=logits.device)
+        return {"candidates": one_hot.expand(*logits.shape, -1), "log_prob": logits.log_softmax(-1)}
 
     @mode(
         reads={"observation": "agent.observation", "action_mask": "agent.action_mask"},

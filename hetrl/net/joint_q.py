@@ -88,6 +88,35 @@ class JointQ(Network):
         """Return the least of the members' own outputs [normalised reward]."""
         return {"q": self._members(state, action).amin(0)}
 
+    @mode(
+        reads={
+            "state": "state",
+            "action": "agents.proposal",
+            "candidates": "agent.candidates",
+            "place": "agent.place",
+        },
+        writes={"q": "agent.candidate_q"},
+    )
+    def candidates(
+        self,
+        state: Float[Tensor, "*batch size"],
+        action: Actions,
+        candidates: Float[Tensor, "*batch several dim"],
+        place: int,
+    ) -> dict[str, Float[Tensor, "*batch several"]]:
+        """Return the least ``q`` of each candidate of one agent, the others' actions as they are [reward].
+
+        Args:
+            state: the global state.
+            action: everybody's action; that of the agent in turn does not count.
+            candidates: K actions of the agent in turn for each sample; discrete ones are one-hot.
+            place: the agent's position in team order.
+        """
+        several = candidates.shape[-2]
+        wide = [each.unsqueeze(-2).expand(*each.shape[:-1], several, each.shape[-1]) for each in (state, *action)]
+        wide[1 + place] = candidates
+        return {"q": self._denormalize(self._members(wide[0], tuple(wide[1:])).amin(0))}
+
     @mode(reads={"target": "target"}, writes={"target": "normalized_target"}, learned=False)
     def normalize(self, target: Float[Tensor, "*batch"]) -> dict[str, Float[Tensor, "*batch"]]:
         """Take the targets into the statistics and return them normalised [normalised reward]."""

@@ -1,7 +1,7 @@
 """The temperature: the price of entropy, learned against a target."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -26,8 +26,8 @@ class Temperature(Network):
         fixed: keep the initial value; then no phase trains it.
     Source: Haarnoja et al. 2018, arXiv:1812.05905; Liu et al. 2024, arXiv:2306.10715 (one for each agent, and one for
         the critic); Christodoulou 2019, arXiv:1910.07207 (0.98 log abs(A)).
-    Differs: options that a mask rules out are not counted, and the reference code of Liu et al. 2024 computes 0 for
-        discrete actions.
+    Differs: options that a mask rules out are not counted (where none or one is left, the target is 0), and the
+        reference code of Liu et al. 2024 computes 0 for discrete actions.
     """
 
     default_mode: ClassVar[str | None] = "alpha"
@@ -49,7 +49,8 @@ class Temperature(Network):
         else:
             self.x = nn.Parameter(x)
         self.given = target_entropy
-        self.choices = agent.action.choices if isinstance(agent.action, Discrete) else None
+        self.choices = [each.action.choices if isinstance(each.action, Discrete) else None for each in team.agents]
+        self.own_choices = agent.action.choices if isinstance(agent.action, Discrete) else None
         self.own_target = self._target(agent)
         self.joint_target = sum(self._target(each) for each in team.agents)
 
@@ -62,7 +63,7 @@ class Temperature(Network):
         if self.given is not None:
             return self.given
         if isinstance(agent.action, Discrete):
-            return 0.98 * sum(math.log(options) for options in agent.action.choices)
+            return _of_all(agent.action.choices)
         return -float(agent.action.size)
 
     @mode(reads={"like": "terminated"}, writes={"alpha": "agent.alpha"})
@@ -79,21 +80,36 @@ class Temperature(Network):
     ) -> dict[str, Float[Tensor, "*batch"]]:
         """Return ``log_alpha`` and an agent's ``target_entropy`` [nat], which its loss needs."""
         target = torch.full_like(log_prob, self.own_target)
-        if action_mask is not None and self.choices is not None and self.given is None:
-            available = [part.sum(-1) for part in action_mask.split(list(self.choices), -1)]
-            target = 0.98 * torch.stack(available).to(log_prob.dtype).log().sum(0)
+        if action_mask is not None and self.own_choices is not None and self.given is None:
+            target = _of_available(action_mask, self.own_choices, log_prob.dtype)
         return {"log_alpha": self.x.expand(log_prob.shape), "target_entropy": target}
 
     @mode(
-        reads={"log_prob": "joint_log_prob"},
+        reads={"log_prob": "joint_log_prob", "action_masks": "agents.action_mask"},
         writes={"log_alpha": "log_alpha", "target_entropy": "target_entropy"},
     )
-    def joint_dual(self, log_prob: Float[Tensor, "*batch"]) -> dict[str, Float[Tensor, "*batch"]]:
-        """Return ``log_alpha`` and the whole team's ``target_entropy`` [nat]."""
+    def joint_dual(
+        self, log_prob: Float[Tensor, "*batch"], action_masks: tuple[Bool[Tensor, "*batch _"], ...] | None = None
+    ) -> dict[str, Float[Tensor, "*batch"]]:
+        """Return ``log_alpha`` and the whole team's ``target_entropy`` [nat]; masks count where every agent has one."""
         target = torch.full_like(log_prob, self.joint_target)
+        if action_masks is not None and self.given is None:
+            for mask, choices in zip(action_masks, self.choices, strict=True):
+                if choices is not None:
+                    target = target + _of_available(mask, choices, log_prob.dtype) - _of_all(choices)
         return {"log_alpha": self.x.expand(log_prob.shape), "target_entropy": target}
 
     @mode(reads={"like": "terminated"}, writes={"alpha": "alpha"})
     def joint_alpha(self, like: Shaped[Tensor, "*batch"]) -> dict[str, Float[Tensor, "*batch"]]:
         """Return the joint policy's ``alpha`` for every sample of ``like`` [reward/nat]."""
         return self.alpha(like)
+
+
+def _of_all(choices: Sequence[int]) -> float:
+    return 0.98 * sum(math.log(options) for options in choices)
+
+
+def _of_available(mask: Tensor, choices: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """Return the target entropy of the options that a mask leaves, ``*B``."""
+    left = torch.stack([part.sum(-1) for part in mask.split(list(choices), -1)])
+    return 0.98 * left.clamp(min=1).to(dtype).log().sum(0)

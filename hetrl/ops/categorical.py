@@ -65,7 +65,7 @@ def straight_through(
         log_p = part.log_softmax(-1)
         soft = (log_p + drawn).softmax(-1)
         hard = torch.zeros_like(soft).scatter_(-1, soft.argmax(-1, keepdim=True), 1.0)
-        sample = hard + soft - soft.detach()
+        sample = hard + (soft - soft.detach())  # exactly one-hot: the bracket is 0
         samples.append(sample)
         log_prob = log_prob + (sample * log_p).sum(-1)
     return torch.cat(samples, -1), log_prob

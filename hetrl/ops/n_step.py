@@ -10,7 +10,7 @@ def n_step_weights(
 ) -> tuple[Float[Tensor, "steps rows"], Float[Tensor, " rows"], Int[Tensor, " rows"]]:
     """Weigh the steps that follow each row, the row itself being the first of them.
 
-    R = sum_{m < k} gamma^m r_m,   discount = gamma^k,   k the first of: all steps, the end of the episode, the newest step
+    R = sum_{m < k} gamma^m r_m,   discount = gamma^k,   k the first of: all steps, end of the episode, newest step
 
     Args:
         done: whether the episode ended with that step, terminated or truncated.
@@ -18,8 +18,8 @@ def n_step_weights(
         gamma: discount of one step [1].
 
     Returns:
-        gamma^m where the step counts and 0 where not; gamma^k; and k - 1, the place of the last step that counts. All in
-        float64.
+        gamma^m where the step counts and 0 where not, and gamma^k, both in float64; and k - 1, the place of the last
+        step that counts.
 
     Three steps, gamma 0.5, the episode over with the second: the weights are (1, 0.5, 0), the discount 0.25, the last
     place 1.

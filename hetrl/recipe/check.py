@@ -212,6 +212,9 @@ def _check_phase(phase: Phase, plan: Plan) -> None:
             )
     if phase.train not in plan.recipe.nets:
         raise RecipeError(f"{phase.where}.train: no net '{phase.train}'.{nearest(phase.train, plan.recipe.nets)}")
+    net = plan.recipe.nets[phase.train]
+    if not catalog.resolve(net.use, "net").trainable(net.arguments):
+        raise RecipeError(f"{phase.where} trains '{phase.train}', and {net.where} says that it stays as it is; drop one.")
     if phase.optim is None:
         raise RecipeError(f"{phase.where} trains '{phase.train}' and needs optim: {{use: optim/adam}}.")
     optim = _entry(phase.optim.name, phase.optim.arguments, phase.optim.where, "optim")
@@ -241,7 +244,8 @@ def _check_gradients(phase: Phase, steps: Iterable[PlannedStep], constraints: It
     losses: set[str] = set()
     for planned in steps:
         inputs = [*planned.table.reads.values()]
-        calls = [called.split(".")[0] for called in planned.table.calls.values()]
+        called = [name.split(".") for name in planned.table.calls.values()]
+        calls = [net for net, *mode in called if mode[:1] != [TARGET]]  # a slow copy has no gradient
         live = (phase.train == planned.net and planned.table.learned) or phase.train in calls
         live = live or any(key in depends or key.replace("agents.", "agent.") in depends for key in inputs)
         for key in planned.table.writes.values():
@@ -318,7 +322,7 @@ class _Flow:
 
 def _check_keys(plan: Plan, provided: Iterable[str]) -> None:
     """Every key read must have been written before, and not be stale."""
-    flow = _Flow(dict.fromkeys(provided))
+    flow = _Flow(dict.fromkeys([*provided, keys.PLACE]))
     for phase in plan.recipe.update:
         for section in SECTIONS:
             before = replace(flow, written=dict(flow.written), stale=dict(flow.stale), every=dict(flow.every))
@@ -338,11 +342,16 @@ def _check_nets_used(plan: Plan) -> None:
     trained = {phase.train for phase in plan.recipe.update}
     used = {planned.net for steps in plan.sections.values() for planned in steps} | {plan.policy}
     used |= {c.split(".")[0] for steps in plan.sections.values() for p in steps for c in p.table.calls.values()}
+    every = [planned for steps in plan.sections.values() for planned in steps]
+    copied = {planned.net for planned in every if (planned.mode or "").split(".")[0] == TARGET}
+    copied |= {c.split(".")[0] for planned in every for c in planned.table.calls.values() if c.split(".")[1:2] == [TARGET]}
     for name, net in plan.recipe.nets.items():
         if name not in used:
             raise RecipeError(f"{net.where}: no step uses net '{name}'; use it or drop it.")
         if name not in trained and catalog.resolve(net.use, "net").trainable(net.arguments):
             raise RecipeError(f"{net.where}: no phase trains net '{name}'; add a phase with train: {name}.")
+        if net.target and name not in copied:
+            raise RecipeError(f"{net.where}.target: no step uses the slow copy of '{name}'; use it or drop it.")
 
 
 def _check_team(plan: Plan, team: Team) -> None:

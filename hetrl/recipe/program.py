@@ -49,7 +49,8 @@ class Program(nn.Module):
         self.lines = [
             self._line(planned, component, place) for planned, component in zip(steps, components, strict=True)
         ]
-        written: set[str] = set()
+        self._place = place
+        written: set[str] = {keys.PLACE}
         needed: dict[str, bool] = {}
         for planned in steps:
             for role, key in planned.table.reads.items():
@@ -59,7 +60,7 @@ class Program(nn.Module):
             written.update(planned.table.writes.values())
         self.reads = needed
         """Keys that come from outside -> whether they may be absent."""
-        self.writes = tuple(sorted(key for key in written if not keys.is_output(key)))
+        self.writes = tuple(sorted(key for key in written - {keys.PLACE} if not keys.is_output(key)))
 
     def _line(self, planned: PlannedStep, component: Component | None, place: int | None) -> Line:
         function: Callable[..., Mapping[str, Tensor]]
@@ -86,6 +87,7 @@ class Program(nn.Module):
 
     def forward(self, values: Values) -> Values:
         """Run the lines on ``values`` (key -> tensor) and return them with what was written."""
+        values[keys.PLACE] = self._place
         for line in self.lines:
             if line.own is None:
                 given = [values.get(key) for key in line.inputs]

@@ -83,10 +83,6 @@ class Learner(L.LightningModule):
             self._generator = torch.Generator(self.device).manual_seed(rng.derive(self.recipe.run.seed, "minibatches"))
         return self._generator
 
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Leave a collection where it is: its samples may not have been drawn yet, and its device is the run's."""
-        return batch if isinstance(batch, Collected) else super().transfer_batch_to_device(batch, device, dataloader_idx)
-
     def training_step(self, batch: Collected | TensorDictBase, batch_idx: int) -> None:
         """Run the phases on every sample of a batch: each phase on those that are due, every so-many-th."""
         collected = batch if isinstance(batch, Collected) else Collected.of(batch)

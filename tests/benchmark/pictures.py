@@ -3,7 +3,7 @@
     python tests/benchmark/pictures.py RUNS docs/img
 
 ``RUNS`` holds one folder for each run of the commands in docs/results.md, named
-``{happo,mappo,peer}_{balance,navigation}_{0,1,2}``.
+``{happo,mappo,hatrpo,haa2c,peer,simultaneous}_{balance,navigation}_{seed}``.
 """
 
 import csv
@@ -16,6 +16,7 @@ from hetrl.report.curve import Curve, draw_panels, from_run
 
 HERE = Path(__file__).parent
 TASKS = ("balance", "navigation")
+ON_POLICY = ("happo", "hatrpo", "haa2c", "mappo")
 
 
 def seeds(runs: Path, stem: str, metric: str) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -45,8 +46,7 @@ def main() -> None:
     """Draw them all."""
     runs, folder = Path(sys.argv[1]), Path(sys.argv[2])
     own = {
-        task: [Curve(name.upper(), seeds(runs, f"{name}_{task}", "eval/return")) for name in ("happo", "mappo")]
-        for task in TASKS
+        task: [Curve(name.upper(), seeds(runs, f"{name}_{task}", "eval/return")) for name in ON_POLICY] for task in TASKS
     }
     draw_panels(own, folder / "learning.png", ylabel="evaluation return, deterministic")
     draw_panels({"HAPPO on VMAS balance": [own["balance"][0]]}, folder / "happo.png", ylabel="evaluation return")
@@ -58,7 +58,15 @@ def main() -> None:
         for task in TASKS
     }
     draw_panels(peers, folder / "benchmarl.png", ylabel="training return, mean of 5 batches")
-    for title, curves in {**own, **peers}.items():
+    orders = {
+        f"{task}, one line changed": [
+            Curve(label, seeds(runs, f"{name}_{task}", "eval/return"))
+            for label, name in (("HAPPO, in turn", "happo"), ("all agents at once", "simultaneous"))
+        ]
+        for task in TASKS
+    }
+    draw_panels(orders, folder / "order.png", ylabel="evaluation return, deterministic")
+    for title, curves in {**own, **peers, **orders}.items():
         for curve in curves:
             last = [values[-5:].mean() for _, values in curve.series]
             print(f"{title}: {curve.name}: last five points {np.mean(last):.3g}, seeds {np.round(last, 3).tolist()}")

@@ -235,3 +235,88 @@ def test_a_start_with_given_probabilities_is_exact_whatever_is_seen(hidden):
 def test_refuses_a_start_that_is_no_distribution(options, probs, text):
     with pytest.raises(RecipeError, match=text):
         start(options, probs)
+
+
+# ----- sampling, straight through
+
+
+def test_a_proposal_is_the_drawn_option_one_hot():
+    """Of 1 2 5 and 1 1, with the same Gumbel draws; its log-prob is that of the option, summed over choices."""
+    net = policy([1.0, 2.0, 5.0], [1.0, 1.0])
+    noise, observation = net.noise((200,), torch.Generator().manual_seed(0)), OBSERVATION.expand(200, 1)
+    out, drawn = net.sample(observation, noise), net.draw(observation, noise)
+    parts = [torch.nn.functional.one_hot(drawn[:, dim], size) for dim, size in enumerate((3, 2))]
+    assert torch.equal(out["proposal"], torch.cat(parts, -1).float())
+    torch.testing.assert_close(out["proposal_log_prob"], net.log_prob(observation, drawn)["log_prob"])
+
+
+def test_a_proposals_gradient_is_that_of_the_softmax():
+    """Weights 1 3 with noise 0: soft 1/4 3/4, slope 3/16 of the value 2 of option 0 over option 1."""
+    net = policy([1.0, 3.0])
+    out = net.sample(OBSERVATION, torch.zeros(1, 2))["proposal"]
+    assert out.tolist() == [[0.0, 1.0]]
+    (out * torch.tensor([2.0, 0.0])).sum().backward()
+    assert net.body[0].bias.grad.tolist() == pytest.approx([2 * 3 / 16, -2 * 3 / 16])
+
+
+def test_a_masked_option_is_never_proposed():
+    """Of 1 3 96 without the last, 4,000 draws hold 1/4 and 3/4 (5 standard errors), in both choices by themselves."""
+    net = policy([1.0, 3.0, 96.0], [5.0, 4.0])
+    mask = torch.tensor([True, True, False, False, True]).expand(4000, 5)
+    out = net.sample(OBSERVATION.expand(4000, 1), action_mask=mask)
+    assert (out["proposal"][~mask] == 0).all() and (out["proposal"][:, 4] == 1).all()
+    assert abs(out["proposal"][:, 1].mean().item() - 0.75) < 5 * math.sqrt(0.75 * 0.25 / 4000)
+    taken = torch.where(out["proposal"][:, 1] == 1, 0.75, 0.25)
+    torch.testing.assert_close(out["proposal_log_prob"].exp(), taken)
+    (out["proposal_log_prob"].sum() + (out["proposal"] * torch.randn(4000, 5)).sum()).backward()
+    gradient = net.body[0].bias.grad
+    assert gradient.isfinite().all() and gradient[[2, 3]].tolist() == [0, 0] and (gradient[:2] != 0).all()
+
+
+def test_without_noise_it_draws_its_own():
+    net = policy([1.0, 2.0, 5.0])
+    torch.manual_seed(4)
+    found = net.sample(OBSERVATION.expand(4000, 1))
+    shares = found["proposal"].mean(0)
+    for share, expected in zip(shares.tolist(), (1 / 8, 2 / 8, 5 / 8), strict=True):
+        assert abs(share - expected) < 5 * math.sqrt(expected * (1 - expected) / 4000)
+    torch.manual_seed(4)
+    torch.testing.assert_close(net.sample(OBSERVATION.expand(4000, 1)), found, rtol=0, atol=0)
+
+
+# ----- normalised layers
+
+
+def test_layer_norm_normalises_what_is_seen_and_every_hidden_layer():
+    """Observation and, after the activation, each hidden layer, with mean 0 and variance 1; the output is left alone."""
+    agent = Agent("a", "agents", 0, 6, Discrete((4,)), "agents")
+    net = CategoricalPolicy(agent, Team((agent,), 6), hidden=[8, 5], activation="relu", layer_norm=True).double()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    seen = torch.randn(3, 7, 6, dtype=torch.float64)
+    x = seen
+    linears, norms = list(net.body.linears.layers), list(net.body.norms)
+    assert [norm.normalized_shape for norm in norms] == [(6,), (8,), (5,)]
+    for place, (linear, norm) in enumerate(zip(linears, norms, strict=True)):
+        centred = x - x.mean(-1, keepdim=True)
+        x = centred / (centred.square().mean(-1, keepdim=True) + 1e-5).sqrt() * norm.weight + norm.bias
+        x = x @ linear.weight.T + linear.bias
+        x = x.relu() if place < 2 else x
+    torch.testing.assert_close(net.distribution(seen)["distribution"], x)
+
+
+def test_layer_norm_sees_no_scale():
+    agent = Agent("a", "agents", 0, 6, Discrete((4,)), "agents")
+    net = CategoricalPolicy(agent, Team((agent,), 6), hidden=[8], layer_norm=True).double()
+    seen = torch.randn(20, 6, dtype=torch.float64)
+    found = [net.distribution(each)["distribution"] for each in (seen, 100 * seen + 3)]
+    torch.testing.assert_close(found[0], found[1], rtol=1e-3, atol=1e-5)
+    out = net.log_prob(seen, torch.zeros(20, 1, dtype=torch.int64))
+    assert out["entropy"].tolist() == pytest.approx([math.log(4)] * 20, abs=1e-2)
+
+
+def test_layer_norm_may_start_at_given_probabilities():
+    net = start((3,), [0.6, 0.3, 0.1], layer_norm=True)
+    found = net.distribution(100 * torch.randn(7, 3))["distribution"].softmax(-1)
+    torch.testing.assert_close(found, torch.tensor([0.6, 0.3, 0.1]).expand(7, 3))

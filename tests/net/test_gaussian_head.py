@@ -57,3 +57,35 @@ def test_sigmoid_stays_below_its_end():
 def test_refuses_a_deviation_that_the_sigmoid_cannot_reach(std):
     with pytest.raises(RecipeError, match=f"initial_std = {std} must be below max_std = 0.5 with std_map: sigmoid"):
         head("state_independent", "sigmoid", std)
+
+
+# ----- clamped_exp
+
+
+def test_clamped_exp_by_hand():
+    """e^x with x held between -20 and 2: e^0.5, e^2 for 7, and e^-20 for -30; outside nothing has a gradient."""
+    each = head("state_independent", "clamped_exp")
+    for raw, log_std, slope in ((0.5, 0.5, 1), (7.0, 2.0, 0), (-30.0, -20.0, 0)):
+        with torch.no_grad():
+            each.raw_std.fill_(raw)
+        found = each(torch.zeros(1, 4))[1]
+        torch.testing.assert_close(found, torch.full((2,), log_std))
+        (gradient,) = torch.autograd.grad(found.sum(), each.raw_std)
+        assert gradient.tolist() == [slope, slope]
+
+
+@pytest.mark.parametrize("std", ["state_independent", "state_dependent"])
+def test_clamped_exp_starts_at_the_initial_deviation(std):
+    _, log_std = head(std, "clamped_exp")(torch.randn(5, 4))
+    assert torch.allclose(log_std.exp(), torch.tensor(0.3), rtol=1e-5 if std == "state_independent" else 0.05)
+    assert inverse_std("clamped_exp", 2.0, 0.5) == pytest.approx(math.log(2))
+
+
+def test_clamped_exp_holds_each_dimension_and_row_by_itself():
+    each = head("state_dependent", "clamped_exp")
+    with torch.no_grad():
+        each.body.last.weight.zero_()
+        each.body.last.bias.copy_(torch.tensor([0.3, -0.4, 9.0, -0.5]))
+    mean, log_std = each(torch.randn(3, 4))
+    torch.testing.assert_close(mean, torch.tensor([0.3, -0.4]).expand(3, 2))
+    torch.testing.assert_close(log_std, torch.tensor([2.0, -0.5]).expand(3, 2))

@@ -48,8 +48,10 @@ def test_every_mode_is_that_of_the_policy_inside(kind):
     drawn = [net.draw(observation, net.noise((6,), torch.Generator().manual_seed(1)), *masks) for net in (mixed, plain)]
     assert torch.equal(*drawn)
     old = plain.distribution(observation, *masks)["distribution"] + 0.1 * torch.randn(6, 1)
+    noise = plain.noise((6,), torch.Generator().manual_seed(2))
     given = {
         "log_prob": (observation, drawn[0]),
+        "sample": (observation, noise),
         "distribution": (observation,),
         "kl": (observation, old),
         "act": (observation,),
@@ -72,6 +74,18 @@ def test_a_continuous_agent_ignores_a_mask():
     assert torch.equal(found, plain.log_prob(observation, noise)["log_prob"])
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_sampling_needs_no_noise(kind):
+    """Each kind then draws its own: Gumbel for who chooses, normal for who steers; a proposal is one-hot or an action."""
+    mixed, _, observation = pair(kind)
+    out = mixed.sample(observation, action_mask=MASK)
+    width = sum(CHOOSES.action.choices) if kind == "categorical" else STEERS.action.size
+    assert out["proposal"].shape == (6, width) and out["proposal_log_prob"].shape == (6,)
+    assert (out["proposal_log_prob"] != mixed.sample(observation, action_mask=MASK)["proposal_log_prob"]).any()
+    if kind == "categorical":
+        assert (out["proposal"][~MASK] == 0).all()
+
+
 def test_a_masked_option_is_never_drawn():
     mixed, _, observation = pair("categorical")
     noise = mixed.noise((500, 6), torch.Generator().manual_seed(0))
@@ -83,7 +97,7 @@ def test_modes_write_what_the_other_policies_write():
     for cls in (CategoricalPolicy, GaussianPolicy):
         for mode, table in MixedPolicy.modes.items():
             assert table.writes == cls.modes[mode].writes
-    assert {role for table in MixedPolicy.modes.values() for role in table.optional} == {"action_mask"}
+    assert {role for table in MixedPolicy.modes.values() for role in table.optional} == {"action_mask", "noise"}
 
 
 def test_its_arguments_are_those_of_the_policies_inside():

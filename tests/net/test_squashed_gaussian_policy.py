@@ -14,9 +14,11 @@ WIDE = Agent("a", "agents", 0, 1, Box((LOW, 0.0), (HIGH, 10.0)), "agents")
 OBSERVATION = torch.zeros(1, 1, dtype=torch.float64)
 
 
-def policy(mean, std, agent=AGENT):
+def policy(mean, std, agent=AGENT, density="action"):
     """Return a policy whose u has this mean and deviation, whatever it observes."""
-    net = SquashedGaussianPolicy(agent, Team((agent,), 1), hidden=[], std="state_independent", std_map="exp").double()
+    net = SquashedGaussianPolicy(
+        agent, Team((agent,), 1), hidden=[], std="state_independent", std_map="exp", density=density
+    ).double()
     with torch.no_grad():
         net.head.body[0].weight.zero_()
         net.head.body[0].bias.fill_(mean)
@@ -122,3 +124,73 @@ def test_kl_is_summed_over_dimensions():
     one = policy(0.3, 0.7).kl(OBSERVATION, policy(0.8, 0.5).distribution(OBSERVATION)["distribution"])["kl"]
     assert found.shape == (1,)
     torch.testing.assert_close(found, 2 * one)
+
+
+# ----- sampling
+
+
+def grid(net, agent=AGENT, n=200_001):
+    """Return the proposals of a fine grid of noise, and their log-probs."""
+    noise = torch.linspace(-9, 9, n, dtype=torch.float64).unsqueeze(-1).expand(n, agent.action.size)
+    out = net.sample(OBSERVATION.expand(n, 1), noise)
+    return out["proposal"].detach(), out["proposal_log_prob"].detach()
+
+
+@pytest.mark.parametrize(("mean", "std"), [(0.0, 1.0), (0.8, 0.5), (-2.0, 0.3), (1.0, 2.0)])
+@pytest.mark.parametrize("bounds", [(0.0, 1.0), (LOW, HIGH), (-3.0, -1.0)])
+def test_proposals_log_probs_integrate_to_1(mean, std, bounds):
+    """Trapezoids over the proposals themselves, so that nothing is said of how they came about."""
+    agent = Agent("a", "agents", 0, 1, Box(*((end,) for end in bounds)), "agents")
+    action, log_prob = grid(policy(mean, std, agent))
+    assert torch.trapezoid(log_prob.exp(), action.squeeze(-1)).item() == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("bounds", [(0.0, 1.0), (LOW, HIGH)])
+def test_proposals_reach_both_ends_of_asymmetric_bounds(bounds):
+    agent = Agent("a", "agents", 0, 1, Box(*((end,) for end in bounds)), "agents")
+    action, _ = grid(policy(0.0, 3.0, agent))
+    assert (action >= bounds[0]).all() and (action <= bounds[1]).all()
+    assert action.min().item() == pytest.approx(bounds[0], abs=1e-9)
+    assert action.max().item() == pytest.approx(bounds[1], abs=1e-9)
+
+
+def test_a_proposals_log_prob_is_summed_over_dimensions():
+    """Noise (1, -1) around u = 0: each log N(1) = -1.418939 less the log of its slope, 1.25 or 5 times 0.419974."""
+    found = policy(0.0, 1.0, WIDE).sample(OBSERVATION, torch.tensor([[1.0, -1.0]], dtype=torch.float64))
+    expected = 2 * (-0.5 - 0.918939 - math.log(0.419974)) - math.log(1.25 * 5)
+    assert found["proposal_log_prob"].shape == (1,)
+    assert found["proposal_log_prob"].item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_log_probs_of_the_unit_action_leave_the_bounds_out():
+    """They are densities of tanh u, integrate to 1 over it, and differ by log 1.25 + log 5 = 1.832581 in every row."""
+    net = policy(0.8, 0.5, density="unit")
+    action, log_prob = grid(net)
+    torch.testing.assert_close(action, grid(policy(0.8, 0.5))[0])  # the action itself is the same
+    unit = (action.squeeze(-1) - LOW) * 2 / (HIGH - LOW) - 1
+    assert torch.trapezoid(log_prob.exp(), unit).item() == pytest.approx(1, abs=1e-6)
+    noise, observation, found = torch.randn(5, 2).double(), OBSERVATION.expand(5, 1), []
+    for density_of in ("unit", "action"):
+        wide = policy(0.2, 0.7, WIDE, density=density_of)
+        out = wide.sample(observation, noise)
+        found.append(out["proposal_log_prob"])
+        torch.testing.assert_close(wide.log_prob(observation, out["proposal"], noise)["log_prob"], found[-1])
+    torch.testing.assert_close(found[0] - found[1], torch.full((5,), 1.832581).double(), atol=1e-6, rtol=0)
+
+
+def test_sampling_draws_its_own_noise_where_none_is_given():
+    net = policy(0.2, 0.7)
+    torch.manual_seed(3)
+    found = net.sample(OBSERVATION.expand(50, 1))
+    torch.manual_seed(3)
+    expected = net.sample(OBSERVATION.expand(50, 1), torch.randn_like(found["proposal"]))
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    assert found["proposal"].unique().numel() == 50
+
+
+def test_far_out_a_proposal_and_its_gradient_are_finite():
+    net = policy(30.0, 2.0)
+    out = net.sample(OBSERVATION, torch.full((1, 1), 5.0, dtype=torch.float64))
+    assert out["proposal_log_prob"].isfinite().all() and out["proposal"].item() == HIGH
+    (out["proposal_log_prob"] + out["proposal"].squeeze(-1)).sum().backward()
+    assert net.head.body[0].bias.grad.isfinite().all() and net.head.raw_std.grad.isfinite().all()

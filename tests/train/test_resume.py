@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,17 +18,26 @@ from hetrl.train.csv_logger import read
 
 TINY = [
     "task.n_envs=4", "task.horizon=7", "data.frames=40", "run.frames=400", "run.checkpoint_every=40",
-    "run.eval_every=120", "run.n_eval_episodes=3", "run.threads=1", "nets.actor.hidden=[8]", "nets.value.hidden=[8]",
+    "run.eval_every=120", "run.n_eval_episodes=3", "run.threads=1", "nets.actor.hidden=[8]",
 ]  # fmt: skip
+ON_POLICY = ["nets.value.hidden=[8]"]
 
 RECURRENT = [  # episodes of 7 steps, batches of 10, chunks of 5
     "nets.actor={use: net/recurrent_policy, per: agent, hidden: [8], memory: 6, chunk: 5}",
     "nets.value={use: net/recurrent_value, hidden: [8], memory: 4, chunk: 5, normalize: true}",
 ]
 
+REPLAY = str(Path(__file__).parent / "replay.yaml")
+OFF_POLICY = ["nets.q.hidden=[8]", "data.capacity=240", "data.batch=32", "data.warmup=80", "data.updates=2"]
+"""A warm-up of 80 frames, and a ring that 400 frames go around (as in the file, whose actors skip samples too)."""
+
+
+def sizes(name: str) -> list[str]:
+    return [*TINY, *{"hasac": OFF_POLICY, REPLAY: []}.get(name, ON_POLICY)]
+
 
 def recipe(name: str, *more: str):
-    return hetrl.load(name, *TINY, *more)
+    return hetrl.load(name, *sizes(name), *more)
 
 
 def same(left, right, where: str = "") -> None:
@@ -64,8 +74,10 @@ def state(folder: runs.Folder) -> dict:
         ("mappo", ["nets.actor.use=net/squashed_gaussian_policy", "update.actors.steps.entropy_bonus.coef=0.01"]),
         ("happo", ["task.actions=discrete", "nets.actor.use=net/categorical_policy", "task.scenario=simple_spread"]),
         ("happo", RECURRENT),
+        (REPLAY, []),
+        ("hasac", []),
     ],
-    ids=["happo_navigation", "mappo_squashed", "happo_discrete", "happo_recurrent"],
+    ids=["happo_navigation", "mappo_squashed", "happo_discrete", "happo_recurrent", "replay", "hasac"],
 )
 def test_resumes_bit_for_bit(tmp_path, name, more):
     whole = runs.train(recipe(name, *more), tmp_path / "whole", quiet=True)
@@ -76,17 +88,19 @@ def test_resumes_bit_for_bit(tmp_path, name, more):
     assert [row["frames"] for row in read(resumed.metrics)] == [row["frames"] for row in read(whole.metrics)]
 
 
-@pytest.mark.parametrize("more", [[], RECURRENT], ids=["rows", "recurrent"])
-def test_a_killed_run_resumes_bit_for_bit(tmp_path, more):
+@pytest.mark.parametrize(
+    ("name", "more"), [("happo", []), ("happo", RECURRENT), (REPLAY, [])], ids=["rows", "recurrent", "replay"]
+)
+def test_a_killed_run_resumes_bit_for_bit(tmp_path, name, more):
     more = [*more, "update.actors.optim.lr={linear: [1e-3, 0.0]}"]
-    whole = runs.train(recipe("happo", *more), tmp_path / "whole", quiet=True)
+    whole = runs.train(recipe(name, *more), tmp_path / "whole", quiet=True)
     program = (
         "import sys, hetrl\nfrom pathlib import Path\nfrom hetrl.train import run\n"
-        "run.train(hetrl.load('happo', *sys.argv[2:]), Path(sys.argv[1]), quiet=True)\n"
+        "run.train(hetrl.load(*sys.argv[2:]), Path(sys.argv[1]), quiet=True)\n"
     )
     folder = runs.Folder(tmp_path / "killed")
     child = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", program, str(folder.path), *TINY, *more],
+        [sys.executable, "-W", "ignore", "-c", program, str(folder.path), name, *sizes(name), *more],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     while not folder.checkpoint.exists():

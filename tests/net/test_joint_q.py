@@ -1,0 +1,202 @@
+import math
+
+import pytest
+import torch
+from jaxtyping import TypeCheckError
+from torch import nn
+from torch.nn.functional import one_hot
+
+from hetrl.errors import RecipeError
+from hetrl.net.joint_q import EnsembleMLP, JointQ
+from hetrl.team import Agent, Box, Discrete, Team
+
+STEERS = Agent("a", "steers", 0, 4, Box((-1.0, 0.0), (1.0, 5.0)), "steers")
+CHOOSES = Agent("b", "chooses", 0, 3, Discrete((3,)), "chooses")
+SEVERAL = Agent("c", "several", 0, 2, Discrete((2, 4)), "several")
+TEAM = Team((STEERS, CHOOSES, SEVERAL), state_size=5)
+SIZE = 5 + 2 + 3 + 6
+
+
+def net(team=TEAM, **arguments):
+    return JointQ(team.agents[0], team, **arguments).double()
+
+
+def batch(*shape):
+    """Return a state and everybody's action, as stored: integers where discrete."""
+    choices = [torch.randint(0, options, (*shape, 1)) for options in (3, 2, 4)]
+    action = (torch.randn(*shape, 2).double(), choices[0], torch.cat(choices[1:], -1))
+    return torch.randn(*shape, 5).double(), action
+
+
+def encoded(action):
+    """Return the same actions as a policy proposes them, one-hot where discrete."""
+    steered, chosen, several = action
+    parts = one_hot(several[..., 0], 2), one_hot(several[..., 1], 4)
+    return steered, one_hot(chosen[..., 0], 3).double(), torch.cat(parts, -1).double()
+
+
+def separate(body, member, activation):
+    """Return the plain network that has a member's weights."""
+    layers: list[nn.Module] = []
+    for weight, bias in zip(body.weights, body.biases, strict=True):
+        linear = nn.Linear(*weight.shape[1:]).double()
+        with torch.no_grad():
+            linear.weight.copy_(weight[member].T)
+            linear.bias.copy_(bias[member, 0])
+        layers += [linear, activation]
+    return nn.Sequential(*layers[:-1])
+
+
+@pytest.mark.parametrize(("activation", "module"), [("relu", nn.ReLU()), ("tanh", nn.Tanh())])
+@pytest.mark.parametrize("shape", [(7,), (4, 3), ()], ids=str)
+def test_an_ensemble_is_its_members_side_by_side(activation, module, shape):
+    """One batched call gives what separate networks with the same weights give, gradients included."""
+    q = net(hidden=[8, 6], activation=activation, ensemble=3)
+    state, action = batch(*shape)
+    found = q.q(state, action)["q"]
+    given = torch.cat([state, *encoded(action)], -1)
+    members = [separate(q.body, member, module) for member in range(3)]
+    expected = torch.stack([member(given).squeeze(-1) for member in members])
+    assert found.shape == (3, *shape)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    found.square().sum().backward()
+    expected.square().sum().backward()
+    for layer, (weight, bias) in enumerate(zip(q.body.weights, q.body.biases, strict=True)):
+        linears = [member[2 * layer] for member in members]
+        torch.testing.assert_close(weight.grad, torch.stack([linear.weight.grad.T for linear in linears]))
+        torch.testing.assert_close(bias.grad[:, 0], torch.stack([linear.bias.grad for linear in linears]))
+
+
+def test_by_hand():
+    """Two members without hidden layers: 2 s + a - 1 and s - 3 a, of s = 1 and a = 0.5: 1.5 and -0.5."""
+    team = Team((Agent("a", "agents", 0, 1, Box((-1.0,), (1.0,)), "agents"),), state_size=1)
+    q = net(team, hidden=[], ensemble=2)
+    with torch.no_grad():
+        q.body.weights[0].copy_(torch.tensor([[[2.0], [1.0]], [[1.0], [-3.0]]]))
+        q.body.biases[0].copy_(torch.tensor([[[-1.0]], [[0.0]]]))
+    given = torch.tensor([[1.0]]).double(), (torch.tensor([[0.5]]).double(),)
+    assert q.q(*given)["q"].tolist() == [[1.5], [-0.5]]
+    assert q.min(*given)["q"].tolist() == [-0.5]
+    assert q.first(*given)["q"].tolist() == [1.5]
+
+
+def test_indices_and_one_hot_actions_are_the_same():
+    q = net(hidden=[8])
+    state, action = batch(9)
+    stored, proposed = (q.q(state, each)["q"] for each in (action, encoded(action)))
+    assert torch.equal(stored, proposed)
+    mixed = (action[0], encoded(action)[1], action[2])  # one agent's proposal among replayed actions
+    assert torch.equal(q.q(state, mixed)["q"], stored)
+
+
+def test_actions_stand_in_team_order():
+    """The input is state, then agent by agent; every entry of it counts."""
+    q = net(hidden=[], ensemble=1)
+    with torch.no_grad():
+        q.body.weights[0].copy_(torch.arange(SIZE).double().view(1, SIZE, 1))
+        q.body.biases[0].zero_()
+    state, action = torch.zeros(1, 5).double(), (torch.tensor([[1.0, 10.0]]).double(), torch.tensor([[2]]))
+    several = torch.tensor([[0, 3]])
+    # 5 * 1 + 6 * 10, then option 2 of those at 7, 8, 9, then 10 and, of 12 to 15, the last
+    assert q.q(state, (*action, several))["q"].item() == 5 + 60 + 9 + 10 + 15
+
+
+def test_a_proposal_gets_a_gradient_and_a_replayed_index_none():
+    q = net(hidden=[8])
+    state, action = batch(6)
+    proposal = encoded(action)[1].requires_grad_()
+    q.min(state, (action[0], proposal, action[2]))["q"].sum().backward()
+    assert proposal.grad.shape == (6, 3) and (proposal.grad != 0).any()
+
+
+def test_the_least_and_the_first_of_the_members():
+    q = net(hidden=[8], ensemble=4)
+    state, action = batch(50)
+    every = q.q(state, action)["q"]
+    assert torch.equal(q.min(state, action)["q"], every.min(0).values)
+    assert torch.equal(q.first(state, action)["q"], every[0])
+    assert (every.argmin(0) != 0).any()
+
+
+def test_members_differ_from_the_start():
+    """Each is drawn as torch draws a linear layer: uniform within 1 / sqrt(inputs)."""
+    body = EnsembleMLP([SIZE, 256, 1], "relu", 3)
+    for weight, bias, inputs in zip(body.weights, body.biases, (SIZE, 256), strict=True):
+        bound = 1 / math.sqrt(inputs)
+        assert weight.abs().max() <= bound and bias.abs().max() <= bound
+        assert weight.abs().max() > 0.95 * bound
+        assert not torch.equal(weight[0], weight[1]) and not torch.equal(weight[1], weight[2])
+        spread = weight.flatten(1).std(1) / (bound / math.sqrt(3))
+        assert ((spread - 1).abs() < 0.2).all()
+    state, action = batch(10)
+    every = net().q(state, action)["q"]
+    assert (every[0] != every[1]).all()
+
+
+def test_one_member():
+    q = net(ensemble=1)
+    state, action = batch(5)
+    assert q.q(state, action)["q"].shape == (1, 5)
+    assert torch.equal(q.min(state, action)["q"], q.first(state, action)["q"])
+
+
+# ----- normalised values
+
+
+def test_without_normalisation_units_are_the_same():
+    q = net(hidden=[8])
+    state, action = batch(5)
+    target = torch.tensor([1.0, 5.0]).double()
+    assert torch.equal(q.normalize(target)["target"], target)
+    assert torch.equal(q.normalized(state, action)["q"], q.q(state, action)["q"])
+    assert torch.equal(q.normalized_min(state, action)["q"], q.min(state, action)["q"])
+
+
+def test_normalises_after_taking_the_targets_in():
+    """Targets 1 and 5 have mean 3 and deviation 2: -1 and 1; an output x is worth 2 x + 3."""
+    q = net(hidden=[8], normalize=True)
+    state, action = batch(5)
+    torch.testing.assert_close(q.normalize(torch.tensor([1.0, 5.0]).double())["target"], torch.tensor([-1.0, 1.0]).double())
+    own = q.normalized(state, action)["q"]
+    torch.testing.assert_close(q.q(state, action)["q"], 2 * own + 3)
+    torch.testing.assert_close(q.first(state, action)["q"], 2 * own[0] + 3)
+    torch.testing.assert_close(q.min(state, action)["q"], 2 * own.min(0).values + 3)
+    torch.testing.assert_close(q.normalized_min(state, action)["q"], own.min(0).values)
+
+
+def test_looking_changes_no_statistics():
+    q = net(normalize=True)
+    before = {name: value.clone() for name, value in q.state_dict().items()}
+    state, action = batch(4)
+    for mode in ("q", "min", "first", "normalized", "normalized_min"):
+        getattr(q, mode)(state, action)
+    assert all(torch.equal(value, before[name]) for name, value in q.state_dict().items())
+
+
+# ----- names and errors
+
+
+def test_is_one_for_the_team_and_its_plain_mode_is_every_members():
+    assert (JointQ.default_per, JointQ.default_mode) == ("team", "q")
+    written = {name: set(JointQ.modes[name].writes.values()) for name in JointQ.modes}
+    assert written["q"] == {"q"} and written["min"] == {"min_q"} and written["first"] == {"first_q"}
+    assert not JointQ.modes["normalize"].learned and JointQ.modes["normalized"].learned
+
+
+def test_refuses_another_number_of_actions_or_a_wrong_size():
+    state, action = batch(4)
+    with pytest.raises(ValueError, match="shorter|longer"):
+        net().q(state, action[:2])
+    with pytest.raises((RuntimeError, TypeCheckError)):
+        net().q(state, (action[0][..., :1], *action[1:]))
+    with pytest.raises(RuntimeError):
+        net().q(state, (action[0], torch.full((4, 1), 3), action[2]))  # there is no option 3
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [({"ensemble": 0}, "ensemble = 0"), ({"hidden": [0]}, r"hidden\[0\] = 0"), ({"activation": "relux"}, "activation")],
+)
+def test_refuses_wrong_arguments(values, text):
+    with pytest.raises(RecipeError, match=f"^JointQ: {text}"):
+        JointQ(STEERS, TEAM, **values)
