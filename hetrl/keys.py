@@ -2,9 +2,12 @@
 
 ``agent.x`` is the agent in turn, ``agents.x`` all agents (a tuple in team order), ``next.x`` the same thing after the
 step, ``loss.x`` and ``log.x`` are outputs. At the boundary with TensorDict a key is the tuple of its words.
+
+What the hot loop asks about a key is cached: a recipe has a few dozen of them.
 """
 
 import re
+from functools import cache
 
 from hetrl.errors import RecipeError
 
@@ -27,12 +30,14 @@ def parse(text: str) -> tuple[str, ...]:
     return words
 
 
+@cache
 def scope(key: str) -> str:
     """Return ``agent``, ``agents`` or ``""`` (the team): whose value the key is."""
     words = key.split(".")
     return AGENT if AGENT in words else AGENTS if AGENTS in words else ""
 
 
+@cache
 def without_agent(key: str) -> str:
     """Return the key without its placeholder: ``next.agent.observation`` is ``next.observation``."""
     return ".".join(word for word in key.split(".") if word not in (AGENT, AGENTS))
@@ -50,6 +55,7 @@ def shifted(key: str, at: str | None) -> str:
     return f"{at}.{key}"
 
 
+@cache
 def is_output(key: str) -> bool:
     """Whether the key is a loss or a figure to log."""
     return key.split(".", 1)[0] in (LOSS, LOG)

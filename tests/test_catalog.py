@@ -32,7 +32,8 @@ def test_every_entry_resolves_and_has_a_summary(name):
 
 
 def test_names_by_kind():
-    assert catalog.names("loss") == ["loss/clipped_surrogate", "loss/entropy_bonus", "loss/huber_value"]
+    losses = [name for name in catalog.BUILT_IN if name.startswith("loss/")]
+    assert catalog.names("loss") == sorted(losses) and "loss/clipped_surrogate" in losses
     assert set(catalog.BUILT_IN) <= set(catalog.names())
     with pytest.raises(RecipeError, match=r"no kind 'losses'. Nearest: 'loss'."):
         catalog.names("losses")

@@ -32,7 +32,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 def commands(page: Path) -> list[list[str]]:
     """Return the quick ``hetrl`` commands of a page's bash blocks, as words."""
-    lines = [line for block in blocks(page, "bash") for line in block.splitlines()]
+    lines = [line for block in blocks(page, "bash") for line in block.replace("\\\n", " ").splitlines()]
     found = [shlex.split(line, comments=True) for line in lines if line.startswith("hetrl ")]
     return [words[1:] for words in found if words[1] in QUICK]
 

@@ -74,8 +74,9 @@ class GaussianPolicy(Policy):
     ) -> dict[str, Tensor]:
         """Return a reparametrised ``proposal`` [action] and its ``proposal_log_prob`` [nat]."""
         mean, log_std = self.head(observation)
-        proposal = gaussian.sample(mean, log_std, torch.randn_like(mean) if noise is None else noise)
-        return {"proposal": proposal, "proposal_log_prob": gaussian.log_prob(proposal, mean, log_std)}
+        noise = torch.randn_like(mean) if noise is None else noise
+        log_prob = gaussian.drawn_log_prob(noise, log_std)
+        return {"proposal": gaussian.sample(mean, log_std, noise), "proposal_log_prob": log_prob}
 
     @mode(reads={"observation": "agent.observation"}, writes={"distribution": "agent.distribution"})
     def distribution(self, observation: Float[Tensor, "*batch seen"]) -> dict[str, Tensor]:

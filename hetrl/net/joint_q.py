@@ -1,7 +1,7 @@
 """The joint action value: an ensemble evaluated in one batched call."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import ClassVar, Literal
 
@@ -17,6 +17,8 @@ from hetrl.ops.activation import ACTIVATIONS
 from hetrl.team import Agent, Discrete, Team
 
 Actions = tuple[Tensor, ...]
+Product = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""A bias plus a matrix product."""
 
 
 class JointQ(Network):
@@ -129,8 +131,14 @@ class JointQ(Network):
         return self.normalizer.denormalize(q) if self.normalizer else q
 
     def _members(self, state: Tensor, action: Actions) -> Tensor:
-        encoded = [_encoded(each, choices) for each, choices in zip(action, self.choices, strict=True)]
-        return self.body(torch.cat([state, *encoded], -1)).squeeze(-1)
+        parts = [state, *(_encoded(each, choices) for each, choices in zip(action, self.choices, strict=True))]
+        live = [place for place, part in enumerate(parts) if part.requires_grad]
+        if len(live) != 1:
+            return self.body(torch.cat(parts, -1)).squeeze(-1)
+        # In an agent's turn only its own columns of the input have a gradient; the others' would be most of the work.
+        (place,) = live
+        given = torch.cat([part.detach() for part in parts], -1)
+        return self.body(given, parts[place], sum(part.shape[-1] for part in parts[:place])).squeeze(-1)
 
 
 def _encoded(action: Tensor, choices: Sequence[int] | None) -> Tensor:
@@ -161,13 +169,39 @@ class EnsembleMLP(nn.Module):
             self.weights.append(nn.Parameter(torch.empty(members, inputs, outputs).uniform_(-bound, bound)))
             self.biases.append(nn.Parameter(torch.empty(members, 1, outputs).uniform_(-bound, bound)))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the outputs, ``E *B out``, for an input ``*B in``."""
+    def forward(self, x: Tensor, live: Tensor | None = None, start: int = 0) -> Tensor:
+        """Return the outputs, ``E *B out``, for an input ``*B in``.
+
+        Args:
+            x: the input.
+            live: where given, the only entries of the input that pass a gradient on; the same numbers as in ``x``.
+            start: place of the first of them in the input.
+        """
         batch = x.shape[:-1]
-        members, last = len(self.weights[0]), len(self.weights) - 1
-        x = x.reshape(1, -1, x.shape[-1]).expand(members, -1, -1)
-        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            x = torch.baddbmm(bias, x, weight)
-            if layer < last:
+        x = x.reshape(-1, x.shape[-1])
+        nudge = None
+        if live is not None:  # adds nothing but its gradient
+            live = live.reshape(-1, live.shape[-1])
+            nudge = live - live.detach()
+        if x.device.type == "cpu":
+            # One after the other: the products take as long, and what a member has written is still in the cache.
+            members = zip(*(parameter.unbind() for parameter in (*self.weights, *self.biases)), strict=True)
+            out = torch.stack([self._chain(torch.addmm, x, member, nudge, start) for member in members])
+        else:
+            many = (len(self.weights[0]), -1, -1)
+            nudge = None if nudge is None else nudge.expand(many)
+            out = self._chain(torch.baddbmm, x.expand(many), (*self.weights, *self.biases), nudge, start)
+        return out.view(len(out), *batch, out.shape[-1])
+
+    def _chain(
+        self, product: Product, x: Tensor, parameters: Sequence[Tensor], nudge: Tensor | None, start: int
+    ) -> Tensor:
+        """Return the output of one member, or of all with a batched product."""
+        count = len(parameters) // 2
+        for layer, (weight, bias) in enumerate(zip(parameters[:count], parameters[count:], strict=True)):
+            x = product(bias, x, weight)
+            if nudge is not None and layer == 0:
+                x = product(x, nudge, weight.narrow(-2, start, nudge.shape[-1]))
+            if layer < count - 1:
                 x = self._activation(x)
-        return x.view(members, *batch, x.shape[-1])
+        return x

@@ -11,7 +11,7 @@ from hetrl.arguments import Positive, Widths
 from hetrl.net.gaussian_head import GaussianHead, Std, StdMap
 from hetrl.network import Activation, Policy, mode
 from hetrl.ops import gaussian
-from hetrl.ops.tanh import log_slope, squash, unsquash
+from hetrl.ops.tanh import squash, unit_log_slope, unsquash
 from hetrl.team import Agent, Box, Team
 
 
@@ -62,7 +62,8 @@ class SquashedGaussianPolicy(Policy):
         self.size = agent.action.size
         self.register_buffer("low", torch.tensor(agent.action.low), persistent=False)
         self.register_buffer("high", torch.tensor(agent.action.high), persistent=False)
-        self.unit = density == "unit"
+        scale = (self.high.double() - self.low.double()) / 2
+        self._log_scale = scale.log().sum().item() if density == "action" else 0.0  # a number, so that it costs nothing
         self.head = GaussianHead(
             agent.observation_size, self.size, hidden, activation, std, std_map, initial_std, max_std
         )
@@ -95,8 +96,9 @@ class SquashedGaussianPolicy(Policy):
     ) -> dict[str, Tensor]:
         """Return a reparametrised ``proposal`` [action] and its ``proposal_log_prob`` [nat]."""
         mean, log_std = self.head(observation)
-        u = gaussian.sample(mean, log_std, torch.randn_like(mean) if noise is None else noise)
-        log_prob = gaussian.log_prob(u, mean, log_std) - self._log_slope(u)
+        noise = torch.randn_like(mean) if noise is None else noise
+        u = gaussian.sample(mean, log_std, noise)
+        log_prob = gaussian.drawn_log_prob(noise, log_std) - self._log_slope(u)
         return {"proposal": squash(u, self.low, self.high), "proposal_log_prob": log_prob}
 
     @mode(reads={"observation": "agent.observation"}, writes={"distribution": "agent.distribution"})
@@ -134,7 +136,4 @@ class SquashedGaussianPolicy(Policy):
         return squash(self.head(observation)[0], self.low, self.high)
 
     def _log_slope(self, u: Tensor) -> Tensor:
-        if self.unit:
-            one = torch.ones_like(self.high)
-            return log_slope(u, -one, one)
-        return log_slope(u, self.low, self.high)
+        return unit_log_slope(u) + self._log_scale

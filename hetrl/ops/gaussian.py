@@ -50,6 +50,15 @@ def inverse_softplus(x: float) -> float:
     return x + math.log(-math.expm1(-x))
 
 
+def drawn_log_prob(noise: Float[Tensor, "*batch dim"], log_std: Float[Tensor, "*#batch dim"]) -> Float[Tensor, "*batch"]:
+    """Return log N(x; mean, std^2) in nat of the x = mean + std * noise that :func:`sample` returns.
+
+    The distance from the mean is the noise, whatever mean and deviation are, so no gradient has to find its way through
+    x only to cancel.
+    """
+    return -_LOG_SQRT_2PI * noise.shape[-1] - torch.addcmul(log_std, noise, noise, value=0.5).sum(-1)
+
+
 def sample(mean: Tensor, log_std: Tensor, noise: Tensor) -> Tensor:
     """Return mean + std * noise."""
     return torch.addcmul(mean, log_std.exp(), noise)

@@ -214,7 +214,9 @@ def _check_phase(phase: Phase, plan: Plan) -> None:
         raise RecipeError(f"{phase.where}.train: no net '{phase.train}'.{nearest(phase.train, plan.recipe.nets)}")
     net = plan.recipe.nets[phase.train]
     if not catalog.resolve(net.use, "net").trainable(net.arguments):
-        raise RecipeError(f"{phase.where} trains '{phase.train}', and {net.where} says that it stays as it is; drop one.")
+        raise RecipeError(
+            f"{phase.where} trains '{phase.train}', and {net.where} says that it stays as it is; drop one."
+        )
     if phase.optim is None:
         raise RecipeError(f"{phase.where} trains '{phase.train}' and needs optim: {{use: optim/adam}}.")
     optim = _entry(phase.optim.name, phase.optim.arguments, phase.optim.where, "optim")
@@ -344,7 +346,9 @@ def _check_nets_used(plan: Plan) -> None:
     used |= {c.split(".")[0] for steps in plan.sections.values() for p in steps for c in p.table.calls.values()}
     every = [planned for steps in plan.sections.values() for planned in steps]
     copied = {planned.net for planned in every if (planned.mode or "").split(".")[0] == TARGET}
-    copied |= {c.split(".")[0] for planned in every for c in planned.table.calls.values() if c.split(".")[1:2] == [TARGET]}
+    copied |= {
+        c.split(".")[0] for planned in every for c in planned.table.calls.values() if c.split(".")[1:2] == [TARGET]
+    }
     for name, net in plan.recipe.nets.items():
         if name not in used:
             raise RecipeError(f"{net.where}: no step uses net '{name}'; use it or drop it.")

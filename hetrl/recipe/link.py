@@ -52,14 +52,14 @@ class SlowCopy(nn.Module):
     @torch.no_grad()
     def follow(self, net: SharedNetwork) -> None:
         """Take note of a training of ``net``, and move towards it where this one is due."""
+        for mine, other in zip(self.net.buffers(), net.buffers(), strict=True):
+            mine.copy_(other)  # statistics are the net's own, and do not lag
         self._trained += 1
         if self._trained % self.every:
             return
         own: list[Tensor] = list(self.net.parameters())
         theirs: list[Tensor] = list(net.parameters())
         torch._foreach_lerp_(own, theirs, self.tau)
-        for mine, other in zip(self.net.buffers(), net.buffers(), strict=True):
-            mine.copy_(other)  # statistics are the net's own
 
     def get_extra_state(self) -> dict[str, int]:
         """How often the net has been trained."""

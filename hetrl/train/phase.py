@@ -86,6 +86,8 @@ class PhaseRunner:
         self.phase, self.linked, self.compiled = phase, linked, compiled
         self.optimizers: dict[str, Any] = {}
         self._units: dict[tuple[str, ...], Unit] = {}
+        # Gathered once: walking the modules anew in every turn took longer than the optimiser's step.
+        self._parameters = list(linked.nets.parameters())
         self._turnless: dict[str, list[tuple[Lane, Program]]] = {
             section: self._all_lanes(section) for section in ("before", "steps")
         }
@@ -206,9 +208,10 @@ class PhaseRunner:
 
     def _train(self, unit: Unit, store: Store, generator: torch.Generator, step: OptimizerStep) -> Metrics:
         """Take epochs x minibatches steps on one unit, and return the means over them."""
-        for net in self.linked.nets.values():
-            net.requires_grad_(False)
-        unit.module.requires_grad_(True)
+        for parameter in self._parameters:
+            parameter.requires_grad = False
+        for parameter in unit.parameters:
+            parameter.requires_grad = True
         masked = self.phase.inactive == "skip"
         rows = [Rows.of(program, lane, store, masked) for lane, program in unit.lanes["steps"]]
         logged: list[Metrics] = []

@@ -3,7 +3,8 @@
     python tests/benchmark/pictures.py RUNS docs/img
 
 ``RUNS`` holds one folder for each run of the commands in docs/results.md, named
-``{happo,mappo,hatrpo,haa2c,peer,simultaneous}_{balance,navigation}_{seed}``.
+``{happo,mappo,hatrpo,haa2c,peer,simultaneous}_{balance,navigation}_{seed}``, and those of docs/details/order.md,
+``game{0.3,0.05}_{random_permutation,simultaneous}_{seed}``.
 """
 
 import csv
@@ -58,15 +59,23 @@ def main() -> None:
         for task in TASKS
     }
     draw_panels(peers, folder / "benchmarl.png", ylabel="training return, mean of 5 batches")
-    orders = {
-        f"{task}, one line changed": [
+    games = {
+        f"HATRPO in the game, radius {radius}": [
+            Curve(label, seeds(runs, f"game{radius}_{name}", "return"))
+            for label, name in (("in turn", "random_permutation"), ("at once", "simultaneous"))
+        ]
+        for radius in ("0.3", "0.05")
+    }
+    tasks = {
+        f"HAPPO on {task}": [
             Curve(label, seeds(runs, f"{name}_{task}", "eval/return"))
-            for label, name in (("HAPPO, in turn", "happo"), ("all agents at once", "simultaneous"))
+            for label, name in (("in turn", "happo"), ("at once", "simultaneous"))
         ]
         for task in TASKS
     }
-    draw_panels(orders, folder / "order.png", ylabel="evaluation return, deterministic")
-    for title, curves in {**own, **peers, **orders}.items():
+    draw_panels(games, folder / "order_game.png", ylabel="return")
+    draw_panels(tasks, folder / "order_vmas.png", ylabel="evaluation return, deterministic")
+    for title, curves in {**own, **peers, **games, **tasks}.items():
         for curve in curves:
             last = [values[-5:].mean() for _, values in curve.series]
             print(f"{title}: {curve.name}: last five points {np.mean(last):.3g}, seeds {np.round(last, 3).tolist()}")

@@ -5,7 +5,7 @@ import torch
 from jaxtyping import TypeCheckError
 from scipy.stats import chi2
 
-from hetrl.errors import RecipeError
+from hetrl.errors import RecipeError, RunError
 from hetrl.net.categorical_policy import CategoricalPolicy
 from hetrl.team import Agent, Discrete, Team
 
@@ -284,11 +284,24 @@ def test_without_noise_it_draws_its_own():
     torch.testing.assert_close(net.sample(OBSERVATION.expand(4000, 1)), found, rtol=0, atol=0)
 
 
+def test_options_are_all_of_them_and_their_log_probs():
+    """Weights 1 3 6, and 1 3 with the last ruled out, whose probability is then 0."""
+    net, mask = policy([1.0, 3.0, 6.0]), torch.tensor([[True] * 3, [True, True, False]])
+    out = net.options(OBSERVATION.expand(2, 1), mask)
+    assert torch.equal(out["candidates"], torch.eye(3).expand(2, 3, 3))
+    torch.testing.assert_close(out["log_prob"].exp(), torch.tensor([[0.1, 0.3, 0.6], [0.25, 0.75, 0.0]]))
+
+
+def test_options_of_several_choices_are_not_listed():
+    with pytest.raises(RunError, match="options: the agent has 2 choices; list the options of one, or sample"):
+        policy([1.0, 3.0], [1.0, 4.0]).options(OBSERVATION)
+
+
 # ----- normalised layers
 
 
 def test_layer_norm_normalises_what_is_seen_and_every_hidden_layer():
-    """Observation and, after the activation, each hidden layer, with mean 0 and variance 1; the output is left alone."""
+    """Observation and, after the activation, each hidden layer, to mean 0 and variance 1; the output is left alone."""
     agent = Agent("a", "agents", 0, 6, Discrete((4,)), "agents")
     net = CategoricalPolicy(agent, Team((agent,), 6), hidden=[8, 5], activation="relu", layer_norm=True).double()
     with torch.no_grad():

@@ -116,7 +116,8 @@ def test_starts_near_the_middle():
 
 
 @pytest.mark.parametrize(
-    ("values", "text"), [({"noise": -0.1}, "noise = -0.1"), ({"hidden": [0]}, r"hidden\[0\] = 0"), ({"std": 1.0}, "std")]
+    ("values", "text"),
+    [({"noise": -0.1}, "noise = -0.1"), ({"hidden": [0]}, r"hidden\[0\] = 0"), ({"std": 1.0}, "std")],
 )
 def test_refuses_wrong_arguments(values, text):
     with pytest.raises(RecipeError, match=f"^DeterministicPolicy.*{text}"):

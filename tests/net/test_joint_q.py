@@ -109,6 +109,19 @@ def test_a_proposal_gets_a_gradient_and_a_replayed_index_none():
     assert proposal.grad.shape == (6, 3) and (proposal.grad != 0).any()
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_candidates_are_judged_one_by_one(place):
+    """Each in the place of the agent's own action, among the others' as they are, stored or proposed."""
+    q = net(hidden=[8], normalize=True)
+    q.normalize(torch.tensor([1.0, 5.0]).double())
+    state, action = batch(4, 2)
+    several = torch.randn(4, 2, 5, encoded(action)[place].shape[-1]).double()
+    for others in (action, encoded(action)):
+        found = q.candidates(state, others, several, place)["q"]
+        joint = [(*others[:place], several[..., k, :], *others[place + 1 :]) for k in range(5)]
+        torch.testing.assert_close(found, torch.stack([q.min(state, each)["q"] for each in joint], -1))
+
+
 def test_the_least_and_the_first_of_the_members():
     q = net(hidden=[8], ensemble=4)
     state, action = batch(50)
@@ -156,7 +169,9 @@ def test_normalises_after_taking_the_targets_in():
     """Targets 1 and 5 have mean 3 and deviation 2: -1 and 1; an output x is worth 2 x + 3."""
     q = net(hidden=[8], normalize=True)
     state, action = batch(5)
-    torch.testing.assert_close(q.normalize(torch.tensor([1.0, 5.0]).double())["target"], torch.tensor([-1.0, 1.0]).double())
+    torch.testing.assert_close(
+        q.normalize(torch.tensor([1.0, 5.0]).double())["target"], torch.tensor([-1.0, 1.0]).double()
+    )
     own = q.normalized(state, action)["q"]
     torch.testing.assert_close(q.q(state, action)["q"], 2 * own + 3)
     torch.testing.assert_close(q.first(state, action)["q"], 2 * own[0] + 3)
@@ -185,7 +200,7 @@ def test_is_one_for_the_team_and_its_plain_mode_is_every_members():
 
 def test_refuses_another_number_of_actions_or_a_wrong_size():
     state, action = batch(4)
-    with pytest.raises(ValueError, match="shorter|longer"):
+    with pytest.raises(ValueError, match=r"shorter|longer"):
         net().q(state, action[:2])
     with pytest.raises((RuntimeError, TypeCheckError)):
         net().q(state, (action[0][..., :1], *action[1:]))

@@ -76,7 +76,7 @@ def test_a_continuous_agent_ignores_a_mask():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_sampling_needs_no_noise(kind):
-    """Each kind then draws its own: Gumbel for who chooses, normal for who steers; a proposal is one-hot or an action."""
+    """Each kind then draws its own, Gumbel for who chooses, normal for who steers; proposals are one-hot or actions."""
     mixed, _, observation = pair(kind)
     out = mixed.sample(observation, action_mask=MASK)
     width = sum(CHOOSES.action.choices) if kind == "categorical" else STEERS.action.size

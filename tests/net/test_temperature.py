@@ -61,7 +61,7 @@ def test_masked_options_of_several_choices():
 
 
 def test_masks_of_the_whole_team():
-    """Row by row 5, 2, 1 of 5 and 8, 4, 1 of 8, and the continuous agent's -2; what it has for a mask does not matter."""
+    """Row by row 5, 2, 1 of 5 and 8, 4, 1 of 8, and the continuous agent's -2, whatever it has for a mask."""
     chooses = torch.tensor([[True] * 5, [True, False, True, False, False], [False, True, False, False, False]])
     several = torch.tensor([[1] * 6, [0, 1, 1, 1, 1, 1], [0] * 6]).bool()
     net = Temperature(STEERS, TEAM)

@@ -114,7 +114,7 @@ def test_gumbel_draws():
 
 
 def test_a_straight_through_sample_by_hand():
-    """Weights 1 2 5 of 8 with noise log (4 1 1): 4 2 5, so option 2, of log-prob log 5/8; with (4 4 1): 4 8 5, option 1."""
+    """Weights 1 2 5 of 8 with noise log (4 1 1): 4 2 5, so option 2, of chance 5/8; with (4 4 1): 4 8 5, option 1."""
     noise = torch.tensor([[4.0, 1.0, 1.0], [4.0, 4.0, 1.0]]).log()
     sample, log_prob = categorical.straight_through(LOGITS[:1].expand(2, 3), noise, [3])
     assert sample.tolist() == [[0, 0, 1], [0, 1, 0]]
