@@ -72,6 +72,8 @@ def _nets(plan: Plan) -> Grid:
     grid = Grid("net", "is", "one for each", "arguments", title="nets", title_justify="left", title_style="bold")
     for name, net in plan.recipe.nets.items():
         values = ", ".join(f"{word}={value}" for word, value in net.arguments.items())
+        if net.target is not None:
+            values += f", target: tau={net.target.tau}, every={net.target.every}"
         grid.add_row(name + (" (acts)" if name == plan.policy else ""), net.use, plan.per[name], values)
     return grid
 

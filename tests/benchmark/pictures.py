@@ -47,7 +47,8 @@ def main() -> None:
     """Draw them all."""
     runs, folder = Path(sys.argv[1]), Path(sys.argv[2])
     own = {
-        task: [Curve(name.upper(), seeds(runs, f"{name}_{task}", "eval/return")) for name in ON_POLICY] for task in TASKS
+        task: [Curve(name.upper(), seeds(runs, f"{name}_{task}", "eval/return")) for name in ON_POLICY]
+        for task in TASKS
     }
     draw_panels(own, folder / "learning.png", ylabel="evaluation return, deterministic")
     draw_panels({"HAPPO on VMAS balance": [own["balance"][0]]}, folder / "happo.png", ylabel="evaluation return")

@@ -142,8 +142,8 @@ def soft_recipe(v, name: str) -> dict:
     if normalized:
         before.append({"net": "q.normalize"})
         judge, worth = "q.normalized_min", {"reads": {"q": "normalized_min_q"}}
-        error = [{"net": "q.normalized"},
-                 {"use": "loss/td", "delta": delta, "reads": {"q": "normalized_q", "target": "normalized_target"}}]  # fmt: skip
+        units = {"q": "normalized_q", "target": "normalized_target"}
+        error = [{"net": "q.normalized"}, {"use": "loss/td", "delta": delta, "reads": units}]
     masked = "count" if not v["use_policy_active_masks"] else "skip"
     turn = {"proposal": "agent.turn_proposal", "proposal_log_prob": "agent.old_turn_log_prob"}
     joint = {"log_alpha": "log_alpha", "log_prob": "joint_log_prob", "target_entropy": "target_entropy",
@@ -181,10 +181,11 @@ def soft_pairs(linked, v, when: str):
     for i in range(N_AGENTS):
         policy, stem = linked.nets["actor"][f"agent_{i}"], f"actor{i}_{when}"
         if f"{stem}_base_feature_norm_weight" in v:
-            parts = {"base_feature_norm": policy.body.norms[0], "base_mlp_fc_0": policy.body.linears[0],
-                     "base_mlp_fc_2": policy.body.norms[1], "act_action_out_linear": policy.body.linears[1]}  # fmt: skip
-            for word, module in parts.items():
-                found += [(module.weight.data, v[f"{stem}_{word}_weight"]), (module.bias.data, v[f"{stem}_{word}_bias"])]
+            words = ("base_feature_norm", "base_mlp_fc_0", "base_mlp_fc_2", "act_action_out_linear")
+            norms, linears = policy.body.norms, policy.body.linears
+            for word, module in zip(words, (norms[0], linears[0], norms[1], linears[1]), strict=True):
+                found.append((module.weight.data, v[f"{stem}_{word}_weight"]))
+                found.append((module.bias.data, v[f"{stem}_{word}_bias"]))
         else:
             first, last = policy.head.body[0], policy.head.body[1]
             for kind in ("weight", "bias"):
@@ -248,8 +249,9 @@ def deterministic_recipe(v, twin: bool, sequential: bool) -> dict:
         act = {"net": "actor.target.smoothed", "at": "next", "std": v["policy_noise"].item(),
                "clip": v["noise_clip"].item(), "reads": {"noise": "agent.noise_target"}}  # fmt: skip
     if sequential:
-        turns = {"before": [{"net": "actor.act"}], "after": [{"net": "actor.act"}],
-                 "steps": [{"net": "actor.act"}, {"net": "q.first", "reads": {"action": "agents.proposal"}}]}  # fmt: skip
+        judged = {"net": "q.first", "reads": {"action": "agents.proposal"}}
+        turns = {word: [{"net": "actor.act"}] for word in ("before", "steps", "after")}
+        turns["steps"] = [*turns["steps"], judged]
     else:  # the others' actions stay the replayed ones
         turns = {"steps": [{"net": "actor.act", "writes": {"proposal": "agent.action"}}, {"net": "q.first"}]}
     turns["steps"].append({"use": "loss/deterministic_policy"})

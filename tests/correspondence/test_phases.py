@@ -24,8 +24,10 @@ def recipe(v, *, order: dict, per: str, kind: str) -> dict:
     optim = {"use": "optim/adam", "max_grad_norm": v["max_grad_norm"].item(), "eps": v["adam_eps"].item()}
     clip = v["clip_param"].item()
     own_value = v["rewards"].dim() == 4  # a value, a reward and a state for each agent
-    policy = {"use": "net/gaussian_policy", "std_map": "sigmoid", "initial_std": 0.25,
-              "max_std": v["std_y_coef"].item()} if "available_actions0" not in v else {"use": "net/categorical_policy"}  # fmt: skip
+    policy = {"use": "net/categorical_policy"}
+    if "available_actions0" not in v:
+        policy = {"use": "net/gaussian_policy", "std_map": "sigmoid", "initial_std": 0.25,
+                  "max_std": v["std_y_coef"].item()}  # fmt: skip
     surrogate = {"use": "loss/clipped_surrogate", "clip": clip} if kind == "clip" else {"use": "loss/surrogate"}
     standardize = (
         {"use": "estimate/standardize_jointly"}

@@ -53,6 +53,11 @@ class Watch(L.Callback):
 def train(recipe: str, seed: int) -> torch.Tensor:
     """Train a recipe on the game and return probabilities, batches by agents by actions."""
     module, data = hetrl.load(recipe, *OVERRIDES, f"run.seed={seed}").build()
+    return fit(module, data)
+
+
+def fit(module: L.LightningModule, data: L.LightningDataModule) -> torch.Tensor:
+    """Run a built recipe to its end and return probabilities, batches by agents by actions."""
     watch = Watch()
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     with warnings.catch_warnings():
