@@ -50,7 +50,7 @@ def of_agent(key: str, name: str) -> str:
 
 def shifted(key: str, at: str | None) -> str:
     """Return the key moved to ``at`` (``next``); outputs stay where they are."""
-    if at is None or is_output(key) or key.startswith(f"{at}."):
+    if at is None or is_output(key) or key == PLACE or key.startswith(f"{at}."):
         return key
     return f"{at}.{key}"
 

@@ -45,6 +45,8 @@ class Network(nn.Module):
     modes: ClassVar[Mapping[str, Table]] = {}
     default_mode: ClassVar[str | None] = None
     default_per: ClassVar[Literal["agent", "team"]] = "agent"
+    sized: ClassVar[bool] = True
+    """Whether it is built for the sizes of one agent, so that agents of other sizes cannot share it."""
     memory: int = 0
     """Units of the hidden state that a recurrent network carries from step to step; 0 where it carries none."""
     chunk: int | None = None

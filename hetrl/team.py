@@ -5,6 +5,7 @@ A *layout group* holds agents with equal observation and action sizes; their ten
 that a network declared ``per: group`` serves with one set of parameters.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -26,6 +27,11 @@ class Box:
     def size(self) -> int:
         """Entries of an action vector."""
         return len(self.low)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether every dimension has a finite low and high."""
+        return all(map(math.isfinite, (*self.low, *self.high)))
 
     def __str__(self) -> str:
         return f"continuous[{self.size}]"

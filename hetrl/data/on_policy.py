@@ -1,7 +1,7 @@
 """On-policy collection: fresh steps of the current policies, used once."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from tensordict import TensorDict
@@ -48,6 +48,9 @@ class OnPolicy:
     Raises:
         RecipeError: ``frames`` is no multiple of the number of environments.
     """
+
+    in_order: ClassVar[bool] = True
+    """Whether its samples are steps in the order of time."""
 
     def __init__(self, *, frames: Count, policy: str | None = None) -> None:
         self.frames, self.policy = frames, policy

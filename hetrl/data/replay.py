@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import torch
 from annotated_types import Ge
@@ -59,6 +59,9 @@ class Replay:
     Differs: n-step sums stop at the newest stored step, so that no stored step waits to be drawn; nothing corrects for
         the policy having changed since.
     """
+
+    in_order: ClassVar[bool] = False
+    """Whether its samples are steps in the order of time."""
 
     def __init__(
         self,

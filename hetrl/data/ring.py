@@ -64,13 +64,11 @@ class Ring:
         return torch.where(stored, later, rows), stored
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the filled part (copied unless it is all of it), and how far the ring has come."""
+        """Return the filled part, as a copy, and how far the ring has come."""
         filled = min(self.written, self.n_slots)
         steps = None
         if filled:
-            stored = self._storage.get(slice(None))
-            # A view would be saved with all of the memory behind it.
-            steps = (stored if filled == self.n_slots else stored.clone()).to_dict()
+            steps = self._storage.get(slice(None)).clone().to_dict()
         return {"written": self.written, "size": [self.n_slots, self.n_envs], "steps": steps}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from hetrl.arguments import Fraction, NonNegative, Positive
 from hetrl.component import Component
+from hetrl.errors import RecipeError
 
 
 class KLPenalty(Component):
@@ -22,6 +23,9 @@ class KLPenalty(Component):
         rate: how fast beta follows, 0 to 1; with 1 it doubles or halves at each evaluation.
         smallest: least beta [reward/nat].
         largest: greatest beta [reward/nat].
+
+    Raises:
+        RecipeError: beta starts outside its bounds.
 
     Source: Schulman et al. 2017, arXiv:1707.06347, section 4 (adaptive KL penalty); Kuba et al. 2022,
         arXiv:2109.11251 (the penalty of the sequential update's monotonic improvement).
@@ -44,6 +48,8 @@ class KLPenalty(Component):
         largest: Positive = 1e4,
     ) -> None:
         super().__init__()
+        if smallest > largest or (coef > 0 and not smallest <= coef <= largest):
+            raise RecipeError(f"coef = {coef} must lie between smallest = {smallest} and largest = {largest}, or be 0.")
         self.coef, self.target, self.rate = coef, target, rate
         self.smallest, self.largest = smallest, largest
         self.register_buffer("beta", torch.tensor([coef]))

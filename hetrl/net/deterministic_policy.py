@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hetrl.arguments import NonNegative, Widths
+from hetrl.errors import RecipeError
 from hetrl.network import MLP, Activation, Policy, mode
 from hetrl.team import Agent, Box, Team
 
@@ -38,6 +39,8 @@ class DeterministicPolicy(Policy):
     ) -> None:
         super().__init__()
         assert isinstance(agent.action, Box)  # the checker has compared it with `serves`
+        if not agent.action.bounded:
+            raise RecipeError(f"agent '{agent.name}' has an action without bounds; use net/gaussian_policy.")
         self.size, self.deviation = agent.action.size, noise
         self.register_buffer("low", torch.tensor(agent.action.low), persistent=False)
         self.register_buffer("high", torch.tensor(agent.action.high), persistent=False)

@@ -150,7 +150,7 @@ def _encoded(action: Tensor, choices: Sequence[int] | None) -> Tensor:
 
 
 class EnsembleMLP(nn.Module):
-    """E networks of linear layers, each with parameters of its own, run as batched products.
+    """E networks of linear layers, each with parameters of its own, run as batched products (on CPUs, in turn).
 
     Every member is drawn by itself, as ``torch.nn.Linear`` draws (uniform within 1 / sqrt(inputs)).
 
@@ -201,7 +201,8 @@ class EnsembleMLP(nn.Module):
         for layer, (weight, bias) in enumerate(zip(parameters[:count], parameters[count:], strict=True)):
             x = product(bias, x, weight)
             if nudge is not None and layer == 0:
-                x = product(x, nudge, weight.narrow(-2, start, nudge.shape[-1]))
+                own = weight.narrow(-2, start, nudge.shape[-1])
+                x = x.addmm_(nudge, own) if x.dim() == 2 else x.baddbmm_(nudge, own)
             if layer < count - 1:
                 x = self._activation(x)
         return x

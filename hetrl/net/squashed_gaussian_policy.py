@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hetrl.arguments import Positive, Widths
+from hetrl.errors import RecipeError
 from hetrl.net.gaussian_head import GaussianHead, Std, StdMap
 from hetrl.network import Activation, Policy, mode
 from hetrl.ops import gaussian
@@ -59,6 +60,8 @@ class SquashedGaussianPolicy(Policy):
     ) -> None:
         super().__init__()
         assert isinstance(agent.action, Box)  # the checker has compared it with `serves`
+        if not agent.action.bounded:
+            raise RecipeError(f"agent '{agent.name}' has an action without bounds; use net/gaussian_policy.")
         self.size = agent.action.size
         self.register_buffer("low", torch.tensor(agent.action.low), persistent=False)
         self.register_buffer("high", torch.tensor(agent.action.high), persistent=False)

@@ -32,6 +32,7 @@ class Temperature(Network):
 
     default_mode: ClassVar[str | None] = "alpha"
     default_per: ClassVar[Literal["agent", "team"]] = "agent"
+    sized: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -49,10 +50,8 @@ class Temperature(Network):
         else:
             self.x = nn.Parameter(x)
         self.given = target_entropy
-        self.choices = [each.action.choices if isinstance(each.action, Discrete) else None for each in team.agents]
-        self.own_choices = agent.action.choices if isinstance(agent.action, Discrete) else None
-        self.own_target = self._target(agent)
-        self.joint_target = sum(self._target(each) for each in team.agents)
+        self.choices = agent.action.choices if isinstance(agent.action, Discrete) else None
+        self.target = self._target(agent)
 
     @classmethod
     def trainable(cls, arguments: Mapping[str, Any]) -> bool:
@@ -79,24 +78,20 @@ class Temperature(Network):
         self, log_prob: Float[Tensor, "*batch"], action_mask: Bool[Tensor, "*batch options"] | None = None
     ) -> dict[str, Float[Tensor, "*batch"]]:
         """Return ``log_alpha`` and an agent's ``target_entropy`` [nat], which its loss needs."""
-        target = torch.full_like(log_prob, self.own_target)
-        if action_mask is not None and self.own_choices is not None and self.given is None:
-            target = _of_available(action_mask, self.own_choices, log_prob.dtype)
+        target = torch.full_like(log_prob, self.target)
+        if action_mask is not None and self.choices is not None and self.given is None:
+            target = _of_available(action_mask, self.choices, log_prob.dtype)
         return {"log_alpha": self.x.expand(log_prob.shape), "target_entropy": target}
 
     @mode(
-        reads={"log_prob": "joint_log_prob", "action_masks": "agents.action_mask"},
+        reads={"log_prob": "joint_log_prob", "target_entropies": "agents.target_entropy"},
         writes={"log_alpha": "log_alpha", "target_entropy": "target_entropy"},
     )
     def joint_dual(
-        self, log_prob: Float[Tensor, "*batch"], action_masks: tuple[Bool[Tensor, "*batch _"], ...] | None = None
+        self, log_prob: Float[Tensor, "*batch"], target_entropies: tuple[Float[Tensor, "*batch"], ...]
     ) -> dict[str, Float[Tensor, "*batch"]]:
-        """Return ``log_alpha`` and the whole team's ``target_entropy`` [nat]; masks count where every agent has one."""
-        target = torch.full_like(log_prob, self.joint_target)
-        if action_masks is not None and self.given is None:
-            for mask, choices in zip(action_masks, self.choices, strict=True):
-                if choices is not None:
-                    target = target + _of_available(mask, choices, log_prob.dtype) - _of_all(choices)
+        """Return ``log_alpha`` and the whole team's ``target_entropy``, the sum of its agents' [nat]."""
+        target = sum(target_entropies[1:], target_entropies[0])
         return {"log_alpha": self.x.expand(log_prob.shape), "target_entropy": target}
 
     @mode(reads={"like": "terminated"}, writes={"alpha": "alpha"})

@@ -50,7 +50,9 @@ def inverse_softplus(x: float) -> float:
     return x + math.log(-math.expm1(-x))
 
 
-def drawn_log_prob(noise: Float[Tensor, "*batch dim"], log_std: Float[Tensor, "*#batch dim"]) -> Float[Tensor, "*batch"]:
+def drawn_log_prob(
+    noise: Float[Tensor, "*batch dim"], log_std: Float[Tensor, "*#batch dim"]
+) -> Float[Tensor, "*batch"]:
     """Return log N(x; mean, std^2) in nat of the x = mean + std * noise that :func:`sample` returns.
 
     The distance from the mean is the noise, whatever mean and deviation are, so no gradient has to find its way through

@@ -32,6 +32,7 @@ class Adam:
 
     reads: ClassVar[Mapping[str, str]] = {}
     constraints: ClassVar[Mapping[str, bool]] = {}
+    once: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -24,6 +24,9 @@ class TrustRegion:
     ``agent.kl`` (``{net: actor.kl}``). Log: ``kl``, ``gain`` (how far the loss fell), ``expected_gain`` (to first
     order), ``step`` (the fraction taken, 0 where it was rejected) and ``radius``.
 
+    Steps that draw random numbers draw the same ones at every try. Steps that keep state are refused: each try would
+    move it.
+
     The line search waits for the device, once for each try. Second derivatives are not compiled: with ``run.compile``
     a phase with this optimiser runs as it is.
 
@@ -43,6 +46,7 @@ class TrustRegion:
     """
 
     reads: ClassVar[Mapping[str, str]] = {"kl": "agent.kl"}
+    once: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -84,6 +88,7 @@ class NaturalGradient(torch.optim.Optimizer):
         """Take the step, or none; the closure's means must hold ``agent.kl``."""
         group = self.param_groups[0]
         parameters: list[nn.Parameter] = group["params"]
+        draws = _RandomState(parameters[0].device)
         with torch.enable_grad():
             evaluated = loss, means = closure()
             gradient = -_flat([parameter.grad for parameter in parameters])  # type: ignore[misc]
@@ -103,6 +108,7 @@ class NaturalGradient(torch.optim.Optimizer):
         self.figures = dict.fromkeys(("kl", "gain", "expected_gain", "step"), torch.zeros_like(loss.detach()))
         for _ in range(group["backtracks"]):
             _assign(parameters, start + fraction * full)
+            draws.restore()
             now, tried = closure()
             kl, gain = tried["agent.kl"], loss.detach() - now
             if (kl < group["radius"]) & (gain > 0) & (gain > group["accept_ratio"] * fraction * expected):
@@ -114,6 +120,20 @@ class NaturalGradient(torch.optim.Optimizer):
             _assign(parameters, start)
         self.figures["radius"] = torch.full_like(loss.detach(), group["radius"])
         return evaluated
+
+
+class _RandomState:
+    """The random state at a moment, of the CPU and of a device."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+        self._device, self._cpu = device, torch.get_rng_state()
+
+    def restore(self) -> None:
+        """Draw again what has been drawn since."""
+        torch.set_rng_state(self._cpu)
+        if self._cuda is not None:
+            torch.cuda.set_rng_state(self._cuda, self._device)
 
 
 def conjugate_gradient(

@@ -65,8 +65,10 @@ def check(recipe: Recipe, team: Team | None = None, provided: Iterable[str] | No
         RecipeError: where, what, and what to do, in one line.
     """
     per = {name: _check_net(net) for name, net in recipe.nets.items()}
+    drawn = False
     if provided is None:
         provided = _provided(recipe, per)
+        drawn = not catalog.resolve(recipe.data.name, "data").in_order
     if team is not None:
         team = grouped(recipe, team)
     plan = Plan(recipe, per, _acting_net(recipe))
@@ -79,6 +81,8 @@ def check(recipe: Recipe, team: Team | None = None, provided: Iterable[str] | No
     for phase in recipe.update:
         _check_phase(phase, plan)
     _check_keys(plan, provided)
+    if drawn:
+        _check_order_of_time(plan)
     _check_nets_used(plan)
     if team is not None:
         _check_team(plan, team)
@@ -162,6 +166,12 @@ def _plan_step(step: Step, recipe: Recipe, per: Mapping[str, Per]) -> PlannedSte
             f"{planned.where}: net '{planned.net}' is per: {per[planned.net or '']} but writes the team's "
             f"'{shared[0]}'; rename it, keys: {{{_role(planned.table.writes, shared[0])}: agent.{shared[0]}}}."
         )
+    for key in planned.table.writes.values():
+        if keys.scope(key) and key.replace(f"{keys.AGENT}.", f"{keys.AGENTS}.") in set(planned.table.reads.values()):
+            raise RecipeError(
+                f"{planned.where} reads everybody's '{key}' and writes this agent's: the next agent would read what "
+                f"this one has written; write another key, writes: {{{_role(planned.table.writes, key)}: agent...}}."
+            )
     if per_agent:
         for key in planned.table.writes.values():
             if not (keys.scope(key) or keys.is_output(key) or key in planned.table.reads.values()):
@@ -203,6 +213,9 @@ def _check_phase(phase: Phase, plan: Plan) -> None:
         for word in ("order", "optim", "before", "prepare", "after"):
             if getattr(phase, word):
                 raise RecipeError(f"{phase.where}.{word} belongs to a phase that trains a net; add train: or drop it.")
+        for word, without in (("epochs", 1), ("minibatches", 1), ("per", "team"), ("inactive", "skip")):
+            if getattr(phase, word) != without:
+                raise RecipeError(f"{phase.where}.{word} belongs to a phase that trains a net; add train: or drop it.")
         return
     for planned in steps["steps"]:
         if planned.component is not None and planned.component.along_time:
@@ -220,6 +233,13 @@ def _check_phase(phase: Phase, plan: Plan) -> None:
     if phase.optim is None:
         raise RecipeError(f"{phase.where} trains '{phase.train}' and needs optim: {{use: optim/adam}}.")
     optim = _entry(phase.optim.name, phase.optim.arguments, phase.optim.where, "optim")
+    if optim.once:
+        for word in ("epochs", "minibatches"):
+            if getattr(phase, word) > 1:
+                raise RecipeError(
+                    f"{phase.where}.{word} = {getattr(phase, word)}: {phase.optim.name} takes one step, on the whole "
+                    f"batch, from the policy that its constraint refers to; drop {word}."
+                )
     if phase.per == "team":
         if phase.order is not None:
             raise RecipeError(f"{phase.where}.order needs turns; add per: agent or per: group, or drop it.")
@@ -237,6 +257,17 @@ def _check_phase(phase: Phase, plan: Plan) -> None:
     called = [target.split(".")[0] for planned in steps["steps"] for target in planned.table.calls.values()]
     used = [planned.net for planned in steps["steps"] if planned.net is not None]
     recurrent.check_phase(plan.recipe, phase.where, [*used, *called])
+
+
+def _check_order_of_time(plan: Plan) -> None:
+    """Refuse what looks along time on rows that were drawn in any order."""
+    for steps in plan.sections.values():
+        for planned in steps:
+            if planned.component is not None and planned.component.along_time:
+                raise RecipeError(
+                    f"{planned.where} looks along time, and {plan.recipe.data.name} draws rows in any order; use "
+                    "data/on_policy, or estimate/td_target in its place."
+                )
 
 
 def _check_gradients(phase: Phase, steps: Iterable[PlannedStep], constraints: Iterable[str]) -> None:
@@ -297,7 +328,7 @@ class _Flow:
         writer = self.every.get(single)
         if writer is not None and phase.every % writer.every:
             raise RecipeError(
-                f"{planned.where} reads '{key}' in batches in which {writer.where}, which writes it, does not run; "
+                f"{planned.where} reads '{key}' in samples in which {writer.where}, which writes it, does not run; "
                 f"it has every: {writer.every}, so write every: {writer.every} in {phase.where} too."
             )
         if single in self.stale and not single.split(".")[-1].startswith("old_"):
@@ -376,7 +407,7 @@ def _check_team(plan: Plan, team: Team) -> None:
                     raise RecipeError(
                         f"{net.where}: {net.use} serves {kinds} actions, but agent '{agent.name}' has {agent.action}."
                     )
-        if per == "team" and cls.default_per == "agent":
+        if per == "team" and cls.default_per == "agent" and cls.sized:
             sizes = {(agent.observation_size, agent.action) for agent in team.agents}
             if len(sizes) > 1:
                 raise RecipeError(

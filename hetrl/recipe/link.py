@@ -180,8 +180,9 @@ class Linked(nn.Module):
         ):
             return [(agent,) for agent in agents]
         nets: list[SharedNetwork] = [self.nets[net] for net in used_nets(steps)]  # type: ignore[misc]
-        # One module for the whole team fits all of its agents, whatever their layouts.
-        alike = bool(nets) and all(net.per == "team" for net in nets)
+        # One module for the whole team fits all of its agents, whatever their layouts; what only some groups have is
+        # read group by group.
+        alike = bool(nets) and all(net.per == "team" for net in nets) and not any(p.table.optional for p in steps)
         lanes: dict[tuple[str, ...], list[Agent]] = {}
         for agent in agents:
             layout = "" if alike else agent.group

@@ -146,7 +146,7 @@ def foldable(steps: Iterable[PlannedStep]) -> bool:
     """
     for planned in steps:
         reads, writes = planned.table.reads.values(), planned.table.writes.values()
-        if any(keys.scope(key) == keys.AGENTS for key in reads):
+        if any(keys.scope(key) == keys.AGENTS or key == keys.PLACE for key in reads):
             return False
         if planned.per_agent and any(not keys.scope(key) and not keys.is_output(key) for key in writes):
             return False

@@ -27,15 +27,15 @@ OptimizerStep = Callable[[torch.optim.Optimizer, Closure], object]
 class Objective(nn.Module):
     """The steps of one unit, lane by lane, down to the number whose gradient is taken."""
 
-    def __init__(self, programs: Sequence[Program], constraints: Mapping[str, bool]) -> None:
+    def __init__(self, programs: Sequence[Program], constraints: Mapping[str, bool], masked: bool) -> None:
         super().__init__()
         self.programs = nn.ModuleList(programs)
-        self._constraints = constraints
+        self._constraints, self._active = constraints, ACTIVE if masked else None
 
     def forward(self, lanes: list[Values]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss, and the means to log or to hand to the optimiser."""
         values = [program(lane) for program, lane in zip(self.programs, lanes, strict=True)]
-        return total_loss(values, ACTIVE, self._constraints)
+        return total_loss(values, self._active, self._constraints)
 
 
 @dataclass
@@ -51,8 +51,8 @@ class Unit:
     optimizer: Any
 
 
-class Evaluation:
-    """The closure of one minibatch: what an optimiser calls, once or as often as it likes."""
+class Minibatch:
+    """One minibatch as a closure: what an optimiser calls, once or as often as it likes."""
 
     def __init__(self, unit: Unit, inputs: list[Values], refuse: Callable[[nn.Module, nn.Parameter], None]) -> None:
         self._unit, self._inputs, self._refuse = unit, inputs, refuse
@@ -99,6 +99,7 @@ class PhaseRunner:
             self._schedules = {name: ramp for name, ramp in ramps.items() if ramp is not None}
             for unit, module in self._trained.items():
                 self.optimizers[unit] = self._optim.optimizer(list(module.parameters()))
+            self._refuse_state()
 
     @property
     def _trained(self) -> SharedNetwork:
@@ -132,6 +133,16 @@ class PhaseRunner:
                 self._run_section(unit, "after", store)
         self.linked.follow(self.phase.train)
         return metrics
+
+    def _refuse_state(self) -> None:
+        """Refuse steps whose evaluation changes them where the optimiser evaluates as often as it likes."""
+        for index, planned in enumerate(self.linked.plan.sections[self.phase.name, "steps"]):
+            key = f"{self.phase.name}:steps:{index}"
+            if self._optim.once and key in self.linked.components and self.linked.components[key].state_dict():
+                raise RecipeError(
+                    f"{planned.where} keeps a state that every evaluation moves, and {self.phase.where}.optim "
+                    "evaluates several times for one step; use optim/adam, or drop it."
+                )
 
     # Sections without a turn
 
@@ -182,7 +193,8 @@ class PhaseRunner:
             for section in ("prepare", "steps", "after")
         }
         unit = self._trained.unit(agents[0] if agents else None)
-        objective = Objective([program for _, program in lanes["steps"]], self._optim.constraints)
+        masked = self.phase.inactive == "skip"
+        objective = Objective([program for _, program in lanes["steps"]], self._optim.constraints, masked)
         optimizer = self.optimizers[unit]
         return Unit(
             label=self._label(agents),
@@ -212,11 +224,10 @@ class PhaseRunner:
             parameter.requires_grad = False
         for parameter in unit.parameters:
             parameter.requires_grad = True
-        masked = self.phase.inactive == "skip"
-        rows = [Rows.of(program, lane, store, masked) for lane, program in unit.lanes["steps"]]
+        rows = [Rows.of(program, lane, store) for lane, program in unit.lanes["steps"]]
         logged: list[Metrics] = []
         for inputs in self._minibatches(rows, generator):
-            closure = Evaluation(unit, inputs, self._refuse_unused)
+            closure = Minibatch(unit, inputs, self._refuse_unused)
             step(unit.optimizer, closure)
             logged.append(closure.figures())
         return {
@@ -256,4 +267,6 @@ def compile_objective(objective: Objective) -> Callable[[list[Values]], tuple[Te
 
     Random numbers stay torch's: those of the eager run, and on CPUs inductor's own take ten times as long.
     """
+    # All phases have this forward in common, and agents whose steps see the others a graph each: more than the usual 8.
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 256)
     return torch.compile(objective, fullgraph=True, options={"fallback_random": True})

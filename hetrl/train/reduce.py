@@ -28,7 +28,7 @@ def masked_mean(value: Tensor, active: Tensor | None) -> Tensor:
 
 
 def total_loss(
-    lanes: Sequence[Mapping[str, Tensor]], active: str, constraints: Mapping[str, bool] | None = None
+    lanes: Sequence[Mapping[str, Tensor]], active: str | None, constraints: Mapping[str, bool] | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the sum of all losses' masked means, and every mean by key.
 
@@ -36,16 +36,25 @@ def total_loss(
 
     Args:
         lanes: what the programs have written.
-        active: key of the mask.
+        active: key of the mask; none to count every row. Lanes without it always take part.
         constraints: further keys whose means are wanted -> whether the mask holds for them.
     """
-    mask = _pool([values[active] for values in lanes if active in values]) if active in lanes[0] else None
+    mask = None if active is None else _mask(lanes, active)
     outputs = dict.fromkeys(key for values in lanes for key in values if keys.is_output(key))
     means = {key: masked_mean(_pool([values[key] for values in lanes]), mask) for key in outputs}
     for key, masked in (constraints or {}).items():
         means[key] = masked_mean(_pool([values[key] for values in lanes]), mask if masked else None)
     losses = [mean for key, mean in means.items() if key.startswith(f"{keys.LOSS}.")]
     return reduce(add, losses), means
+
+
+def _mask(lanes: Sequence[Mapping[str, Tensor]], active: str) -> Tensor | None:
+    if not any(active in values for values in lanes):
+        return None
+    likes = [next(value for key, value in values.items() if keys.is_output(key)) for values in lanes]
+    return _pool([
+        values.get(active, torch.ones_like(like, dtype=torch.bool)) for values, like in zip(lanes, likes, strict=True)
+    ])  # fmt: skip
 
 
 def _pool(parts: list[Tensor]) -> Tensor:

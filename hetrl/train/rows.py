@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from hetrl import keys
@@ -59,14 +60,13 @@ class Rows:
         self._values, self._lane_size, self._expand = values, lane_size, expand
 
     @classmethod
-    def of(cls, program: Program, lane: Sequence[Agent], store: Store, masked: bool = True) -> "Rows":
-        """Return the rows that a program reads from a store, with the mask of active agents unless told not to."""
+    def of(cls, program: Program, lane: Sequence[Agent], store: Store) -> "Rows":
+        """Return the rows that a program reads from a store, with the mask of active agents."""
         dims, layout = len(store.batch_size), Layout.of(program)
         values: Values = {}
         expand = set()
         wanted = dict(program.reads)
-        if masked and lane and store.has(ACTIVE, lane):
-            wanted[ACTIVE] = False
+        wanted.pop(ACTIVE, None)
         for key, optional in wanted.items():
             if optional and not store.has(key, lane):
                 continue
@@ -75,6 +75,9 @@ class Rows:
             if shared and len(lane) > 1:
                 expand.add(key)
             values[key] = _each(store.read(key, () if shared else lane), lambda value: layout.arrange(value, dims))
+        active = _active(lane, store)
+        if active is not None:
+            values[ACTIVE] = layout.arrange(active, dims)
         return cls(values, store.batch_size.numel() // layout.length, len(lane), frozenset(expand), layout)
 
     def ordered(self, order: Tensor) -> "Rows":
@@ -98,6 +101,16 @@ class Rows:
             value = value.unsqueeze(lane)
             value = value.expand(*value.shape[:lane], self._lane_size, *value.shape[lane + 1 :])
         return value.split(sizes, self.layout.along)
+
+
+def _active(lane: Sequence[Agent], store: Store) -> Tensor | None:
+    """Return the mask of a lane, where any of its agents has one; those without always take part."""
+    own = [store.read(ACTIVE, (agent,)) if store.has(ACTIVE, (agent,)) else None for agent in lane]
+    known = next((mask for mask in own if isinstance(mask, Tensor)), None)
+    if known is None:
+        return None
+    masks = [torch.ones_like(known) if mask is None else mask for mask in own]
+    return known if len(lane) == 1 else torch.stack(masks, len(store.batch_size))  # type: ignore[arg-type]
 
 
 def _each(value: Any, function: Callable[[Tensor], Tensor]) -> Any:

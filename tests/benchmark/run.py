@@ -1,6 +1,6 @@
 """Speed and memory against peers, every ratio measured in one process or in alternation; ``make bench``.
 
-    python tests/benchmark/run.py [collect] [step] [train] [memory] [--quick]
+    python tests/benchmark/run.py [collect] [step] [soft] [train] [memory] [--quick]
 
 Prints a table for each part and writes all figures to ``bench.json``. ``train`` needs BenchMARL in an environment of
 its own, which ``peer/setup.sh`` makes.
@@ -8,6 +8,7 @@ its own, which ``peer/setup.sh`` makes.
 
 import argparse
 import json
+import math
 import os
 import platform
 import resource
@@ -36,15 +37,20 @@ PEER = Path(os.environ.get("HETRL_PEER", HERE / ".venv-benchmarl"))
 COLLECT_TARGET = {64: 0.6, 512: 0.7, 4096: 0.7}
 
 
-def alternate(functions: dict[str, Callable[[], object]], rounds: int, warm: int = 1) -> dict[str, float]:
+def alternate(
+    functions: dict[str, Callable[[], object]],
+    rounds: int,
+    warm: int = 1,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, float]:
     """Call the functions in turn and return each one's median seconds, so that both meet the same machine."""
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for number in range(rounds + warm):
         for name, function in functions.items():
-            start = time.perf_counter()
+            start = clock()
             function()
             if number >= warm:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(clock() - start)
     return {name: median(values) for name, values in seconds.items()}
 
 
@@ -109,7 +115,7 @@ def minibatch_step(hidden: list[int], compiled: bool, rows: int = 256, n_agents:
     from hetrl.recipe.link import link
     from hetrl.recipe.store import Store
     from hetrl.team import Agent, Box, Team
-    from hetrl.train.phase import Evaluation, PhaseRunner
+    from hetrl.train.phase import Minibatch, PhaseRunner
     from hetrl.train.rows import Rows
 
     seen, acted = 18, 2
@@ -139,7 +145,7 @@ def minibatch_step(hidden: list[int], compiled: bool, rows: int = 256, n_agents:
 
     def step() -> None:
         for runner, unit, lanes in zip(runners, units, inputs, strict=True):
-            closure = Evaluation(unit, [dict(lane) for lane in lanes], runner._refuse_unused)
+            closure = Minibatch(unit, [dict(lane) for lane in lanes], runner._refuse_unused)
             unit.optimizer.step(closure)
             closure.figures()
 
@@ -167,6 +173,159 @@ def measure_step(quick: bool) -> list[dict[str, Any]]:
         })  # fmt: skip
     torch.set_num_threads(threads)
     return table("one MAPPO minibatch step, 256 rows x 3 agents, one thread, against stock TorchRL", rows)
+
+
+# One HASAC update
+
+
+class SoftUpdate:
+    """One whole HASAC update at each call, through the linked program on a fixed random batch."""
+
+    def __init__(
+        self, *changes: str, n_agents: int = 3, compiled: bool = False, state_size: int | None = None,
+        rows: int = 1000, hidden: int = 256,
+    ) -> None:  # fmt: skip
+        from tensordict import TensorDict
+
+        from hetrl.recipe.link import link
+        from hetrl.team import Agent, Box, Team
+        from hetrl.train.phase import PhaseRunner
+
+        seen, acted = 18, 2
+        width = seen * n_agents if state_size is None else state_size
+        box = Box((-1.0,) * acted, (1.0,) * acted)
+        self.team = Team(tuple(Agent(f"agent_{i}", "agents", i, seen, box, "agents") for i in range(n_agents)), width)
+
+        def at() -> dict[str, Any]:
+            return {"agents": {"observation": torch.randn(rows, n_agents, seen)}, "state": torch.randn(rows, width)}
+
+        data = {**at(), "next": at(), "reward": torch.randn(rows), "discount": torch.full((rows,), 0.99**5),
+                "terminated": torch.rand(rows) < 0.05}  # fmt: skip
+        data["agents"]["action"] = torch.rand(rows, n_agents, acted) * 2 - 1
+        self.batch = TensorDict(data, [rows])
+        provided = ["agent.observation", "agent.action", "state", "reward", "discount", "terminated",
+                    "next.agent.observation", "next.state"]  # fmt: skip
+        widths = [f"nets.{net}.hidden=[{hidden}, {hidden}]" for net in ("actor", "q")]
+        recipe = hetrl.load("hasac", *widths, *changes)
+        self.linked = link(recipe, self.team, provided)
+        self.runners = [PhaseRunner(phase, self.linked, compiled) for phase in recipe.update]
+        self.store = self._fresh()
+
+    def _fresh(self) -> Any:
+        from hetrl.recipe.store import Store
+
+        return Store(self.team, self.batch)
+
+    def run(self, runner: Any) -> dict[str, torch.Tensor]:
+        """Run one phase."""
+        return runner.run(self.store, 0.0, torch.Generator(), lambda optimizer, closure: optimizer.step(closure))
+
+    def sweep(self) -> None:
+        """Run the actors' phase alone."""
+        self.run(self.runners[1])
+
+    def __call__(self) -> dict[str, torch.Tensor]:
+        """Run all phases and return what they log."""
+        self.store = self._fresh()
+        return {name: value for runner in self.runners for name, value in self.run(runner).items()}
+
+
+def check_soft_update() -> None:
+    """Ours and stock TorchRL: the same losses and parameters after three updates that start alike."""
+    from peer.torchrl_sac import give_parameters, parameter_pairs, same_draw, stock_hasac_update
+
+    order = [2, 0, 1]
+    ours = SoftUpdate(f"update.actors.order={{use: order/fixed, order: {order}}}")
+    stock = stock_hasac_update(ours.batch, [256, 256])
+    give_parameters(ours.linked, stock)
+    for _ in range(3):
+        with same_draw(len(order), torch.randn(1000, 2)):
+            stock(order)
+            logged = ours()
+        names = {"critic/td": "critic"} | {f"actors/agent_{i}/soft_policy": f"agent_{i}" for i in order}
+        for mine, theirs in names.items():
+            torch.testing.assert_close(logged[mine], stock.figures[theirs], rtol=1e-4, atol=1e-5)
+    for theirs, mine in parameter_pairs(ours.linked, stock):
+        torch.testing.assert_close(theirs, mine, rtol=1e-4, atol=1e-6)
+
+
+def soft_updates(quick: bool) -> list[dict[str, Any]]:
+    """Whole updates, ours and the stock build's: the reference's sizes, and those of the recipe."""
+    from peer.torchrl_sac import stock_hasac_update
+
+    rows = []
+    for batch, hidden in ((1000, 256), (256, 128)):
+        eager = SoftUpdate(rows=batch, hidden=hidden)
+        functions = {
+            "TorchRL": stock_hasac_update(eager.batch, [hidden, hidden]),
+            "eager": eager,
+            "compiled": SoftUpdate(rows=batch, hidden=hidden, compiled=True),
+        }
+        seconds = alternate(functions, 20 if quick else 100, warm=10, clock=time.process_time)
+        row = {"rows": batch, "networks": f"2 x {hidden}"}
+        row |= {f"{name} ms": value * 1e3 for name, value in seconds.items()}
+        row |= {"eager ratio": seconds["TorchRL"] / seconds["eager"], "target": 1.5}
+        rows.append({**row, "compiled / eager": seconds["eager"] / seconds["compiled"]})
+    return table("one HASAC update, 3 agents, one thread, against stock TorchRL", rows)
+
+
+def ensembles(quick: bool) -> list[dict[str, Any]]:
+    """Forward and backward of E critics in one call, and in E calls of plain networks."""
+    from torch import nn
+
+    from hetrl.net.joint_q import EnsembleMLP
+
+    x = torch.randn(1000, 60)
+    rows = []
+    for members in (2, 5, 10):
+        together = EnsembleMLP([60, 256, 256, 1], "relu", members)
+        apart = [
+            nn.Sequential(
+                nn.Linear(60, 256), nn.ReLU(True), nn.Linear(256, 256), nn.ReLU(True), nn.Linear(256, 1)
+            ) for _ in range(members)
+        ]  # fmt: skip
+
+        def one(net: nn.Module = together) -> None:
+            torch.autograd.grad(net(x).square().sum(), list(net.parameters()))
+
+        def many(nets: list[nn.Module] = apart) -> None:
+            for net in nets:
+                torch.autograd.grad(net(x).square().sum(), list(net.parameters()))
+
+        seconds = alternate({"one": one, "many": many}, 20 if quick else 100, warm=5, clock=time.process_time)
+        rows.append({"members": members, "one call ms": seconds["one"] * 1e3, "E calls ms": seconds["many"] * 1e3,
+                     "ratio": seconds["many"] / seconds["one"]})  # fmt: skip
+    return table("an ensemble of critics, forward and backward, against as many networks", rows)
+
+
+def sweeps(quick: bool) -> list[dict[str, Any]]:
+    """The actors' sweep for more and more agents, and the slope of the log-log fit."""
+    counts = (2, 4, 8, 16) if quick else (2, 4, 8, 16, 32, 64)
+    states = {"state of 18 n": None, "state held at 54": 54}
+    rows = []
+    for n_agents in counts:
+        updates = {name: SoftUpdate(n_agents=n_agents, state_size=size) for name, size in states.items()}
+        for update in updates.values():
+            update()
+        functions = {name: update.sweep for name, update in updates.items()}
+        seconds = alternate(functions, max(3, 60 // n_agents), clock=time.process_time)
+        rows.append({"agents": n_agents, **{f"{name} ms": value * 1e3 for name, value in seconds.items()}})
+    at = torch.tensor([math.log(n_agents) for n_agents in counts])
+    slopes: dict[str, Any] = {"agents": "slope"}
+    for name in list(rows[0])[1:]:
+        cost = torch.tensor([math.log(row[name]) for row in rows])
+        slopes[name] = (((at - at.mean()) * (cost - cost.mean())).sum() / (at - at.mean()).square().sum()).item()
+    return table("the sweep of the actors, 1,000 rows (target: a slope of at most 1.1)", [*rows, slopes])
+
+
+def measure_soft_update(quick: bool) -> dict[str, list[dict[str, Any]]]:
+    """HASAC's update, processor time on one thread: a second program on the machine then counts for less."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    check_soft_update()
+    found = {"update": soft_updates(quick), "ensemble": ensembles(quick), "sweep": sweeps(quick)}
+    torch.set_num_threads(threads)
+    return found
 
 
 # Whole runs against BenchMARL
@@ -260,7 +419,10 @@ def measure_memory(quick: bool) -> list[dict[str, Any]]:
     return table("memory of a run", rows)
 
 
-PARTS = {"collect": measure_collection, "step": measure_step, "train": measure_training, "memory": measure_memory}
+PARTS: dict[str, Callable[[bool], Any]] = {
+    "collect": measure_collection, "step": measure_step, "soft": measure_soft_update, "train": measure_training,
+    "memory": measure_memory,
+}  # fmt: skip
 
 
 def main() -> None:

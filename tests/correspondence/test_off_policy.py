@@ -162,7 +162,8 @@ def soft_recipe(v, name: str) -> dict:
          "steps": [{"net": "alpha.dual", "reads": {"log_prob": "agent.old_turn_log_prob"}},
                    {"use": "loss/temperature", "reads": {"log_prob": "agent.old_turn_log_prob"}}]},
         {"phase": "joint_temperature", "train": "alpha_joint", "optim": adam(v, "alpha_lr") if automatic else {},
-         "before": [{"use": "estimate/joint_log_prob", "reads": {"log_probs": "agents.old_turn_log_prob"}}],
+         "before": [{"net": "alpha.dual", "reads": {"log_prob": "agent.old_turn_log_prob"}},
+                    {"use": "estimate/joint_log_prob", "reads": {"log_probs": "agents.old_turn_log_prob"}}],
          "steps": [{"net": "alpha_joint.joint_dual"}, {"use": "loss/temperature", "keys": joint}]},
     ]  # fmt: skip
     nets = {

@@ -1,6 +1,6 @@
 """Quantal response equilibria by root finding, HASAC trained on the penalty game; and the picture of both.
 
-python tests/exact/quantal_response.py docs/img
+PYTHONPATH=tests python -m exact.quantal_response docs/img
 """
 
 import itertools
@@ -21,7 +21,7 @@ import hetrl
 
 Policies = list[NDArray[np.float64]]
 PENALTY = ((5, -20, -20), (-20, 10, -20), (-20, -20, 20))
-N_ENVS, WARMUP, N_COLLECTIONS, BATCH = 16, 512, 250, 128
+N_ENVS, WARMUP, N_COLLECTIONS, BATCH = 16, 512, 250, 256
 OVERRIDES = (
     f"task={{use: env/matrix_game, payoff: penalty, n_envs: {N_ENVS}}}",
     f"nets.actor={{use: net/categorical_policy, per: agent, hidden: [], initial_probs: {list(penalty_game.START)}}}",
@@ -146,11 +146,11 @@ def main() -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    print("alpha  seed  total variation, exact and straight-through, each after its last policies")
+    print("alpha, seed, steps, total variation to the nearest equilibrium, mean of both agents' last policies")
     for alpha, seed in itertools.product((1, 3, 7, 12, 25), range(3)):
-        runs = [train(fixed(alpha, exact), seed=seed)[0][-1] for exact in (True, False)]
-        for last in runs:
-            print(alpha, seed, f"{nearest(last, alpha):.4f}", last.mean(0).numpy().round(3).tolist(), flush=True)
+        for exact, name in ((True, "expectation"), (False, "straight through")):
+            last = train(fixed(alpha, exact), seed=seed)[0][-1]
+            print(alpha, seed, name, f"{nearest(last, alpha):.4f}", last.mean(0).tolist(), flush=True)
 
     n_seeds = 3
     critics = [learned_critic(seed) for seed in range(n_seeds)]
@@ -167,7 +167,7 @@ def main() -> None:
         for action, name in enumerate("ABC"):
             each = seen[..., action].movedim(1, 0).flatten(1)  # a line for each seed and agent
             axis.plot(plays, each, color=f"C{action}", linewidth=0.7, alpha=0.5)
-            axis.plot(plays, each.mean(1), ":" if action else "-", color=f"C{action}", linewidth=2.5, label=name)
+            axis.plot(plays, each.mean(1), ":" if name == "C" else "-", color=f"C{action}", linewidth=2.5, label=name)
             for level in _levels(seen[0, -1], own_alpha, action):
                 axis.axhline(level, color=f"C{action}", linestyle="--", linewidth=1)
         axis.set(title=title, xlabel="plays", ylim=(-0.02, 1.02))

@@ -154,7 +154,7 @@ def test_straight_through_agrees_where_q_is_linear_in_the_action():
 @pytest.mark.parametrize("share", TEMPERATURES)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_soft_sweeps_end_at_a_quantal_response_equilibrium(shape, share):
-    """And no turn on the way lowers J + alpha H. At the largest temperature there is one equilibrium, whatever start."""
+    """And no turn on the way lowers J + alpha H. At the largest temperature there is one equilibrium to end at."""
     game, start = random_games(shape)
     alpha = temperature(game, share)
     roots = roots_of(game, alpha)
@@ -171,7 +171,7 @@ ENDS = {1: 5.0, 3: 4.976, 6: 3.097, 7: 19.450, 10: 16.550, 15: 2.671, 25: -8.442
 
 @pytest.mark.parametrize("alpha", ENDS)
 def test_the_penalty_game(alpha):
-    """From the published start, A up to alpha = 6.71, C from there on; no equilibrium is left at A above 7.92."""
+    """From the published start, A up to alpha = 6.71, C from there on."""
     game = one_shot(torch.tensor([PENALTY], dtype=torch.float64))
     start = [torch.tensor([[[0.6, 0.2, 0.2]]], dtype=torch.float64)] * 2
     temperatures = torch.tensor([float(alpha)], dtype=torch.float64)
@@ -182,6 +182,12 @@ def test_the_penalty_game(alpha):
     assert game.performance(policies).item() == pytest.approx(ENDS[alpha], abs=1e-3)
     assert policies[0].argmax() == (0 if alpha <= 6 else 2)
     assert len(roots[0]) == 1 or alpha < 20  # by the contraction
+
+
+def test_the_first_equilibrium_is_there_before_the_start_leaves_it():
+    """Above 6.71 the start goes to C, but up to 7.92 there still is an equilibrium at A."""
+    payoff = np.array(PENALTY, dtype=float)
+    assert [any(each[0][0] > 0.7 for each in equilibria(payoff, alpha)) for alpha in (7.8, 8.0)] == [True, False]
 
 
 def test_together_soft_answers_go_round_in_circles():

@@ -8,6 +8,7 @@ import torch
 from exact.quantal_response import EXACT_STEPS, PENALTY, fixed, learned_critic, learned_payoffs, nearest, train
 
 import hetrl
+from hetrl.ops import categorical
 
 NEAR = 0.02
 """Total variation."""
@@ -76,7 +77,7 @@ def test_straight_through_answers_the_critics_slopes(critic):
 def straight_through_zero(critic, alpha, start, draws=1024, n_steps=800):
     """Return the policies at which straight-through descent on a critic settles: the mean of the last steps."""
     critic.requires_grad_(False)
-    sample, loss = hetrl.ops.categorical.straight_through, hetrl.component("loss/soft_policy")
+    loss = hetrl.component("loss/soft_policy")
     generator, total = torch.Generator().manual_seed(0), torch.zeros_like(start)
     logits = start.log()
     for step in range(n_steps):
@@ -84,8 +85,8 @@ def straight_through_zero(critic, alpha, start, draws=1024, n_steps=800):
             own = logits[agent].clone().requires_grad_()
             parts = [own if place == agent else logits[place] for place in range(2)]
             drawn = [
-                sample(part.expand(draws, 3), hetrl.ops.categorical.gumbel(torch.empty(draws, 3), generator), [3])
-                for part in parts
+                categorical.straight_through(part.expand(draws, 3), noise, [3])
+                for part, noise in zip(parts, categorical.gumbel(torch.empty(2, draws, 3), generator), strict=True)
             ]
             q = critic.min(torch.ones(draws, 2), tuple(proposal for proposal, _ in drawn))["q"]
             value = loss.compute(torch.full((draws,), float(alpha)), drawn[agent][1], q)["loss"].mean()

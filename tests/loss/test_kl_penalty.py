@@ -55,7 +55,10 @@ def test_the_coefficient_is_state():
     assert twin.beta.item() == 2
 
 
-@pytest.mark.parametrize("arguments", [{"coef": -1.0}, {"target": 0.0}, {"rate": 1.5}, {"largest": 0.0}])
+@pytest.mark.parametrize(
+    "arguments",
+    [{"coef": -1.0}, {"target": 0.0}, {"rate": 1.5}, {"largest": 0.0}, {"smallest": 2.0}, {"largest": 0.5}],
+)
 def test_refuses(arguments):
-    with pytest.raises(RecipeError, match=r"^KLPenalty: "):
+    with pytest.raises(RecipeError, match=r"^(KLPenalty: |coef = 1.0 must lie)"):
         KLPenalty(**arguments)

@@ -110,6 +110,33 @@ def test_a_proposal_gets_a_gradient_and_a_replayed_index_none():
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("trained", [False, True])
+def test_one_live_action_gets_its_columns_of_the_gradient(place, trained):
+    """Where only one part of the input has a gradient, its own and the parameters' are those of the whole input."""
+    q = net(hidden=[8, 6], ensemble=3).requires_grad_(trained)
+    state, action = batch(4, 3)
+    parts = [state, *encoded(action)]
+    whole = [part.clone().requires_grad_() for part in parts]
+    parts[1 + place].requires_grad_()
+    found, expected = (q.q(given[0], tuple(given[1:]))["q"] for given in (parts, whole))
+    torch.testing.assert_close(found, expected)
+    wanted = list(q.parameters()) if trained else []
+    found = torch.autograd.grad(found.square().sum(), [parts[1 + place], *wanted])
+    expected = torch.autograd.grad(expected.square().sum(), [whole[1 + place], *wanted])
+    torch.testing.assert_close(found, expected)
+
+
+def test_batched_products_give_what_one_member_after_the_other_gives():
+    """The first is how a GPU runs the members."""
+    body, x = net(hidden=[8, 6], ensemble=3).body, torch.randn(7, SIZE).double()
+    nudge = torch.randn(3, 7, 2).double()  # of members' inputs from 5 on
+    together = body._chain(torch.baddbmm, x.expand(3, -1, -1), (*body.weights, *body.biases), nudge, 5)
+    for member in range(3):
+        own = [parameter[member] for parameter in (*body.weights, *body.biases)]
+        torch.testing.assert_close(body._chain(torch.addmm, x, own, nudge[member], 5), together[member])
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
 def test_candidates_are_judged_one_by_one(place):
     """Each in the place of the agent's own action, among the others' as they are, stored or proposed."""
     q = net(hidden=[8], normalize=True)

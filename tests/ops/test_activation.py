@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from hetrl.ops.activation import ACTIVATIONS, tanh
+from hetrl.ops.activation import ACTIVATIONS, relu, tanh
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
@@ -21,3 +21,12 @@ def test_tanh_as_it_is_compiled(monkeypatch):
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     x = torch.tensor([0.0, 2.0], dtype=torch.float64).log()[1:]
     torch.testing.assert_close(tanh(x), torch.tensor([0.6], dtype=torch.float64))
+
+
+def test_relu_as_it_is_compiled(monkeypatch):
+    """Value and gradient are torch's, at 0 too."""
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    x = torch.tensor([-2.0, -0.0, 0.0, 1e-30, 3.0], dtype=torch.float64, requires_grad=True)
+    for function in (relu, torch.relu):
+        assert function(x).tolist() == [0, 0, 0, 1e-30, 3]
+        assert torch.autograd.grad((2 * function(x)).sum(), x)[0].tolist() == [0, 0, 0, 2, 2]

@@ -34,6 +34,21 @@ def test_sample_is_mean_plus_scaled_noise():
     torch.testing.assert_close(found, torch.tensor([[7.0, 0.0]]))
 
 
+@pytest.mark.parametrize("shape", [(5, 2), (2,)], ids=["state_dependent", "shared"])
+def test_a_draw_is_as_likely_as_its_noise(shape):
+    """By hand, std 2 and noise 1: -1/2 - log 2 - log(2 pi) / 2 = -2.112086. Value and gradients are the density's."""
+    by_hand = gaussian.drawn_log_prob(torch.ones(1, 1), torch.full((1, 1), math.log(2.0)))
+    assert by_hand.item() == pytest.approx(-2.112086, abs=1e-5)
+    mean, noise = torch.randn(5, 2).double().requires_grad_(), torch.randn(5, 2).double()
+    log_std = torch.randn(shape).double().requires_grad_()
+    short = gaussian.drawn_log_prob(noise, log_std)
+    long = gaussian.log_prob(gaussian.sample(mean, log_std, noise), mean, log_std)
+    torch.testing.assert_close(short, long)
+    slopes = torch.autograd.grad(long.sum(), (mean, log_std))
+    torch.testing.assert_close(slopes[0], torch.zeros(5, 2).double())
+    torch.testing.assert_close(torch.autograd.grad(short.sum(), log_std)[0], slopes[1])
+
+
 @pytest.mark.parametrize("std", [1e-4, 0.5, 1.0, 30.0])
 def test_inverse_softplus(std):
     assert math.log1p(math.exp(gaussian.inverse_softplus(std))) == pytest.approx(std, rel=1e-9)

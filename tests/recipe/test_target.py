@@ -334,7 +334,7 @@ def test_a_fixed_net_needs_no_phase():
     fixed = ["nets.alpha.fixed=true", "nets.alpha_joint.fixed=true"]
     found = link(load(without, *SMALL, *fixed), TEAM)
     store = run(found, "critic", "actors")
-    assert store.read("agent.alpha", TEAM.agents[:1]).unique().tolist() == pytest.approx([0.2])
+    assert store.read("agent.alpha", TEAM.agents[:1]).unique().tolist() == pytest.approx([0.01])
     assert not list(found.nets["alpha"].parameters())
 
 

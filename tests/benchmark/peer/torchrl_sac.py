@@ -1,26 +1,25 @@
-"""One HASAC update in stock TorchRL, to time ours against, and a check that both do the same maths.
-
-    python tests/benchmark/peer/torchrl_sac.py      checks every loss and every parameter after an update
+"""One HASAC update in stock TorchRL, to time ours against.
 
 What it is made of, nothing of it ours:
 
 - every agent is a ``ProbabilisticActor`` (``torchrl.modules.MLP``, ``NormalParamExtractor``, ``TanhNormal``) in a
   ``SACLoss`` of its own, whose critic reads the state and every agent's action from the tensordict; before an agent's
   turn the others' entries hold their latest proposals, which is all that the sequential carry takes;
-- the critic and the joint temperature are a fourth ``SACLoss``, whose actor is the joint policy: the three networks side
-  by side under one ``TanhNormal``, so that its log-prob is the sum that the target and the joint temperature need;
+- the critic and the joint temperature are a fourth ``SACLoss``, whose actor is the joint policy: the three networks
+  side by side under one ``TanhNormal``, so that its log-prob is the sum that the target and the joint temperature need;
 - the agents' losses share the critic's twin parameters (each would otherwise draw twins of its own);
 - ``TD0`` with the discount of five steps, ``SoftUpdate``, ``torch.optim.Adam`` for each agent, the critic and each
   temperature, ``zero_grad`` and ``backward``, and a Python loop over the agents.
 
 Only the losses that a step needs are computed (``actor_loss``, ``qvalue_v2_loss`` and ``alpha_loss`` one by one), since
 calling the loss module as a whole would evaluate all three for each agent. The one difference in maths is the
-deviation's lower end: 1e-4 here, e^-20 there, and no upper end here; neither is reached by fresh networks.
+deviation's lower end: 1e-4 here, e^-20 there, and no upper end here; neither is reached by fresh networks. From the
+same parameters, batch, noise and order, losses and parameters are ours after several updates (``check_soft_update`` in
+``run.py``).
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -179,7 +178,7 @@ def give_parameters(linked: Any, stock: StockUpdate) -> None:
 
 
 def parameter_pairs(linked: Any, stock: StockUpdate) -> list[tuple[Tensor, Tensor]]:
-    """Pairs of the stock build's parameters and ours."""
+    """Pairs of the stock build's parameters and ours: actors, twin critics and their slow copies, temperatures."""
     pairs = []
     for name, head in zip(stock.names, stock.heads, strict=True):
         ours = linked.nets["actor"][name].head.body.layers
@@ -208,21 +207,3 @@ def same_draw(n_agents: int, noise: Tensor) -> Any:
     normal = "torch.distributions.normal._standard_normal"
     with patch(normal, drawn), patch("torch.randn_like", lambda like, **_: noise.expand_as(like)):
         yield
-
-
-def main() -> None:
-    """Check losses and parameters after one update from the same parameters, batch, noise and order."""
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    from tests_benchmark_soft import soft_update
-
-    ours = soft_update(order=[2, 0, 1])
-    stock = stock_hasac_update(ours.batch, [256, 256])
-    give_parameters(ours.linked, stock)
-    with same_draw(3, torch.randn(ours.batch.shape[0], 2)):
-        stock(order=[2, 0, 1])
-        found = ours()
-    print(found, stock.figures)
-
-
-if __name__ == "__main__":
-    main()
