@@ -142,6 +142,7 @@ def test_lightning_is_imported_in_train_only(path):
 @pytest.mark.parametrize("path", sorted((PACKAGE / "ops").glob("*.py")), ids=name)
 def test_ops_import_torch_only(path):
     assert {module.split(".")[0] for module in imports(path)} <= {
+        "typing",
         "torch",
         "jaxtyping",
         "math",

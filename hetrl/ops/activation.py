@@ -31,14 +31,14 @@ class _Relu(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(context: Any, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(context: Any, x: Tensor) -> Tensor:
         """Return max(x, 0)."""
         result = x.relu()
         context.save_for_backward(result)
         return result
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(context: Any, gradient: Tensor) -> Tensor:
         """Return the gradient where the result is above 0."""
         (result,) = context.saved_tensors
         return gradient * result.sign()

@@ -3,7 +3,7 @@
     python tests/benchmark/pictures.py RUNS docs/img
 
 ``RUNS`` holds one folder for each run of the commands in docs/results.md, named
-``{happo,mappo,hatrpo,haa2c,peer,simultaneous}_{balance,navigation}_{seed}``, and those of docs/details/order.md,
+``{NAME,peer,simultaneous}_{balance,navigation}_{seed}`` (NAME a recipe below), and those of docs/details/order.md,
 ``game{0.3,0.05}_{random_permutation,simultaneous}_{seed}``.
 """
 
@@ -18,6 +18,7 @@ from hetrl.report.curve import Curve, draw_panels, from_run
 HERE = Path(__file__).parent
 TASKS = ("balance", "navigation")
 ON_POLICY = ("happo", "hatrpo", "haa2c", "mappo")
+OFF_POLICY = ("hasac", "masac", "hatd3", "haddpg")
 
 
 def seeds(runs: Path, stem: str, metric: str) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -51,6 +52,13 @@ def main() -> None:
         for task in TASKS
     }
     draw_panels(own, folder / "learning.png", ylabel="evaluation return, deterministic")
+    off = {
+        f"{task}, off-policy": [
+            Curve(name.upper(), seeds(runs, f"{name}_{task}", "eval/return")) for name in OFF_POLICY
+        ]
+        for task in TASKS
+    }
+    draw_panels(off, folder / "off_policy.png", ylabel="evaluation return, deterministic")
     draw_panels({"HAPPO on VMAS balance": [own["balance"][0]]}, folder / "happo.png", ylabel="evaluation return")
     peers = {
         f"{task}, BenchMARL's settings, 4 epochs": [
@@ -76,7 +84,7 @@ def main() -> None:
     }
     draw_panels(games, folder / "order_game.png", ylabel="return")
     draw_panels(tasks, folder / "order_vmas.png", ylabel="evaluation return, deterministic")
-    for title, curves in {**own, **peers, **games, **tasks}.items():
+    for title, curves in {**own, **off, **peers, **games, **tasks}.items():
         for curve in curves:
             last = [values[-5:].mean() for _, values in curve.series]
             print(f"{title}: {curve.name}: last five points {np.mean(last):.3g}, seeds {np.round(last, 3).tolist()}")
