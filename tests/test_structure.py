@@ -32,7 +32,7 @@ ALGORITHMS = (
     "haqo",
 )
 ACRONYMS = {"gae": "GAE", "kl": "KL", "td": "TD"}
-NO_ENTRIES = {"data": {"behaviour", "collected", "evaluate", "random_actions", "ring"},
+NO_ENTRIES = {"data": {"behaviour", "environment", "collected", "evaluate", "random_actions", "ring"},
               "env": {"simulator_state", "transition", "team_env", "finite_game"},
               "net": {"gaussian_head", "recurrent_encoder", "value_normalizer"}}  # fmt: skip
 """Files beside the entries of a kind that serve several of them."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from hetrl.data.behaviour import Behaviour, forgotten
-from hetrl.data.on_policy import Environment
+from hetrl.data.environment import Environment
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,7 @@ def evaluate(env: Environment, behaviour: Behaviour, reward: str) -> Episodes:
     while running.any():  # an evaluation may wait for the device; training may not
         memory = behaviour.remember(observation, memory)
         moved = env.advance(behaviour.greedy({**observation, **memory}, masks.get("action_mask", {})))
-        each = torch.cat(list(moved.reward.values()), -1)
-        earned = each.sum(-1) if reward == "sum" else each.mean(-1)
-        returns += torch.where(running, earned, 0.0)
+        returns += torch.where(running, env.team.reward(moved.reward, reward), 0.0)
         lengths += running
         running &= ~(moved.terminated | moved.truncated)
         observation, masks = moved.observation, moved.masks

@@ -1,7 +1,7 @@
 """On-policy collection: fresh steps of the current policies, used once."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import torch
 from tensordict import TensorDict
@@ -10,30 +10,10 @@ from torch import Tensor
 from hetrl.arguments import Count, checked
 from hetrl.data.behaviour import Behaviour, forgotten
 from hetrl.data.collected import Collected
+from hetrl.data.environment import Environment
 from hetrl.errors import RecipeError
 from hetrl.network import Network
 from hetrl.ops.episodes import finished_sums
-from hetrl.team import Team
-
-
-class Environment(Protocol):
-    """What collection needs of an environment: plain tensors, by layout group (see ``env/vmas``)."""
-
-    team: Team
-    masks: Mapping[str, Mapping[str, Tensor]]
-    """Word -> layout group -> mask of the present step: ``action_mask``, ``active``; see ``env/transition``."""
-
-    def start(self) -> dict[str, Tensor]:
-        """Reset every environment and return observations ``[N, n, F]``."""
-
-    def advance(self, actions: dict[str, Tensor]) -> Any:
-        """Take one step; finished environments are reset inside."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything an exact continuation needs."""
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a state."""
 
 
 class OnPolicy:

@@ -13,7 +13,7 @@ from hetrl import rng
 from hetrl.arguments import Count, Fraction, checked
 from hetrl.data.behaviour import Behaviour
 from hetrl.data.collected import Collected
-from hetrl.data.on_policy import Environment
+from hetrl.data.environment import Environment
 from hetrl.data.random_actions import RandomActions
 from hetrl.data.ring import Ring
 from hetrl.errors import RecipeError, RunError

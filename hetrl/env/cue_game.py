@@ -13,9 +13,6 @@ from hetrl.env.transition import Masks
 from hetrl.errors import RecipeError, RunError
 from hetrl.team import Agent, Box, Discrete, Team
 
-WAIT = 0
-"""The option of a discrete agent that is no answer; option ``1 + k`` answers cue ``k``."""
-
 
 class CueGame(TeamEnv):
     """The team is shown one of K cues, waits, and then every agent has to say which it was.
@@ -33,9 +30,9 @@ class CueGame(TeamEnv):
     and their sum is at most 1. With ``delay`` 0 the cue is seen at the answer, and no memory is needed.
 
     A discrete agent sees the cue one-hot and whether it is now time to answer, ``[K + 1]``; it chooses among waiting
-    (all that ``agent.action_mask`` allows before the answer) and the cues (all that it allows then). A continuous agent
-    sees the cue as the number (k + 1) / K and the same flag, ``[2]``, and gives a number within 0 and 1. The cue reads
-    0 after step 0. An agent that has left (``agent.active`` is False) sees zeros, and may only wait.
+    (option 0; all that ``agent.action_mask`` allows before the answer) and the cues (all that it allows then). A
+    continuous agent sees the cue as the number (k + 1) / K and the same flag, ``[2]``, and gives a number within 0 and
+    1. The cue reads 0 after step 0. An agent that has left (``agent.active`` is False) sees zeros, and may only wait.
 
     Args:
         n_cues: cues, K, at least 2.

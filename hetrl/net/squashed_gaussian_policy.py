@@ -12,7 +12,7 @@ from hetrl.errors import RecipeError
 from hetrl.net.gaussian_head import GaussianHead, Std, StdMap
 from hetrl.network import Activation, Policy, mode
 from hetrl.ops import gaussian
-from hetrl.ops.tanh import squash, unit_log_slope, unsquash
+from hetrl.ops.tanh import log_slope, squash, unsquash
 from hetrl.team import Agent, Box, Team
 
 
@@ -139,4 +139,4 @@ class SquashedGaussianPolicy(Policy):
         return squash(self.head(observation)[0], self.low, self.high)
 
     def _log_slope(self, u: Tensor) -> Tensor:
-        return unit_log_slope(u) + self._log_scale
+        return log_slope(u) + self._log_scale

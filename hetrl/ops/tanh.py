@@ -19,12 +19,7 @@ def unsquash(action: Float[Tensor, "*batch dim"], low: Tensor, high: Tensor) -> 
     return torch.atanh(((action - low) * 2 / (high - low) - 1).clamp(-_LIMIT, _LIMIT))
 
 
-def log_slope(u: Float[Tensor, "*batch dim"], low: Tensor, high: Tensor) -> Float[Tensor, "*batch"]:
-    """Return log abs(d squash / d u), summed over dimensions: log((high - low) / 2) + log(1 - tanh(u)^2), stably."""
-    return unit_log_slope(u) + ((high - low) / 2).log().sum()
-
-
-def unit_log_slope(u: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch"]:
+def log_slope(u: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch"]:
     """Return log(1 - tanh(u)^2), summed over dimensions: 2 log 2 - 2 (u + log(1 + e^-2u))."""
     half = torch.nn.functional.softplus(u, beta=-2)  # -log(1 + e^-2u) / 2
     return 2 * math.log(2) * u.shape[-1] - 2 * torch.add(u, half, alpha=-2).sum(-1)

@@ -26,20 +26,20 @@ def test_unsquash_of_a_bound_is_finite():
 
 
 def test_log_slope_by_hand():
-    """At u = 0 the slopes are half the widths, 1.25 and 2: log 2.5 together."""
-    found = log_slope(torch.zeros(1, 2, dtype=torch.float64), LOW, HIGH)
-    assert found.item() == pytest.approx(math.log(2.5), rel=1e-12)
+    """At u = 0 tanh has slope 1, in both dimensions; where tanh u = 0.5 it is 0.75."""
+    u = torch.tensor([[0.0, 0.0], [0.0, math.atanh(0.5)]], dtype=torch.float64)
+    assert log_slope(u).tolist() == pytest.approx([0.0, math.log(0.75)], abs=1e-12)
 
 
-def test_log_slope_is_the_derivative_of_squash():
+def test_log_slope_and_the_scale_are_the_derivative_of_squash():
     u = torch.tensor([[-1.3, 0.4]], dtype=torch.float64, requires_grad=True)
     (slope,) = torch.autograd.grad(squash(u, LOW, HIGH).sum(), u)
-    torch.testing.assert_close(log_slope(u.detach(), LOW, HIGH), slope.log().sum(-1))
+    scale = ((HIGH - LOW) / 2).log().sum()
+    torch.testing.assert_close(log_slope(u.detach()) + scale, slope.log().sum(-1))
 
 
 def test_log_slope_is_stable_far_out():
     """log(1 - tanh^2 u) tends to 2 log 2 - 2 |u|; 1 - tanh(40)^2 itself is 0 in floats."""
-    one = torch.ones(1, dtype=torch.float64)
     for u in (40.0, -40.0):
-        found = log_slope(torch.tensor([[u]], dtype=torch.float64), -one, one)
+        found = log_slope(torch.tensor([[u]], dtype=torch.float64))
         assert found.item() == pytest.approx(2 * math.log(2) - 80, rel=1e-12)
