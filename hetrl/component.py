@@ -12,6 +12,9 @@ from torch import Tensor
 from hetrl import arguments, keys
 from hetrl.errors import ComponentError, RecipeError, nearest
 
+Output = Mapping[str, Tensor | tuple[Tensor, ...]]
+"""Role -> tensor; a tuple in team order where the role's key is of ``agents.``."""
+
 
 @dataclass(frozen=True)
 class Table:
@@ -42,7 +45,7 @@ class Table:
         given = [
             parameter
             for parameter in inspect.signature(function).parameters.values()
-            if parameter.name != "self" and parameter.kind is not parameter.KEYWORD_ONLY
+            if parameter.name != "self" and (parameter.kind is not parameter.KEYWORD_ONLY or parameter.name in calls)
         ]
         if [parameter.name for parameter in given] != [*reads, *calls]:
             raise ComponentError(
@@ -135,14 +138,15 @@ class Component(TensorDictModuleBase):
         """
         table = self.table.renamed(renamed or {}, {}, {}, at)
         self._bound_reads = {role: _tensordict_keys(key, agent, agents) for role, key in table.reads.items()}
-        self._bound_writes = {role: _tensordict_keys(key, agent, agents)[0] for role, key in table.writes.items()}
+        self._bound_writes = {role: _tensordict_keys(key, agent, agents) for role, key in table.writes.items()}
         self._wired = table
         self.in_keys = [key for role, bound in self._bound_reads.items() if role not in table.optional for key in bound]
-        self.out_keys = list(self._bound_writes.values())
+        self.out_keys = [key for bound in self._bound_writes.values() for key in bound]
         return self
 
-    compute: Callable[..., dict[str, Tensor]]
-    """Returns one tensor for each role of ``writes``; no side effects but on the component's own buffers."""
+    compute: Callable[..., Output]
+    """Returns one tensor for each role of ``writes`` (a tuple in team order where its key is of ``agents.``); no side
+    effects but on the component's own buffers."""
 
     @classmethod
     def required(cls, arguments: Mapping[str, Any]) -> frozenset[str]:
@@ -163,7 +167,9 @@ class Component(TensorDictModuleBase):
                 raise ComponentError(f"{type(self).__name__} reads '{missing[0]}', which the tensordict does not have.")
             roles[role] = values if keys.scope(self._wired.reads[role]) == keys.AGENTS else values[0]
         for role, value in self.compute(**roles).items():
-            tensordict.set(self._bound_writes[role], value)
+            parts = value if isinstance(value, tuple) else (value,)
+            for key, part in zip(self._bound_writes[role], parts, strict=True):
+                tensordict.set(key, part)
         return tensordict
 
 

@@ -14,6 +14,8 @@ from hetrl.errors import RecipeError
 AGENT, AGENTS, NEXT, LOSS, LOG = "agent", "agents", "next", "loss", "log"
 PLACE = "agent.place"
 """The agent's position in team order, a whole number that the program itself knows."""
+TURN = "agent.turn"
+"""The round of the present sweep in which the agent is updated, from 0 on; the phase itself writes it."""
 
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -41,6 +43,12 @@ def scope(key: str) -> str:
 def without_agent(key: str) -> str:
     """Return the key without its placeholder: ``next.agent.observation`` is ``next.observation``."""
     return ".".join(word for word in key.split(".") if word not in (AGENT, AGENTS))
+
+
+@cache
+def single(key: str) -> str:
+    """Return the key of each agent that a key of all agents stands for: that of ``agents.x`` is ``agent.x``."""
+    return ".".join(AGENT if word == AGENTS else word for word in key.split("."))
 
 
 def of_agent(key: str, name: str) -> str:

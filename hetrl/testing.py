@@ -17,7 +17,7 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from hetrl import arguments, catalog, keys
-from hetrl.component import Component
+from hetrl.component import Component, Output
 
 N_SAMPLES, N_OTHER = 5, 3
 """Size of the batch dimension (``*batch``) and of every other named dimension of a fake batch."""
@@ -103,13 +103,15 @@ class _Subject:
         }
 
     def _fake(self, role: str, hint: Any, dtype: torch.dtype, generator: torch.Generator) -> Any:
+        if self.cls.reads.get(role) == keys.PLACE:
+            return 0
         self.require(role not in self.cls.calls, f"calls '{role}'; give a function for it, given={{'{role}': ...}}.")
         shape, several = _annotation(hint)
         self.require(shape is not None, f"role '{role}' has no shape; annotate it, such as Float[Tensor, '*batch'].")
         made = [_fake_tensor(shape, dtype, generator) for _ in range(N_OTHER if several else 1)]
         return tuple(made) if several else made[0]
 
-    def run(self, component: Component, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+    def run(self, component: Component, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Return what ``compute`` makes of a batch; its global random draws, if any, are the same every time."""
         try:
             with torch.random.fork_rng(devices=[]):
@@ -184,6 +186,10 @@ def _each(value: Any, function: Callable[[Any], Any]) -> Any:
     return tuple(map(function, value)) if isinstance(value, tuple) else function(value)
 
 
+def _parts(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
 def _tensors(batch: Mapping[str, Any]) -> dict[str, Tensor]:
     """Return a batch's tensors by name; those of a tuple by name and place."""
     found: dict[str, Tensor] = {}
@@ -244,9 +250,13 @@ def _check_outputs(subject: _Subject) -> dict[str, Tensor]:
             f"compute returns {sorted(outputs)}, but the table writes {sorted(subject.cls.writes)}.",
         )
         for role, value in outputs.items():
-            subject.require(isinstance(value, Tensor), f"output '{role}' is a {type(value).__name__}, not a tensor.")
-            kept = not value.is_floating_point() or value.dtype == dtype
-            subject.require(kept, f"output '{role}' is {value.dtype} where the inputs are {dtype}.")
+            everybody = keys.scope(subject.cls.writes[role]) == keys.AGENTS
+            kind = "tuple of tensors, one for each agent" if everybody else "tensor"
+            for part in _parts(value):
+                sound = isinstance(part, Tensor) and isinstance(value, tuple) == everybody
+                subject.require(sound, f"output '{role}' is a {type(value).__name__}, not a {kind}.")
+                kept = not part.is_floating_point() or part.dtype == dtype
+                subject.require(kept, f"output '{role}' is {part.dtype} where the inputs are {dtype}.")
             if keys.is_output(subject.cls.writes[role]):
                 subject.require(
                     list(value.shape) == [N_SAMPLES],
@@ -270,8 +280,9 @@ def _check_per_sample(subject: _Subject, outputs: Mapping[str, Tensor]) -> None:
     chosen = torch.tensor(_SUBSET)
     picked = {}
     for role, value in batch.items():
-        place = _sample_dim(hints[role]) if role in subject.cls.reads else None
-        if role in subject.cls.reads:
+        sampled = role in subject.cls.reads and subject.cls.reads[role] != keys.PLACE
+        place = _sample_dim(hints[role]) if sampled else None
+        if sampled:
             subject.require(place is not None, f"role '{role}' has no '*batch' dimension (or say per_sample=False).")
         picked[role] = value if place is None else _each(value, partial(torch.index_select, dim=place, index=chosen))
     for role, value in subject.run(subject.build(torch.float64), picked).items():
@@ -336,11 +347,16 @@ def _check_wiring(subject: _Subject) -> None:
             for name, part in zip(names, value if isinstance(value, tuple) else (value,), strict=True):
                 values.set(keys.parse(keys.of_agent(subject.cls.reads[role], name)), part)
         component(values)
-        written = {role: values[keys.parse(keys.of_agent(key, agent))] for role, key in subject.cls.writes.items()}
+        written = {}
+        for role, key in subject.cls.writes.items():
+            names = team if keys.scope(key) == keys.AGENTS else (agent,)
+            parts = tuple(values[keys.parse(keys.of_agent(key, name))] for name in names)
+            written[role] = parts if keys.scope(key) == keys.AGENTS else parts[0]
         _require_equal(subject, expected, written, f"wired to agent '{agent}'")
 
 
-def _require_equal(subject: _Subject, expected: Mapping[str, Tensor], found: Mapping[str, Tensor], when: str) -> None:
+def _require_equal(subject: _Subject, expected: Output, found: Output, when: str) -> None:
     for role, value in expected.items():
-        same = value.shape == found[role].shape and torch.equal(value, found[role])
-        subject.require(same or bool(value.isnan().any()), f"output '{role}' is another one {when}.")
+        for part, other in zip(_parts(value), _parts(found[role]), strict=True):
+            same = part.shape == other.shape and torch.equal(part, other)
+            subject.require(same or bool(part.isnan().any()), f"output '{role}' is another one {when}.")

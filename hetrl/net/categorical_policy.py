@@ -161,8 +161,9 @@ class CategoricalPolicy(Policy):
     def act(
         self, observation: Float[Tensor, "*batch seen"], action_mask: Bool[Tensor, "*batch options"] | None = None
     ) -> dict[str, Tensor]:
-        """Return the likeliest option of each choice as ``proposal``."""
-        return {"proposal": self.greedy(observation, action_mask)}
+        """Return the likeliest option of each choice as ``proposal``, one-hot, with the gradient of the softmax."""
+        logits = self._logits(observation, action_mask)
+        return {"proposal": categorical.straight_through(logits, torch.zeros_like(logits), self.choices)[0]}
 
     def noise(self, shape: Sequence[int], generator: torch.Generator) -> Tensor:
         """Return Gumbel draws, ``*shape`` by the number of options."""

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hetrl.arguments import NonNegative, Widths
+from hetrl.arguments import Count, NonNegative, Widths
 from hetrl.errors import RecipeError
 from hetrl.network import MLP, Activation, Policy, mode
 from hetrl.team import Agent, Box, Team
@@ -76,6 +76,32 @@ class DeterministicPolicy(Policy):
         action = self.greedy(observation)
         drawn = torch.randn_like(action) if noise is None else noise
         return {"proposal": self._moved(action, (std * drawn).clamp(-clip, clip))}
+
+    @mode(
+        reads={"observation": "agent.observation", "noise": "agent.candidate_noise"},
+        writes={"candidates": "agent.candidates"},
+    )
+    def candidates(
+        self,
+        observation: Float[Tensor, "*batch seen"],
+        noise: Float[Tensor, "*batch several dim"] | None = None,
+        *,
+        n: Count = 16,
+        std: NonNegative = 0.3,
+    ) -> dict[str, Float[Tensor, "*batch several dim"]]:
+        """Return ``n`` actions around mu(o) as ``candidates`` [action].
+
+        clip(mu(o) + std (high - low) / 2 eps_k, low, high)
+
+        Args:
+            observation: what the agent sees.
+            noise: eps_k; drawn where nothing writes it.
+            n: K, how many are drawn.
+            std: deviation, in halves of the range [1].
+        """
+        action = self.greedy(observation).unsqueeze(-2)
+        drawn = torch.randn_like(action.expand(*action.shape[:-2], n, -1)) if noise is None else noise
+        return {"candidates": self._moved(action, std * drawn)}
 
     def noise(self, shape: Sequence[int], generator: torch.Generator) -> Tensor:
         """Return standard normal draws, ``*shape A``."""

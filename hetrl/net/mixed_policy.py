@@ -135,8 +135,8 @@ class MixedPolicy(Policy):
     def act(
         self, observation: Float[Tensor, "*batch seen"], action_mask: Bool[Tensor, "*batch options"] | None = None
     ) -> dict[str, Tensor]:
-        """Return the deterministic action as ``proposal``."""
-        return {"proposal": self.greedy(observation, action_mask)}
+        """Return the deterministic action as ``proposal``, one-hot for who chooses."""
+        return self.policy.act(*self._masked(observation, action_mask=action_mask))  # type: ignore[operator]
 
     def noise(self, shape: Sequence[int], generator: torch.Generator) -> Tensor:
         """Return the draws of the policy inside."""

@@ -174,6 +174,11 @@ def _plan_step(step: Step, recipe: Recipe, per: Mapping[str, Per]) -> PlannedSte
             )
     if per_agent:
         for key in planned.table.writes.values():
+            if keys.scope(key) == keys.AGENTS:
+                raise RecipeError(
+                    f"{planned.where} runs for each agent but writes everybody's '{key}'; write its own, "
+                    f"writes: {{{_role(planned.table.writes, key)}: {keys.single(key)}}}."
+                )
             if not (keys.scope(key) or keys.is_output(key) or key in planned.table.reads.values()):
                 raise RecipeError(
                     f"{planned.where} runs for each agent but writes the team's '{key}': the last would stay; "
@@ -316,7 +321,7 @@ class _Flow:
     stale: dict[str, str] = field(default_factory=dict)
 
     def read(self, key: str, planned: PlannedStep, phase: Phase) -> None:
-        single = ".".join(keys.AGENT if word == keys.AGENTS else word for word in key.split("."))
+        single = keys.single(key)
         if single not in self.written:
             if single in self.dropped:
                 raise RecipeError(
@@ -338,7 +343,7 @@ class _Flow:
             )
 
     def write(self, planned: PlannedStep, phase: Phase) -> None:
-        for key in planned.table.writes.values():
+        for key in map(keys.single, planned.table.writes.values()):
             if not keys.is_output(key):
                 self.written[key] = planned.net
                 self.stale.pop(key, None)
@@ -357,6 +362,9 @@ def _check_keys(plan: Plan, provided: Iterable[str]) -> None:
     """Every key read must have been written before, and not be stale."""
     flow = _Flow(dict.fromkeys([*provided, keys.PLACE]))
     for phase in plan.recipe.update:
+        flow.written.pop(keys.TURN, None)
+        if phase.per != "team":
+            flow.written[keys.TURN] = None
         for section in SECTIONS:
             before = replace(flow, written=dict(flow.written), stale=dict(flow.stale), every=dict(flow.every))
             for planned in plan.sections[phase.name, section]:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from hetrl import keys
-from hetrl.component import Component
+from hetrl.component import Component, Output
 from hetrl.network import Network
 from hetrl.recipe.check import TARGET, PlannedStep
 from hetrl.recipe.store import Store
@@ -22,7 +22,7 @@ class Line:
     """One call: which function, where its inputs lie, where its outputs go."""
 
     where: str
-    function: Callable[..., Mapping[str, Tensor]]
+    function: Callable[..., Output]
     inputs: tuple[str, ...]
     outputs: tuple[tuple[str, str], ...]
     own: int | None
@@ -63,7 +63,7 @@ class Program(nn.Module):
         self.writes = tuple(sorted(key for key in written - {keys.PLACE} if not keys.is_output(key)))
 
     def _line(self, planned: PlannedStep, component: Component | None, place: int | None) -> Line:
-        function: Callable[..., Mapping[str, Tensor]]
+        function: Callable[..., Output]
         if component is not None:
             function = component.compute
             called = {role: self._mode(*target.split(".", 1)) for role, target in planned.table.calls.items()}
@@ -78,7 +78,7 @@ class Program(nn.Module):
         whole = any(keys.scope(key) == keys.AGENTS for key in inputs)
         return Line(planned.where, function, inputs, tuple(planned.table.writes.items()), place if whole else None)
 
-    def _mode(self, net: str, mode: str = "") -> Callable[..., Mapping[str, Tensor]]:
+    def _mode(self, net: str, mode: str = "") -> Callable[..., Output]:
         slow, _, rest = mode.partition(".")
         if slow == TARGET:
             net, mode = slow_copy(net), rest

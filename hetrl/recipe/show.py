@@ -97,6 +97,7 @@ def _shapes(recipe: Recipe, team: Team) -> dict[str, str]:
         batch["discount"] = torch.zeros(batch.shape)
     store = Store(linked.team, batch)
     seen: dict[str, str] = {}
+    store.write_turns([(each,) for each in linked.team.agents])
     for phase in recipe.update:
         for section in SECTIONS:
             lane = (agent,) if phase.per != "team" or phase.train is None else ()

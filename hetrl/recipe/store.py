@@ -23,6 +23,7 @@ class Store:
         self._team: dict[str, Tensor] = {}
         self._agent: dict[tuple[str, str], Tensor] = {}
         self._stacked: dict[tuple[str, str], Tensor] = {}
+        self.device = batch.device or next(iter(batch.values(include_nested=True, leaves_only=True))).device
         for path, value in batch.items(include_nested=True, leaves_only=True):
             words: tuple[str, ...] = (path,) if isinstance(path, str) else tuple(path)
             time = words[:1] if words[0] == keys.NEXT else ()
@@ -73,12 +74,24 @@ class Store:
             value = self._stacked[agent.group, rest].select(len(self.batch_size), agent.index)
         return value
 
-    def write(self, key: str, lane: Sequence[Agent], value: Tensor) -> None:
-        """Put the lane's value under ``key``."""
-        if keys.scope(key) != keys.AGENT:
+    def write(self, key: str, lane: Sequence[Agent], value: Tensor | tuple[Tensor, ...]) -> None:
+        """Put the lane's value under ``key``; of an ``agents.`` key the value is a tuple in team order."""
+        if not keys.scope(key):
+            assert isinstance(value, Tensor)
             self._team[key] = value
             return
         rest = keys.without_agent(key)
-        parts = (value,) if len(lane) == 1 else value.unbind(len(self.batch_size))
+        parts: Sequence[Tensor]
+        if isinstance(value, tuple):
+            lane, parts = self.team.agents, value
+        else:
+            parts = (value,) if len(lane) == 1 else value.unbind(len(self.batch_size))
         for agent, part in zip(lane, parts, strict=True):
             self._agent[agent.name, rest] = part
+
+    def write_turns(self, rounds: Sequence[Sequence[Agent]]) -> None:
+        """Put under ``agent.turn`` the round in which each agent is updated."""
+        for number, agents in enumerate(rounds):
+            turn = torch.tensor(number, device=self.device).expand(self.batch_size)
+            for agent in agents:
+                self.write(keys.TURN, (agent,), turn)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from hetrl import keys, schedule
 from hetrl.errors import RecipeError
 from hetrl.optim import Closure
+from hetrl.recipe.check import SECTIONS
 from hetrl.recipe.link import Linked, SharedNetwork, build
 from hetrl.recipe.load import Phase
 from hetrl.recipe.program import Program, Values
@@ -91,6 +92,8 @@ class PhaseRunner:
         self._turnless: dict[str, list[tuple[Lane, Program]]] = {
             section: self._all_lanes(section) for section in ("before", "steps")
         }
+        planned = [step for section in SECTIONS for step in linked.plan.sections[phase.name, section]]
+        self._turn_read = any(keys.single(key) == keys.TURN for step in planned for key in step.table.reads.values())
         self._schedules: dict[str, schedule.Linear] = {}
         if phase.train is not None:
             assert phase.optim is not None
@@ -120,9 +123,12 @@ class PhaseRunner:
         for name, ramp in self._schedules.items():
             for optimizer in self.optimizers.values():
                 optimizer.param_groups[0][name] = ramp(progress)
+        rounds = self._rounds()
+        if self._turn_read:
+            store.write_turns(rounds)
         self._run_turnless("before", store)
         metrics: Metrics = {}
-        for agents in self._rounds():
+        for agents in rounds:
             shared = self.linked.units(agents, self.phase) if agents else [()]
             units = [self._unit(unit) for unit in shared]
             for unit in units:
@@ -165,17 +171,18 @@ class PhaseRunner:
 
     # Turns
 
-    def _rounds(self) -> Iterator[Lane]:
-        """Yield the agents of each round; one round of nobody where the phase has no turns."""
+    def _rounds(self) -> list[Lane]:
+        """Return the agents of each round; one round of nobody where the phase has no turns."""
         if self.phase.per == "team":
-            yield ()
-            return
+            return [()]
         team = self.linked.team
         members = [(agent,) for agent in team.agents] if self.phase.per == "agent" else list(team.bodies.values())
         order = self.linked.orders[self.phase.name]
         turn = order.compute(torch.arange(len(members)))["round"].tolist()  # type: ignore[operator]
-        for number in sorted(set(turn)):
-            yield tuple(agent for member, at in zip(members, turn, strict=True) if at == number for agent in member)
+        return [
+            tuple(agent for member, at in zip(members, turn, strict=True) if at == number for agent in member)
+            for number in sorted(set(turn))
+        ]
 
     def _unit(self, agents: Lane) -> Unit:
         names = tuple(agent.name for agent in agents)

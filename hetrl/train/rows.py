@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hetrl import keys
+from hetrl.errors import RunError
 from hetrl.recipe.program import Program, Values
 from hetrl.recipe.store import Store
 from hetrl.team import Agent
@@ -74,7 +75,14 @@ class Rows:
             shared = keys.scope(key) != keys.AGENT
             if shared and len(lane) > 1:
                 expand.add(key)
-            values[key] = _each(store.read(key, () if shared else lane), lambda value: layout.arrange(value, dims))
+            found = store.read(key, () if shared else lane)
+            for part in found if isinstance(found, tuple) else (found,):
+                if part.shape[:dims] != store.batch_size:
+                    raise RunError(
+                        f"'{key}' is {list(part.shape)}, and a batch {list(store.batch_size)}: it does not begin with "
+                        "its rows (an ensemble's members come first); write it in steps, where it is read."
+                    )
+            values[key] = _each(found, lambda value: layout.arrange(value, dims))
         active = _active(lane, store)
         if active is not None:
             values[ACTIVE] = layout.arrange(active, dims)

@@ -59,8 +59,16 @@ def test_unavailable_options_have_probability_0():
 
 def test_acts_by_the_likeliest_options():
     net = policy([1.0, 3.0], [5.0, 4.0, 1.0])
-    assert net.act(OBSERVATION)["proposal"].tolist() == [[1, 0]]
+    assert net.greedy(OBSERVATION).tolist() == [[1, 0]]
+    assert net.act(OBSERVATION)["proposal"].tolist() == [[0, 1, 1, 0, 0]]
     assert net.greedy(OBSERVATION).dtype == torch.int64
+
+
+def test_acting_has_the_gradient_of_the_softmax():
+    """d p_0 / d logit_0 = p_0 (1 - p_0), of log 3 against 0: 3/4 times 1/4."""
+    net = policy([3.0, 1.0])
+    net.act(OBSERVATION)["proposal"][..., 0].sum().backward()
+    assert net.body.last.bias.grad[0].item() == pytest.approx(3 / 16)
 
 
 def test_gumbel_noise_samples_the_softmax():
@@ -121,7 +129,8 @@ def test_a_masked_option_is_never_drawn():
 
 def test_the_likeliest_of_what_may_be_chosen():
     net, mask = policy([1.0, 3.0, 6.0], [5.0, 4.0]), torch.tensor([[True, True, False, False, True]])
-    assert net.greedy(OBSERVATION, mask).tolist() == net.act(OBSERVATION, mask)["proposal"].tolist() == [[1, 1]]
+    assert net.greedy(OBSERVATION, mask).tolist() == [[1, 1]]
+    assert net.act(OBSERVATION, mask)["proposal"].tolist() == [[0, 1, 0, 0, 1]]
     assert net.greedy(OBSERVATION).tolist() == [[2, 0]]
 
 

@@ -87,7 +87,9 @@ def test_wrong_groups(groups, text):
 
 @pytest.mark.parametrize("name", [name for name in shipped() if not name.startswith("task/")])
 def test_every_shipped_recipe_links(name):
-    assert linked(name, team=ALIKE).plan.recipe.name == name
+    chooses = load(name).task.arguments.get("actions") == "discrete"
+    team = Team(tuple(replace(agent, action=Discrete((3,))) for agent in ALIKE.agents), 12) if chooses else ALIKE
+    assert linked(name, team=team).plan.recipe.name == name
 
 
 def test_the_seed_decides_the_weights_and_the_order():

@@ -1,0 +1,68 @@
+"""The joint actions that the optimal marginal Q evaluates and that nobody has taken."""
+
+import torch
+from jaxtyping import Bool, Float, Num
+from torch import Tensor
+
+from hetrl.component import Component
+from hetrl.errors import RunError
+
+
+class MarginalAction(Component):
+    """What some agents did, completed by what the others would do now: out of distribution, in between two policies.
+
+    a_ood = (a^{i_1..i_m}, mu^{i_{m+1}..i_n}),   i_1..i_n any order, m uniform on 0..n - 1, drawn for every sample
+
+    For m = n it would be the replayed action itself, on which the critic is trained anyway. A discrete replayed action
+    becomes one-hot, as proposals are.
+
+    Source: Yu et al. 2025, arXiv:2507.09989 (the generalised Q critic).
+    Differs: the paper does not say which prefixes its critic sees; here every set of agents may be the prefix, since
+        every sweep has an order of its own.
+    """
+
+    reads = {"action": "agents.action", "proposal": "agents.proposal", "kept": "agents.kept"}
+    writes = {"action": "agents.marginal_action"}
+
+    def compute(
+        self,
+        action: tuple[Num[Tensor, "*batch _"], ...],
+        proposal: tuple[Float[Tensor, "*batch _"], ...],
+        kept: tuple[Bool[Tensor, "*batch"], ...] | None = None,
+    ) -> dict[str, tuple[Float[Tensor, "*batch _"], ...]]:
+        """Return the joint ``action`` as a tuple in team order [action].
+
+        Args:
+            action: what everybody did.
+            proposal: what everybody would do.
+            kept: whose replayed action is part of the prefix; drawn where nothing writes it.
+
+        Raises:
+            RunError: an agent has several discrete choices.
+        """
+        if kept is None:
+            kept = _prefixes(len(action), proposal[0][..., 0])
+        return {
+            "action": tuple(
+                torch.where(keep.unsqueeze(-1), _encoded(did, would), would)
+                for keep, did, would in zip(kept, action, proposal, strict=True)
+            )
+        }
+
+
+def _prefixes(n_agents: int, like: Tensor) -> tuple[Tensor, ...]:
+    """Return for each agent whether it is among the first m of a random order, ``*B`` bool."""
+    rank = torch.rand(*like.shape, n_agents, device=like.device).argsort(-1)
+    length = torch.randint(n_agents, (*like.shape, 1), device=like.device)
+    return (rank < length).unbind(-1)
+
+
+def _encoded(action: Tensor, proposal: Tensor) -> Tensor:
+    """Return a replayed action in the form of the proposal."""
+    if action.is_floating_point():
+        return action
+    if action.shape[-1] > 1:
+        raise RunError(
+            f"estimate/marginal_action: an agent has {action.shape[-1]} discrete choices; it serves those with one."
+        )
+    return torch.nn.functional.one_hot(action.squeeze(-1), proposal.shape[-1]).to(proposal.dtype)

@@ -1,0 +1,180 @@
+"""The optimal marginal Q: what a prefix of the joint action is worth if everybody else answers best."""
+
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from hetrl.arguments import Count
+from hetrl.component import Component
+from hetrl.errors import RunError
+
+Actions = tuple[Tensor, ...]
+Value = Callable[[Tensor, Actions], Mapping[str, Tensor]]
+"""(state ``*B S``, everybody's action) -> ``q`` ``*B``."""
+
+
+class OptimalMarginalQ(Component):
+    """The value of the actions chosen so far, completed as well as the agents still to come can.
+
+    phi*(s, a^{i_1..i_m}) = max over a^{i_{m+1}..i_n} of min_c Q_c(s, a^{i_1..i_m}, a^{i_{m+1}..i_n})
+
+    The prefix is everybody whose ``turn`` is not later than that of the agent in turn. The more of the joint action is
+    fixed, the less is left to choose: phi* never rises along the order, from max Q to Q(s, a). No old policy appears,
+    so an agent's phi* does not move when a group mate with the same parameters is updated first.
+
+    With Q = ((1, 4), (3, 2)), the first agent on its first action and the second still to come, ``exact`` gives 4;
+    ``greedy`` with the second agent's policy on its first action gives 1.
+
+    Args:
+        completion: what the agents still to come answer: ``greedy``, their own proposals, the paper's practical choice;
+            ``refine``, the proposals improved by coordinate ascent over each agent's ``candidates``, keeping the best;
+            ``exact``, the best of all combinations of the candidates (discrete: of all joint actions).
+        of: whose value is wanted: that of the agent's own ``proposal``, or of each of its ``candidates``.
+        prefix: what counts as chosen by the agents updated before: their ``proposal``, or the ``best`` that the same
+            completion finds for them, the paper's a*; with ``greedy`` both are the proposal.
+        n_rounds: of coordinate ascent, for ``refine``.
+        limit: most combinations that ``exact`` tries.
+
+    Raises:
+        RunError: ``exact`` would have to try more than ``limit`` combinations.
+    Source: Yu et al. 2025, arXiv:2507.09989 (the optimal marginal Q-value).
+    Differs: the paper maximises over continuous actions without saying how; ``greedy`` is what its algorithm computes,
+        ``refine`` and ``exact`` are ours, and so is the choice of the prefix.
+    """
+
+    reads = {
+        "state": "state",
+        "proposal": "agents.proposal",
+        "place": "agent.place",
+        "turn": "agent.turn",
+        "turns": "agents.turn",
+        "candidates": "agents.candidates",
+    }
+    writes = {"q": "agent.marginal_q"}
+    calls = {"value": "q.min"}
+
+    def __init__(
+        self,
+        *,
+        completion: Literal["greedy", "refine", "exact"] = "greedy",
+        of: Literal["proposal", "candidates"] = "proposal",
+        prefix: Literal["proposal", "best"] = "proposal",
+        n_rounds: Count = 1,
+        limit: Count = 4096,
+    ) -> None:
+        super().__init__()
+        self.completion, self.of, self.prefix, self.n_rounds, self.limit = completion, of, prefix, n_rounds, limit
+
+    @classmethod
+    def required(cls, arguments: Mapping[str, Any]) -> frozenset[str]:
+        """Return ``candidates`` where they are searched, or their values wanted."""
+        proposals_do = arguments.get("completion", "greedy") == "greedy" and arguments.get("of") != "candidates"
+        return frozenset() if proposals_do else frozenset({"candidates"})
+
+    def compute(
+        self,
+        state: Float[Tensor, "*batch size"],
+        proposal: tuple[Float[Tensor, "*batch _"], ...],
+        place: int,
+        turn: Int[Tensor, "*batch"],
+        turns: tuple[Int[Tensor, "*batch"], ...],
+        candidates: tuple[Float[Tensor, "*batch _ _"], ...] | None = None,
+        *,
+        value: Value,
+    ) -> dict[str, Float[Tensor, "..."]]:
+        """Return phi* as ``q`` [reward], ``*B``; of candidates ``*B K``.
+
+        Args:
+            state: the global state.
+            proposal: everybody's action; those of the prefix count, and the others' are what ``greedy`` answers.
+            place: the agent's position in team order.
+            turn: the round in which the agent is updated; -1 for the value of the empty prefix.
+            turns: everybody's rounds.
+            candidates: everybody's K actions to choose from; discrete ones one-hot.
+            value: the critic.
+        """
+        before, remaining = (tuple(map(side, turns, [turn] * len(turns))) for side in (torch.lt, torch.gt))
+        if self.of == "candidates":
+            assert candidates is not None
+            several = candidates[place].shape[-2]
+            state, proposal = _repeated(state, several, -1), tuple(_repeated(each, several, -1) for each in proposal)
+            proposal = (*proposal[:place], candidates[place], *proposal[place + 1 :])
+            before = tuple(_repeated(each, several, 0) for each in before)
+            remaining = tuple(_repeated(each, several, 0) for each in remaining)
+            candidates = tuple(_repeated(each, several, -2) for each in candidates)
+        if self.completion != "greedy":
+            assert candidates is not None
+            search = self._refined if self.completion == "refine" else self._exact
+            with torch.no_grad():  # actions are sought; the gradient is that of Q at them (the envelope theorem)
+                chosen = proposal
+                if self.prefix == "best":
+                    everybody = (torch.ones_like(before[0]),) * len(proposal)
+                    chosen = _replaced(proposal, before, search(state, proposal, everybody, candidates, value))
+                found = search(state, chosen, remaining, candidates, value)
+            proposal = _replaced(proposal, tuple(map(torch.logical_or, before, remaining)), found)
+        return {"q": value(state, proposal)["q"]}
+
+    def _refined(
+        self, state: Tensor, proposal: Actions, remaining: Sequence[Tensor], candidates: Actions, value: Value
+    ) -> Actions:
+        """Improve the remaining agents' actions one after the other; the value never falls."""
+        best = list(proposal)
+        best_q = value(state, proposal)["q"]
+        for _ in range(self.n_rounds):
+            for place, options in enumerate(candidates):
+                q = _of_each(state, best, place, options, value)
+                top_q, top = q.max(-1)
+                better = remaining[place] & (top_q > best_q)
+                chosen = options.take_along_dim(top[..., None, None], -2).squeeze(-2)
+                best[place] = torch.where(better.unsqueeze(-1), chosen, best[place])
+                best_q = torch.where(better, top_q, best_q)
+        return tuple(best)
+
+    def _exact(
+        self, state: Tensor, proposal: Actions, remaining: Sequence[Tensor], candidates: Actions, value: Value
+    ) -> Actions:
+        """Try every combination of the candidates of agents that remain in any row."""
+        free = [place for place, later in enumerate(remaining) if bool(later.any())]
+        sizes = [candidates[place].shape[-2] for place in free]
+        if math.prod(sizes) > self.limit:
+            raise RunError(
+                f"estimate/optimal_marginal_q: completion: exact would try {math.prod(sizes)} joint actions of "
+                f"{len(free)} agents, and limit is {self.limit}; use completion: refine, or raise limit."
+            )
+        best, best_q = list(proposal), torch.full_like(state[..., 0], -math.inf)
+        for choice in itertools.product(*map(range, sizes)):
+            tried = list(proposal)
+            for place, index in zip(free, choice, strict=True):
+                option = candidates[place].select(-2, index)
+                tried[place] = torch.where(remaining[place].unsqueeze(-1), option, proposal[place])
+            q = value(state, tuple(tried))["q"]
+            better = q > best_q
+            best = [torch.where(better.unsqueeze(-1), new, old) for new, old in zip(tried, best, strict=True)]
+            best_q = torch.where(better, q, best_q)
+        return tuple(best)
+
+
+def _replaced(action: Actions, where: Actions, by: Actions) -> Actions:
+    """Return the actions, some agents' replaced in some rows."""
+    return tuple(
+        torch.where(mask.unsqueeze(-1), new, old) for mask, new, old in zip(where, by, action, strict=True)
+    )
+
+
+def _repeated(value: Tensor, several: int, before: int) -> Tensor:
+    """Return a view with ``several`` equal entries on a new dimension, ahead of the last ``-before`` ones."""
+    at = value.dim() + before
+    return value.unsqueeze(at).expand(*value.shape[:at], several, *value.shape[at:])
+
+
+def _of_each(state: Tensor, action: Sequence[Tensor], place: int, options: Tensor, value: Value) -> Tensor:
+    """Return Q of each option of one agent, ``*B K``, the others' actions as they are."""
+    several = options.shape[-2]
+    wide = [_repeated(each, several, -1) for each in action]
+    wide[place] = options
+    return value(_repeated(state, several, -1), tuple(wide))["q"]
