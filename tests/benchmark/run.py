@@ -1,6 +1,6 @@
 """Speed and memory against peers, every ratio measured in one process or in alternation; ``make bench``.
 
-    python tests/benchmark/run.py [collect] [step] [soft] [train] [memory] [--quick]
+    python tests/benchmark/run.py [collect] [step] [soft] [marginal] [train] [memory] [--quick]
 
 Prints a table for each part and writes all figures to ``bench.json``. ``train`` needs BenchMARL in an environment of
 its own, which ``peer/setup.sh`` makes.
@@ -178,12 +178,12 @@ def measure_step(quick: bool) -> list[dict[str, Any]]:
 # One HASAC update
 
 
-class SoftUpdate:
-    """One whole HASAC update at each call, through the linked program on a fixed random batch."""
+class Update:
+    """One whole off-policy update at each call, through the linked program on a fixed random batch."""
 
     def __init__(
-        self, *changes: str, n_agents: int = 3, compiled: bool = False, state_size: int | None = None,
-        rows: int = 1000, hidden: int = 256,
+        self, *changes: str, recipe: str = "hasac", n_agents: int = 3, n_bodies: int = 1, compiled: bool = False,
+        state_size: int | None = None, rows: int = 1000, hidden: int = 256,
     ) -> None:  # fmt: skip
         from tensordict import TensorDict
 
@@ -194,7 +194,9 @@ class SoftUpdate:
         seen, acted = 18, 2
         width = seen * n_agents if state_size is None else state_size
         box = Box((-1.0,) * acted, (1.0,) * acted)
-        self.team = Team(tuple(Agent(f"agent_{i}", "agents", i, seen, box, "agents") for i in range(n_agents)), width)
+        bodies = [f"body_{i % n_bodies}" for i in range(n_agents)]
+        agents = (Agent(f"agent_{i}", "agents", i, seen, box, body) for i, body in enumerate(bodies))
+        self.team = Team(tuple(agents), width)
 
         def at() -> dict[str, Any]:
             return {"agents": {"observation": torch.randn(rows, n_agents, seen)}, "state": torch.randn(rows, width)}
@@ -206,9 +208,9 @@ class SoftUpdate:
         provided = ["agent.observation", "agent.action", "state", "reward", "discount", "terminated",
                     "next.agent.observation", "next.state"]  # fmt: skip
         widths = [f"nets.{net}.hidden=[{hidden}, {hidden}]" for net in ("actor", "q")]
-        recipe = hetrl.load("hasac", *widths, *changes)
-        self.linked = link(recipe, self.team, provided)
-        self.runners = [PhaseRunner(phase, self.linked, compiled) for phase in recipe.update]
+        loaded = hetrl.load(recipe, *widths, *changes)
+        self.linked = link(loaded, self.team, provided)
+        self.runners = [PhaseRunner(phase, self.linked, compiled) for phase in loaded.update]
         self.store = self._fresh()
 
     def _fresh(self) -> Any:
@@ -235,7 +237,7 @@ def check_soft_update() -> None:
     from peer.torchrl_sac import give_parameters, parameter_pairs, same_draw, stock_hasac_update
 
     order = [2, 0, 1]
-    ours = SoftUpdate(f"update.actors.order={{use: order/fixed, order: {order}}}")
+    ours = Update(f"update.actors.order={{use: order/fixed, order: {order}}}")
     stock = stock_hasac_update(ours.batch, [256, 256])
     give_parameters(ours.linked, stock)
     for _ in range(3):
@@ -255,11 +257,11 @@ def soft_updates(quick: bool) -> list[dict[str, Any]]:
 
     rows = []
     for batch, hidden in ((1000, 256), (256, 128)):
-        eager = SoftUpdate(rows=batch, hidden=hidden)
+        eager = Update(rows=batch, hidden=hidden)
         functions = {
             "TorchRL": stock_hasac_update(eager.batch, [hidden, hidden]),
             "eager": eager,
-            "compiled": SoftUpdate(rows=batch, hidden=hidden, compiled=True),
+            "compiled": Update(rows=batch, hidden=hidden, compiled=True),
         }
         seconds = alternate(functions, 20 if quick else 100, warm=10, clock=time.process_time)
         row = {"rows": batch, "networks": f"2 x {hidden}"}
@@ -304,7 +306,7 @@ def sweeps(quick: bool) -> list[dict[str, Any]]:
     states = {"state of 18 n": None, "state held at 54": 54}
     rows = []
     for n_agents in counts:
-        updates = {name: SoftUpdate(n_agents=n_agents, state_size=size) for name, size in states.items()}
+        updates = {name: Update(n_agents=n_agents, state_size=size) for name, size in states.items()}
         for update in updates.values():
             update()
         functions = {name: update.sweep for name, update in updates.items()}
@@ -316,6 +318,32 @@ def sweeps(quick: bool) -> list[dict[str, Any]]:
         cost = torch.tensor([math.log(row[name]) for row in rows])
         slopes[name] = (((at - at.mean()) * (cost - cost.mean())).sum() / (at - at.mean()).square().sum()).item()
     return table("the sweep of the actors, 1,000 rows (target: a slope of at most 1.1)", [*rows, slopes])
+
+
+def measure_marginal_q(quick: bool) -> list[dict[str, Any]]:
+    """Whole OMDPG updates for more and more agents of two bodies, beside HASAC's, processor time on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    refine = (
+        "update.actors.before=[{net: actor.act}, {net: actor.candidates, n: 8}]", "update.actors.steps.1.completion=refine"
+    )
+    rows = []
+    for n_agents in (2, 8, 32) if quick else (2, 4, 8, 16, 32, 64, 128):
+        size: dict[str, Any] = {"n_agents": n_agents, "n_bodies": 2, "rows": 256, "hidden": 128}
+        functions: dict[str, Callable[[], object]] = {
+            "HASAC": Update(**size),
+            "greedy": Update("update.actors.every=1", recipe="omdpg", **size),
+        }
+        if n_agents <= 32:
+            functions["refine"] = Update("update.actors.every=1", *refine, recipe="omdpg", **size)
+        seconds = alternate(functions, max(3, 60 // n_agents), clock=time.process_time)
+        row: dict[str, Any] = {"agents": n_agents}
+        row |= {f"{name} ms": seconds[name] * 1e3 if name in seconds else "" for name in ("HASAC", "greedy", "refine")}
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        rows.append({**row, "greedy / HASAC": seconds["greedy"] / seconds["HASAC"], "peak MiB so far": peak})
+        console.print(rows[-1])
+    torch.set_num_threads(threads)
+    return table("one update with 2 sharing groups, 256 rows, 2 x 128, E = 5 (HASAC: a policy each, E = 2)", rows)
 
 
 def measure_soft_update(quick: bool) -> dict[str, list[dict[str, Any]]]:
@@ -420,7 +448,8 @@ def measure_memory(quick: bool) -> list[dict[str, Any]]:
 
 
 PARTS: dict[str, Callable[[bool], Any]] = {
-    "collect": measure_collection, "step": measure_step, "soft": measure_soft_update, "train": measure_training,
+    "collect": measure_collection, "step": measure_step, "soft": measure_soft_update, "marginal": measure_marginal_q,
+    "train": measure_training,
     "memory": measure_memory,
 }  # fmt: skip
 
