@@ -1,14 +1,15 @@
-"""The pictures of docs/results.md, from run folders.
+"""The pictures of the documentation's results, from run folders.
 
-    python tests/benchmark/pictures.py RUNS docs/img
+    python tests/benchmark/pictures.py RUNS docs/img [NAME ...]
 
-``RUNS`` holds one folder for each run of the commands in docs/results.md, named
-``{NAME,peer,simultaneous}_{balance,navigation}_{seed}`` (NAME a recipe below), and those of docs/details/order.md,
-``game{0.3,0.05}_{random_permutation,simultaneous}_{seed}``.
+``RUNS`` holds one folder for each run of the commands in the documentation, ``{NAME}_{TASK}_{seed}``, NAME a recipe or
+what is said at the picture below. A picture is drawn where the runs of all its curves are there; the rest is left as it
+is. Prints the mean of the last five points of every curve.
 """
 
 import csv
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,29 @@ from hetrl.report.curve import Curve, draw_panels, from_run
 
 HERE = Path(__file__).parent
 TASKS = ("balance", "navigation")
-ON_POLICY = ("happo", "hatrpo", "haa2c", "mappo")
-OFF_POLICY = ("hasac", "masac", "hatd3", "haddpg")
+SCENARIOS = ("mixed_transport", "scout_and_carry", "gate", "tether", "relay")
+EVALUATION = "eval/return"
+DETERMINISTIC = "evaluation return, deterministic"
+Panels = dict[str, list[Curve]]
 
 
 def seeds(runs: Path, stem: str, metric: str) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return the series of every seed of a run."""
     return [from_run(folder, metric) for folder in sorted(runs.glob(f"{stem}_[0-9]"))]
+
+
+def curve(runs: Path, label: str, stem: str, metric: str = EVALUATION) -> Curve:
+    """Return a line with every seed of a run; a deterministic evaluation by default."""
+    return Curve(label, seeds(runs, stem, metric))
+
+
+def reference(stem: str) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the reference implementation's evaluation return against frames, as we measured it, for every seed."""
+    found = []
+    for path in sorted((HERE / "peer" / "curves").glob(f"harl_{stem}_seed*.csv")):
+        frames, returns = np.loadtxt(path, delimiter=",", skiprows=1, unpack=True)
+        found.append((frames, returns))
+    return found
 
 
 def benchmarl(task: str) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -44,50 +61,115 @@ def smooth(series: tuple[np.ndarray, np.ndarray], window: int = 5) -> tuple[np.n
     return frames[window - 1 :], np.convolve(values, np.ones(window) / window, "valid")
 
 
-def main() -> None:
-    """Draw them all."""
-    runs, folder = Path(sys.argv[1]), Path(sys.argv[2])
-    own = {
-        task: [Curve(name.upper(), seeds(runs, f"{name}_{task}", "eval/return")) for name in ON_POLICY]
-        for task in TASKS
-    }
-    draw_panels(own, folder / "learning.png", ylabel="evaluation return, deterministic")
-    off = {
-        f"{task}, off-policy": [
-            Curve(name.upper(), seeds(runs, f"{name}_{task}", "eval/return")) for name in OFF_POLICY
-        ]
-        for task in TASKS
-    }
-    draw_panels(off, folder / "off_policy.png", ylabel="evaluation return, deterministic")
-    draw_panels({"HAPPO on VMAS balance": [own["balance"][0]]}, folder / "happo.png", ylabel="evaluation return")
-    peers = {
+def recipes(runs: Path, names: tuple[str, ...], tasks: tuple[str, ...] = TASKS, title: str = "{}") -> Panels:
+    """Return one panel for each task, one curve for each recipe."""
+    return {title.format(task): [curve(runs, name.upper(), f"{name}_{task}") for name in names] for task in tasks}
+
+
+def against_benchmarl(runs: Path) -> Panels:
+    """MAPPO with BenchMARL's settings (``peer_TASK``), smoothed training return."""
+    return {
         f"{task}, BenchMARL's settings, 4 epochs": [
             Curve("hetrl MAPPO", [smooth(series) for series in seeds(runs, f"peer_{task}", "return")]),
             Curve("BenchMARL 1.5.2 MAPPO", [smooth(series) for series in benchmarl(task)]),
         ]
         for task in TASKS
     }
-    draw_panels(peers, folder / "benchmarl.png", ylabel="training return, mean of 5 batches")
-    games = {
+
+
+def orders_in_the_game(runs: Path) -> Panels:
+    """HATRPO in the game of docs/details/order.md (``gameRADIUS_ORDER``)."""
+    return {
         f"HATRPO in the game, radius {radius}": [
-            Curve(label, seeds(runs, f"game{radius}_{name}", "return"))
+            curve(runs, label, f"game{radius}_{name}", "return")
             for label, name in (("in turn", "random_permutation"), ("at once", "simultaneous"))
         ]
         for radius in ("0.3", "0.05")
     }
-    tasks = {
+
+
+def orders_on_vmas(runs: Path) -> Panels:
+    """HAPPO in turn and at once (``simultaneous_TASK``)."""
+    return {
         f"HAPPO on {task}": [
-            Curve(label, seeds(runs, f"{name}_{task}", "eval/return"))
-            for label, name in (("in turn", "happo"), ("at once", "simultaneous"))
+            curve(runs, label, f"{name}_{task}") for label, name in (("in turn", "happo"), ("at once", "simultaneous"))
         ]
         for task in TASKS
     }
-    draw_panels(games, folder / "order_game.png", ylabel="return")
-    draw_panels(tasks, folder / "order_vmas.png", ylabel="evaluation return, deterministic")
-    for title, curves in {**own, **off, **peers, **games, **tasks}.items():
-        for curve in curves:
-            last = [values[-5:].mean() for _, values in curve.series]
-            print(f"{title}: {curve.name}: last five points {np.mean(last):.3g}, seeds {np.round(last, 3).tolist()}")
+
+
+def against_the_reference(runs: Path) -> Panels:
+    """HAPPO beside the reference implementation's, on its tasks."""
+    return {
+        "HalfCheetah 2x3": [
+            curve(runs, "hetrl HAPPO", "happo_halfcheetah"), Curve("HARL HAPPO", reference("happo_halfcheetah")),
+        ],
+        "simple_spread, sum over agents": [
+            curve(runs, "hetrl HAPPO", "happo_spread"), Curve("HARL HAPPO", reference("happo_spread")),
+        ],
+    }  # fmt: skip
+
+
+def other_tasks(runs: Path) -> Panels:
+    """HAPPO on the tasks for which there is no curve of a peer."""
+    return {
+        "Hopper 3x1": [curve(runs, "HAPPO", "happo_hopper")],
+        "simple_spread, discrete": [curve(runs, "HAPPO", "happo_spread_discrete")],
+        "simple_speaker_listener": [
+            curve(runs, "continuous", "happo_speaker"), curve(runs, "discrete", "happo_speaker_discrete"),
+        ],
+    }  # fmt: skip
+
+
+def sharing(runs: Path) -> Panels:
+    """HAPPO on our scenarios: a policy for each agent, for each body, and one for all (``SHARING_SCENARIO``)."""
+    labels = {"agent": "per: agent", "group": "per: group", "team": "per: team"}
+    return {
+        task: [
+            curve(runs, label, f"{per}_{task}") for per, label in labels.items() if list(runs.glob(f"{per}_{task}_*"))
+        ]
+        for task in SCENARIOS
+    }
+
+
+def marginal_q(runs: Path) -> Panels:
+    """OMDPG beside HAPPO, with policies of their own and shared, and HASAC, at equal frames."""
+    labels = {"omdpg": "OMDPG", "happo100k": "HAPPO, per: agent", "shared_happo": "HAPPO, per: group", "hasac": "HASAC"}
+    tasks = [task for task in (*TASKS, *SCENARIOS) if list(runs.glob(f"omdpg_{task}_*"))]
+    return {task: [curve(runs, label, f"{name}_{task}") for name, label in labels.items()] for task in tasks}
+
+
+PICTURES: dict[str, tuple[Callable[[Path], Panels], str]] = {
+    "learning": (lambda runs: recipes(runs, ("happo", "hatrpo", "haa2c", "mappo")), DETERMINISTIC),
+    "off_policy": (
+        lambda runs: recipes(runs, ("hasac", "masac", "hatd3", "haddpg"), title="{}, off-policy"), DETERMINISTIC,
+    ),
+    "happo": (lambda runs: {"HAPPO on VMAS balance": [curve(runs, "HAPPO", "happo_balance")]}, "evaluation return"),
+    "benchmarl": (against_benchmarl, "training return, mean of 5 batches"),
+    "order_game": (orders_in_the_game, "return"),
+    "order_vmas": (orders_on_vmas, DETERMINISTIC),
+    "reference": (against_the_reference, DETERMINISTIC),
+    "other_tasks": (other_tasks, DETERMINISTIC),
+    "sharing": (sharing, DETERMINISTIC),
+    "omdpg": (marginal_q, DETERMINISTIC),
+}  # fmt: skip
+"""Name -> what it shows, and what its vertical axis is."""
+
+
+def main() -> None:
+    """Draw those that were asked for, or all."""
+    runs, folder, *asked = sys.argv[1:]
+    for name in asked or PICTURES:
+        make, ylabel = PICTURES[name]
+        panels = make(Path(runs))
+        if not panels or not all(each.series for curves in panels.values() for each in curves):
+            print(f"{name}: not all runs are there, left as it is")
+            continue
+        draw_panels(panels, Path(folder) / f"{name}.png", ylabel=ylabel)
+        for title, curves in panels.items():
+            for each in curves:
+                last = [values[-5:].mean() for _, values in each.series]
+                print(f"{title}: {each.name}: last five points {np.mean(last):.3g}, seeds {np.round(last, 3).tolist()}")
 
 
 if __name__ == "__main__":

@@ -325,7 +325,8 @@ def measure_marginal_q(quick: bool) -> list[dict[str, Any]]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     refine = (
-        "update.actors.before=[{net: actor.act}, {net: actor.candidates, n: 8}]", "update.actors.steps.1.completion=refine"
+        "update.actors.before=[{net: actor.act}, {net: actor.candidates, n: 8}]",
+        "update.actors.steps.1.completion=refine",
     )
     rows = []
     for n_agents in (2, 8, 32) if quick else (2, 4, 8, 16, 32, 64, 128):
