@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hetrl import catalog
-from hetrl.errors import HetrlError, RunError
+from hetrl.errors import HetrlError, RecipeError, RunError, nearest
 from hetrl.recipe.check import check as check_recipe
 from hetrl.recipe.load import Recipe, load, shipped
 
@@ -111,9 +112,17 @@ def _team(recipe: Recipe) -> Any:
 
 
 @app.command(name="list")
-def list_(kind: Annotated[str | None, typer.Argument(help="recipe, scenario, or a kind of component.")] = None) -> None:
-    """List what there is: recipes, scenarios, components, nets, environments."""
+def list_(
+    kind: Annotated[
+        str | None, typer.Argument(help="recipe, scenario, a kind of component, or an environment with many tasks.")
+    ] = None,
+) -> None:
+    """List what there is: recipes, scenarios, components, nets, environments and their tasks."""
     table = Table.grid(padding=(0, 2))
+    with_tasks = _environments_with_tasks() if kind not in (None, "recipe", "scenario") else {}
+    known = ("recipe", "scenario", *catalog.KINDS, *with_tasks)
+    if kind is not None and kind not in known:
+        raise RecipeError(f"no kind '{kind}'.{nearest(kind, known)}")
     if kind in (None, "recipe"):
         for name, path in shipped().items():
             about = "a task section: task=" + name if name.startswith("task/") else load(path).about
@@ -124,12 +133,23 @@ def list_(kind: Annotated[str | None, typer.Argument(help="recipe, scenario, or 
         for name in scenarios():
             accepted = scenario_arguments(name)
             table.add_row(name, ", ".join(sorted(accepted)) if accepted is not None else "(see its source)")
+    elif kind in with_tasks:
+        for name, about in with_tasks[kind].catalogue().items():
+            table.add_row(name, about)
     elif kind != "recipe":
         for name in catalog.names(kind):
             point = catalog.installed().get(name)
             package = f"{point.dist.name} {point.dist.version}" if point is not None and point.dist else ""
-            table.add_row(name, package or catalog.summary(name))
+            word = name.split("/")[1]
+            more = f" Tasks: hetrl list {word}" if word in with_tasks else ""
+            table.add_row(name, (package or catalog.summary(name)) + more)
     out.print(table)
+
+
+def _environments_with_tasks() -> dict[str, Any]:
+    """Return the built-in environments that list their tasks (``catalogue``), by the last word of their name."""
+    built_in = {name.split("/")[1]: catalog.resolve(name) for name in catalog.BUILT_IN if name.startswith("env/")}
+    return {word: cls for word, cls in built_in.items() if hasattr(cls, "catalogue")}
 
 
 @app.command(name="eval")
@@ -137,17 +157,49 @@ def evaluate(
     run: Annotated[Path, typer.Argument(help="A run's folder.")],
     overrides: Overrides = None,
     episodes: Annotated[int | None, typer.Option(help="How many; by default run.n_eval_episodes.")] = None,
+    video: Annotated[
+        bool,
+        typer.Option("--video", help="Film the first one, as RUN/episode.mp4 or as the FILE.mp4 or .gif you name."),
+    ] = False,
 ) -> None:
     """Evaluate a run's last checkpoint, each agent acting deterministically on what it observes."""
     from hetrl.train.run import evaluate_run
 
-    result = evaluate_run(run, *(overrides or []), n_episodes=episodes)
+    changes, film = list(overrides or []), None
+    if video:
+        from hetrl.report.video import Film, default_file
+
+        # A file's name may follow --video; it lands among the overrides, which all have an equals sign.
+        named = [text for text in changes if "=" not in text]
+        changes = [text for text in changes if "=" in text]
+        film = Film(Path(named[0]) if named else default_file(run))
+    with film or nullcontext():
+        result = evaluate_run(run, *changes, n_episodes=episodes, watch=film)
     returns, lengths = result.returns, result.lengths
     out.print(
         f"{len(returns)} episodes: return {returns.mean():.4g} (std {returns.std(correction=0):.3g}, "
         f"{returns.min():.4g} to {returns.max():.4g}), length {lengths.mean():.4g}.",
         highlight=False,
     )
+    if film is not None:
+        out.print(str(film.path), soft_wrap=True, highlight=False)
+
+
+@app.command()
+def groups(
+    run: Annotated[Path, typer.Argument(help="The folder of a run in which no agents share a policy.")],
+    threshold: Annotated[float, typer.Option(help="Agents whose policies are at most this far apart share.")] = 0.2,
+) -> None:
+    """Group a run's agents by what they do, and say which override trains them with shared policies."""
+    from hetrl.report.alike import alike
+
+    found = alike(run, threshold)
+    for layout, (names, distances) in found.distances.items():
+        table = Table(layout, *names)
+        for name, row in zip(names, distances.tolist(), strict=True):
+            table.add_row(name, *(f"{value:.3f}" for value in row))
+        out.print(table)
+    out.print(found.override, soft_wrap=True, highlight=False, markup=False)
 
 
 @app.command()

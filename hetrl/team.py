@@ -6,9 +6,11 @@ that a network declared ``per: group`` serves with one set of parameters.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -73,6 +75,39 @@ class Team:
 
     agents: tuple[Agent, ...]
     state_size: int
+    state_from: tuple[tuple[int, int], ...] = ()
+    """Where each entry of the state is seen: place of an agent in the team, and entry of its observation. Left out,
+    the state is all observations side by side."""
+
+    @classmethod
+    def of(
+        cls,
+        names: Sequence[str],
+        sizes: Sequence[int],
+        spaces: Sequence[Box | Discrete],
+        physiques: Sequence[Hashable] | None = None,
+    ) -> "Team":
+        """Return the team of these agents; those of equal observation size and action space form a layout group.
+
+        Where all are alike the group is ``agents``; otherwise it has its members' common stem (``agent`` of ``agent_0``
+        and ``agent_1``), or the first one's name where another group has that stem too. Those of a layout group who
+        have equal physiques as well form a sharing group. The state is all observations side by side.
+
+        Args:
+            names: of the agents, in team order; what is no letter, digit or underscore in them becomes one.
+            sizes: entries of each one's observation.
+            spaces: each one's actions.
+            physiques: each one's mass, strength and whatever else tells bodies apart; all alike by default.
+        """
+        words = _unique_words(names)
+        layouts = list(zip(sizes, spaces, strict=True))
+        groups = _titles(words, layouts)
+        bodies = _titles(words, list(zip(layouts, physiques or [None] * len(words), strict=True)))
+        agents = (
+            Agent(word, group, groups[:place].count(group), size, space, body)
+            for place, (word, group, (size, space), body) in enumerate(zip(words, groups, layouts, bodies, strict=True))
+        )
+        return cls(tuple(agents), state_size=sum(sizes))
 
     def __len__(self) -> int:
         return len(self.agents)
@@ -88,6 +123,12 @@ class Team:
         """Agents' names in team order."""
         return tuple(agent.name for agent in self.agents)
 
+    @property
+    def sizes(self) -> str:
+        """In words: how many agents of each layout group see how many numbers and do what."""
+        each = [(len(agents), name, agents[0]) for name, agents in self.layout.items()]
+        return "; ".join(f"{count} {name}: {agent.observation_size} -> {agent.action}" for count, name, agent in each)
+
     @cached_property
     def layout(self) -> dict[str, tuple[Agent, ...]]:
         """Layout groups: name -> its agents by index."""
@@ -99,7 +140,7 @@ class Team:
         return self._by("body", key=lambda agent: self.agents.index(agent))
 
     def state(self, observation: Mapping[str, Tensor]) -> Tensor:
-        """Return the global state: all agents' observations side by side, in team order.
+        """Return the global state: all agents' observations side by side, in team order, or what ``state_from`` says.
 
         Args:
             observation: layout group -> ``[*B, n, F]``.
@@ -108,9 +149,21 @@ class Team:
             ``[*B, S]``; a view where one layout group holds the team in its order.
         """
         first = self.agents[0].group
+        if self.state_from:
+            watching, entries = self._watching
+            seen = torch.cat([observation[agent.group].select(-2, agent.index) for agent in watching], -1)
+            return seen.index_select(-1, entries.to(seen.device))
         if self.layout[first] == self.agents:
             return observation[first].flatten(-2)
         return torch.cat([observation[agent.group].select(-2, agent.index) for agent in self.agents], -1)
+
+    @cached_property
+    def _watching(self) -> tuple[tuple[Agent, ...], Tensor]:
+        """The agents whose observations make the state, and its entries in theirs side by side."""
+        places = sorted({place for place, _ in self.state_from})
+        agents = [self.agents[place] for place in places]
+        starts = dict(zip(places, accumulate((agent.observation_size for agent in agents), initial=0), strict=False))
+        return tuple(agents), torch.tensor([starts[place] + entry for place, entry in self.state_from])
 
     def reward(self, reward: Mapping[str, Tensor], kind: str) -> Tensor:
         """Return what the team earns, ``[*B]`` [reward].
@@ -154,3 +207,37 @@ class Team:
         if missing:
             raise RecipeError(f"task.groups: agents {missing} are in no group; name every agent once.")
         return replace(self, agents=tuple(replace(agent, body=body[agent.name]) for agent in self.agents))
+
+
+def _unique_words(names: Sequence[str]) -> list[str]:
+    """``names`` with letters, digits and underscores only, still unique."""
+    words: list[str] = []
+    for name in names:
+        word = base = re.sub(r"\W", "_", name, flags=re.ASCII)
+        count = 1
+        while word in words:
+            count += 1
+            word = f"{base}_{count}"
+        words.append(word)
+    return words
+
+
+def _titles(words: Sequence[str], kinds: Sequence[Hashable]) -> list[str]:
+    """The name of each one's group; the members of a group are of equal kind."""
+    alike: dict[Hashable, list[str]] = {}
+    for word, kind in zip(words, kinds, strict=True):
+        alike.setdefault(kind, []).append(word)
+    titles = dict(zip(alike, _group_names(list(alike.values())), strict=True))
+    return [titles[kind] for kind in kinds]
+
+
+def _group_names(groups: Sequence[Sequence[str]]) -> list[str]:
+    """Names of the groups with these members."""
+    if len(groups) == 1:
+        return ["agents"]
+    stems = [{re.sub(r"_\d+$", "", name) for name in names} for names in groups]
+    chosen = []
+    for i, (names, own) in enumerate(zip(groups, stems, strict=True)):
+        others = set().union(*(stem for j, stem in enumerate(stems) if j != i))
+        chosen.append(next(iter(own)) if len(own) == 1 and not own & others else names[0])
+    return _unique_words(chosen)

@@ -67,6 +67,10 @@ def test_check_show_list_cp(hetrl, tmp_path):
     assert code == 0 and "loss/clipped_surrogate" in printed and "recipe  happo" in printed
     code, printed = hetrl("list", "scenario")
     assert code == 0 and "navigation" in printed and "lidar_range" in printed
+    code, printed = hetrl("list", "vmas")
+    assert code == 0 and "1 speaker: 3 -> continuous[5]; 1 listener: 11 -> continuous[2]" in printed
+    code, printed = hetrl("list", "env")
+    assert code == 0 and "env/cue_game" in printed and "Tasks: hetrl list pettingzoo" in printed
     code, printed = hetrl("cp", "happo", "mine.yaml")
     assert code == 0 and (tmp_path / "mine.yaml").read_text().startswith("hetrl: 1")
     assert hetrl("check", "mine.yaml")[0] == 0
@@ -83,6 +87,7 @@ def test_check_show_list_cp(hetrl, tmp_path):
         (["check", "happo", "task.actions=discrete"], "net/gaussian_policy serves box actions, but agent"),
         (["train", "happo", "data.frames=100"], "data.frames = 100 must be a multiple of task.n_envs = 64"),
         (["list", "losses"], "no kind 'losses'. Nearest: 'loss'."),
+        (["list", "petingzoo"], "no kind 'petingzoo'. Nearest: 'pettingzoo'."),
         (["eval", "nowhere"], "nowhere is no run"),
         (["plot", "nowhere"], "nowhere is no run"),
         (["train", "--resume", "nowhere"], "nowhere is no run"),

@@ -31,9 +31,10 @@ ALGORITHMS = (
     "omdpg",
     "haqo",
 )
-ACRONYMS = {"gae": "GAE", "kl": "KL", "td": "TD"}
+ACRONYMS = {"gae": "GAE", "kl": "KL", "td": "TD", "pettingzoo": "PettingZoo"}
 NO_ENTRIES = {"data": {"behaviour", "environment", "collected", "evaluate", "random_actions", "ring"},
-              "env": {"simulator_state", "transition", "team_env", "finite_game"},
+              "env": {"simulator_state", "transition", "team_env", "finite_game", "painter", "physique", "physics",
+                      "robots"},
               "net": {"gaussian_head", "recurrent_encoder", "value_normalizer"}}  # fmt: skip
 """Files beside the entries of a kind that serve several of them."""
 

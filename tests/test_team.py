@@ -67,3 +67,16 @@ def test_sharing_groups_replaced():
 def test_groups_that_cannot_be(groups, text):
     with pytest.raises(RecipeError, match=text):
         TEAM.shared(groups)
+
+
+def test_a_team_of_alike_and_unlike_agents():
+    """Groups are named after what their members' names have in common, unless another group has that too."""
+    alike = Team.of(["a 1", "a-1"], [4, 4], [ARM, ARM])
+    assert [(a.name, a.group, a.index, a.body) for a in alike.agents] == [
+        ("a_1", "agents", 0, "agents"),
+        ("a_1_2", "agents", 1, "agents"),
+    ]
+    unlike = Team.of(["wolf_0", "sheep_0", "wolf_1", "sheep_1"], [4, 4, 4, 5], [ARM, Discrete((3,)), ARM, ARM])
+    assert [(a.group, a.index) for a in unlike.agents] == [("wolf", 0), ("sheep_0", 0), ("wolf", 1), ("sheep_1", 0)]
+    assert unlike.state_size == 17
+    assert unlike.sizes == "2 wolf: 4 -> continuous[2]; 1 sheep_0: 4 -> discrete[3]; 1 sheep_1: 5 -> continuous[2]"

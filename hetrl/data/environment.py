@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import numpy as np
 from torch import Tensor
 
 from hetrl.team import Team
@@ -20,6 +21,9 @@ class Environment(Protocol):
 
     def advance(self, actions: dict[str, Tensor]) -> Any:
         """Take one step; finished environments are reset inside."""
+
+    def frame(self, row: int = 0) -> np.ndarray:
+        """Draw one environment as it is now, ``[H, W, 3]`` uint8; for videos only."""
 
     def state_dict(self) -> dict[str, Any]:
         """Everything an exact continuation needs."""

@@ -1,5 +1,6 @@
 """Evaluation: one episode in each environment, with the deterministic policies."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -7,6 +8,9 @@ from torch import Tensor
 
 from hetrl.data.behaviour import Behaviour, forgotten
 from hetrl.data.environment import Environment
+
+Watch = Callable[[Environment, int, float], None]
+"""Called before every step of environment 0's episode: the environments, the step's number, the return so far."""
 
 
 @dataclass(frozen=True)
@@ -17,13 +21,14 @@ class Episodes:
     lengths: Tensor
 
 
-def evaluate(env: Environment, behaviour: Behaviour, reward: str) -> Episodes:
+def evaluate(env: Environment, behaviour: Behaviour, reward: str, watch: Watch | None = None) -> Episodes:
     """Run every environment from a reset to the end of its first episode.
 
     Args:
         env: the evaluation environments, of their own; the training ones are not touched.
         behaviour: who acts, greedily.
         reward: ``sum`` adds the agents' rewards; otherwise their mean is taken.
+        watch: who looks on, see :data:`Watch`.
 
     Returns:
         Undiscounted returns [reward] and lengths [step].
@@ -35,6 +40,8 @@ def evaluate(env: Environment, behaviour: Behaviour, reward: str) -> Episodes:
     running = torch.ones_like(returns, dtype=torch.bool)
     behaviour.refresh()
     while running.any():  # an evaluation may wait for the device; training may not
+        if watch is not None and running[0]:
+            watch(env, int(lengths[0]), returns[0].item())
         memory = behaviour.remember(observation, memory)
         moved = env.advance(behaviour.greedy({**observation, **memory}, masks.get("action_mask", {})))
         returns += torch.where(running, env.team.reward(moved.reward, reward), 0.0)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
@@ -10,7 +11,7 @@ from torchrl.data import Bounded, Categorical, Composite, MultiCategorical, Unbo
 from torchrl.envs import EnvBase
 
 from hetrl.env.transition import Masks, Transition
-from hetrl.errors import RecipeError
+from hetrl.errors import RecipeError, RunError
 from hetrl.team import Box, Team
 
 Grouped = dict[str, Tensor]
@@ -23,7 +24,7 @@ class TeamEnv(EnvBase):
 
     A subclass sets ``team`` and calls :meth:`_make_specs` when it is built, keeps the latest ``_observation``, and
     defines :meth:`start`, :meth:`_simulate` and :meth:`_reset_rows`, :meth:`seed`, and the state's two methods; where
-    actions are masked or agents drop out, :attr:`masks` too.
+    actions are masked or agents drop out, :attr:`masks` too; where there is something to see, :meth:`frame`.
 
     Args:
         n_envs: environments in the batch, ``N``.
@@ -70,6 +71,15 @@ class TeamEnv(EnvBase):
     def seed(self, seed: int) -> None:
         """Start the random stream afresh; the next :meth:`start` is the first of that seed."""
         raise NotImplementedError
+
+    def frame(self, row: int = 0) -> np.ndarray:
+        """Draw environment ``row`` as it is now, ``[H, W, 3]`` uint8, without a display.
+
+        Raises:
+            RunError: there is nothing to see in this kind of environment.
+        """
+        kind = type(self).__module__.rpartition(".")[2]
+        raise RunError(f"env/{kind} draws no pictures; evaluate it without --video.")
 
     # ----- the fast path: plain tensors
 

@@ -17,12 +17,13 @@ team of ``football``, respawning targets in ``discovery``).
 """
 
 import ast
+import importlib
 import importlib.util
 import inspect
 import math
 import random
-import re
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -32,14 +33,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hetrl.arguments import check, parameters
+from hetrl.env.physique import physique
 from hetrl.env.simulator_state import Footprint, copy_rows, copy_shared, footprint, restore, snapshot
 from hetrl.env.team_env import Grouped, Reward, TeamEnv
 from hetrl.errors import DependencyError, RecipeError, RunError, nearest
 from hetrl.rng import Stream
-from hetrl.team import Agent, Box, Discrete, Team
+from hetrl.team import Box, Discrete, Team
 
 _REWARDS = get_args(Reward)
 _ACTIONS = ("continuous", "discrete", "multi_discrete")
+_OWN = "hetrl/"
+"""What the names of this package's own scenarios begin with."""
 _OWNERS = (("world", "_agents"), ("world", "_landmarks"))
 """Lists that own all entities: their members are named before anything that refers to them."""
 _TRIALS = 16
@@ -51,28 +56,57 @@ _TRIALS = 16
 
 @cache
 def _files() -> dict[str, Path]:
-    """Scenario name -> source file, found without importing ``vmas``."""
+    """Scenario name -> source file, found without importing ``vmas``; ``hetrl/...`` are those of this package."""
     found = importlib.util.find_spec("vmas")
     if found is None or not found.submodule_search_locations:
         raise DependencyError("task: VMAS is not installed; run: pip install vmas")
     folder = Path(next(iter(found.submodule_search_locations))) / "scenarios"
-    return {file.stem: file for file in sorted(folder.rglob("*.py")) if file.stem != "__init__"}
+    stock = {file.stem: file for file in sorted(folder.rglob("*.py")) if file.stem != "__init__"}
+    own = {
+        f"{_OWN}{file.stem}": file
+        for file in sorted((Path(__file__).parent / "scenario").glob("*.py"))
+        if "\nclass Scenario(" in file.read_text(encoding="utf-8")  # the others are shared by several scenarios
+    }
+    return {**stock, **own}
 
 
 def scenarios() -> tuple[str, ...]:
-    """Names of all VMAS scenarios."""
+    """Names of all scenarios: those of VMAS, and those of this package as ``hetrl/...``."""
     return tuple(sorted(_files()))
 
 
 @cache
-def scenario_arguments(name: str) -> frozenset[str] | None:
-    """Names of the arguments a scenario takes, read from its source; None where the source does not tell.
+def scenario_class(name: str) -> type[Any]:
+    """The class of a scenario, importing ``vmas``.
 
     Raises:
         RecipeError: there is no such scenario.
     """
+    _refuse_unknown(name)
+    if name.startswith(_OWN):
+        return importlib.import_module(f"hetrl.env.scenario.{name.removeprefix(_OWN)}").Scenario
+    from vmas.scenarios import load
+
+    return load(f"{name}.py").Scenario
+
+
+def _refuse_unknown(name: str) -> None:
     if name not in _files():
         raise RecipeError(f"task.scenario: no VMAS scenario '{name}'.{nearest(name, scenarios())}")
+
+
+@cache
+def scenario_arguments(name: str) -> frozenset[str] | None:
+    """Names of the arguments a scenario takes; None where its source does not tell.
+
+    Those of this package say it in the signature of ``make_world``, those of VMAS are read from their source.
+
+    Raises:
+        RecipeError: there is no such scenario.
+    """
+    _refuse_unknown(name)
+    if name.startswith(_OWN):
+        return frozenset(parameters(scenario_class(name).make_world))
     tree = ast.parse(_files()[name].read_text(encoding="utf-8"))
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Scenario"]
     if not classes or [ast.unparse(base) for base in classes[0].bases] != ["BaseScenario"]:
@@ -117,34 +151,6 @@ def _read_keywords(method: ast.FunctionDef, kwargs: str, methods: Mapping[str, A
             return None
         found.add(key.value)
     return found
-
-
-# --------------------------------------------------------------------------- names
-
-
-def _keys(names: Sequence[str]) -> list[str]:
-    """``names`` with letters, digits and underscores only, still unique."""
-    keys: list[str] = []
-    for name in names:
-        key = base = re.sub(r"\W", "_", name, flags=re.ASCII)
-        count = 1
-        while key in keys:
-            count += 1
-            key = f"{base}_{count}"
-        keys.append(key)
-    return keys
-
-
-def _group_names(groups: Sequence[Sequence[str]]) -> list[str]:
-    """Names of the layout groups with these members."""
-    if len(groups) == 1:
-        return ["agents"]
-    stems = [{re.sub(r"_\d+$", "", name) for name in names} for names in groups]
-    chosen = []
-    for i, (names, own) in enumerate(zip(groups, stems, strict=True)):
-        others = set().union(*(stem for j, stem in enumerate(stems) if j != i))
-        chosen.append(next(iter(own)) if len(own) == 1 and not own & others else names[0])
-    return _keys(chosen)
 
 
 # --------------------------------------------------------------------------- environment
@@ -228,6 +234,9 @@ class Vmas(TeamEnv):
                 raise RecipeError(
                     f"task.{name}: scenario '{arguments['scenario']}' has no such argument.{nearest(name, known)}"
                 )
+        if str(arguments.get("scenario")).startswith(_OWN):
+            given = {name: value for name, value in arguments.items() if name not in own}
+            check(scenario_class(arguments["scenario"]).make_world, given, "task")
         for name in ("n_envs", "horizon"):
             count = arguments.get(name, 1)
             if isinstance(count, bool) or not isinstance(count, int) or count < 1:
@@ -236,6 +245,14 @@ class Vmas(TeamEnv):
             choice = arguments.get(name, choices[0])
             if choice not in choices:
                 raise RecipeError(f"task.{name}: no choice {choice!r}.{nearest(str(choice), choices)}")
+
+    @classmethod
+    def catalogue(cls) -> Mapping[str, str]:
+        """Return scenario -> who its agents are, with its default arguments."""
+        with warnings.catch_warnings():
+            # A controller in some scenarios of VMAS says this of its own default arguments.
+            warnings.filterwarnings("ignore", message="Force limits not specified")
+            return {name: cls(scenario=name, n_envs=1).team.sizes for name in scenarios()}
 
     # ----- the fast path: plain tensors
 
@@ -254,6 +271,12 @@ class Vmas(TeamEnv):
         self._stream.seed(seed)
         self._spare_stream.seed(_spare_seed(seed))
         self._spare = None  # its next states belong to the old seed
+
+    def frame(self, row: int = 0) -> np.ndarray:
+        """Draw environment ``row`` as it is now, ``[H, W, 3]`` uint8, without a display."""
+        from hetrl.env.painter import paint
+
+        return paint(self._simulator, row)
 
     # ----- exact continuation
 
@@ -301,7 +324,6 @@ class Vmas(TeamEnv):
 
     def _build(self, n_envs: int) -> Any:
         """A simulator of ``n_envs`` rows. Whatever it draws while it is built depends on the seed alone."""
-        from vmas.scenarios import load
         from vmas.simulator.environment import Environment
 
         outside = list(Environment.vmas_random_state)
@@ -310,7 +332,7 @@ class Vmas(TeamEnv):
             Environment.vmas_random_state[:] = [torch.get_rng_state(), np.random.get_state(), random.getstate()]
             try:
                 return Environment(
-                    load(f"{self.scenario}.py").Scenario(),
+                    scenario_class(self.scenario)(),
                     num_envs=n_envs,
                     device=self.device,
                     max_steps=None,
@@ -330,7 +352,6 @@ class Vmas(TeamEnv):
     def _make_team(self) -> Team:
         simulator = self._simulator
         sizes = [_size(space) for space in simulator.observation_space]
-        names = _keys([agent.name for agent in simulator.agents])
         spaces: list[Box | Discrete] = []
         for agent in simulator.agents:
             space = simulator.get_agent_action_space(agent)
@@ -340,15 +361,8 @@ class Vmas(TeamEnv):
                 spaces.append(Discrete(tuple(int(n) for n in space.nvec)))
             else:
                 spaces.append(Discrete((int(space.n),)))
-        alike: dict[Any, list[str]] = {}
-        for name, size, space in zip(names, sizes, spaces, strict=True):
-            alike.setdefault((size, space), []).append(name)
-        titles = dict(zip(alike, _group_names(list(alike.values())), strict=True))
-        agents = tuple(
-            Agent(name, titles[size, space], alike[size, space].index(name), size, space, body=titles[size, space])
-            for name, size, space in zip(names, sizes, spaces, strict=True)
-        )
-        return Team(agents, state_size=sum(sizes))
+        bodies = [physique(agent) for agent in simulator.agents]
+        return Team.of([agent.name for agent in simulator.agents], sizes, spaces, bodies)
 
     def _simulate(self, actions: Mapping[str, Tensor]) -> tuple[Grouped, Grouped, Tensor, Tensor]:
         """One step without resets. The order is that of ``vmas``: rewards and observations may depend on it."""

@@ -14,9 +14,9 @@ import torch
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 from hetrl.data.behaviour import Behaviour
-from hetrl.data.evaluate import Episodes, evaluate
+from hetrl.data.evaluate import Episodes, Watch, evaluate
 from hetrl.errors import DependencyError, RunError
-from hetrl.recipe.link import link
+from hetrl.recipe.link import Linked, link
 from hetrl.recipe.load import Recipe, load
 from hetrl.train.build import build, evaluation_env, resolve_device
 from hetrl.train.callbacks import Checkpoints, GracefulStop, ProgressBar
@@ -67,9 +67,10 @@ class Folder:
 
 
 def default_folder(recipe: Recipe) -> Path:
-    """Return a folder under ``runs/`` that does not exist yet, named after recipe, scenario and seed."""
-    scenario = str(recipe.task.arguments.get("scenario", recipe.task.name.split("/")[-1])).replace("/", "_")
-    stem = f"{recipe.name}_{scenario}_seed{recipe.run.seed}"
+    """Return a folder under ``runs/`` that does not exist yet, named after recipe, task and seed."""
+    named = [recipe.task.arguments[word] for word in ("scenario", "name", "robot") if word in recipe.task.arguments]
+    task = str((*named, recipe.task.name)[0]).split("/")[-1]
+    stem = f"{recipe.name}_{task}_seed{recipe.run.seed}"
     path, number = Path("runs") / stem, 2
     while path.exists():
         path, number = Path("runs") / f"{stem}_{number}", number + 1
@@ -202,22 +203,34 @@ def _wandb_logger(project: str, folder: Folder) -> Logger:
     return WandbLogger(project=project, name=folder.path.name, save_dir=str(folder.path))
 
 
-def evaluate_run(path: Path, *overrides: str, n_episodes: int | None = None) -> Episodes:
+def evaluate_run(path: Path, *overrides: str, n_episodes: int | None = None, watch: Watch | None = None) -> Episodes:
     """Evaluate a run's last checkpoint with deterministic policies.
 
     Args:
         path: the run's folder.
         overrides: changes to its recipe, such as another ``task.horizon``.
         n_episodes: how many episodes, by default ``run.n_eval_episodes``.
+        watch: who looks on during the first of them, such as a :class:`~hetrl.report.video.Film`.
 
     Raises:
         RunError: the folder holds no run, or no checkpoint.
     """
+    episodes = [] if n_episodes is None else [f"run.n_eval_episodes={n_episodes}"]
+    recipe, linked, env = restored(path, *overrides, *episodes)
+    behaviour = Behaviour(linked.team, linked.policy)
+    return evaluate(env, behaviour, recipe.task.arguments.get("reward", "mean"), watch)
+
+
+def restored(path: Path, *overrides: str) -> tuple[Recipe, Linked, Any]:
+    """Return a run's recipe, its networks as the last checkpoint has them, and environments to evaluate them in.
+
+    Raises:
+        RunError: the folder holds no run, or no checkpoint, or the overrides make other networks.
+    """
     folder = Folder(path)
     if not folder.recipe.exists():
         raise RunError(f"{path} is no run (it has no recipe.yaml).")
-    episodes = [] if n_episodes is None else [f"run.n_eval_episodes={n_episodes}"]
-    recipe = load(folder.recipe, *overrides, *episodes)
+    recipe = load(folder.recipe, *overrides)
     device = resolve_device(recipe.run.device)
     env = evaluation_env(recipe, device)
     linked = link(recipe, env.team)
@@ -226,5 +239,4 @@ def evaluate_run(path: Path, *overrides: str, n_episodes: int | None = None) -> 
         linked.load_state_dict({name.removeprefix("linked."): value for name, value in weights.items()})
     except RuntimeError as error:
         raise RunError(f"{path} was trained with other networks than these overrides make: {error}") from None
-    behaviour = Behaviour(linked.team, linked.to(device).policy)
-    return evaluate(env, behaviour, recipe.task.arguments.get("reward", "mean"))
+    return recipe, linked.to(device), env

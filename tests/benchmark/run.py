@@ -1,6 +1,6 @@
 """Speed and memory against peers, every ratio measured in one process or in alternation; ``make bench``.
 
-    python tests/benchmark/run.py [collect] [step] [soft] [marginal] [train] [memory] [--quick]
+    python tests/benchmark/run.py [collect] [step] [soft] [marginal] [train] [scenario] [memory] [mujoco] [--quick]
 
 Prints a table for each part and writes all figures to ``bench.json``. ``train`` needs BenchMARL in an environment of
 its own, which ``peer/setup.sh`` makes.
@@ -17,9 +17,11 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
+from threading import Thread
 from typing import Any
 
 HERE = Path(__file__).parent
@@ -427,6 +429,215 @@ def measure_training(quick: bool) -> list[dict[str, Any]]:
     return table("MAPPO against BenchMARL 1.5.2: same networks, minibatches, epochs, frames", rows)
 
 
+# Multi-agent MuJoCo
+
+ROBOTS = (("HalfCheetah", "2x3", 100), ("Hopper", "3x1", 15), ("Walker2d", "6x1", 10), ("Ant", "4x2", 40),
+          ("Humanoid", "17x1", 12))  # fmt: skip
+"""Robot, parts, and steps from the start in which hardly any episode ends, so that all step the same states."""
+
+
+class Robots:
+    """The same actions from the same starts: our environment, and MuJoCo without anything around it."""
+
+    def __init__(self, robot: str, parts: str, n_envs: int, n_steps: int, threads: int = 1) -> None:
+        import mujoco
+
+        from hetrl.env.mamujoco import Mamujoco
+
+        self.env = env = Mamujoco(robot=robot, parts=parts, n_envs=n_envs, threads=threads)
+        env.start()
+        self.first, physics = env.state_dict(), env.physics
+        torch.manual_seed(0)
+        self.actions = [
+            {group: (2 * torch.rand(n_envs, len(agents), agents[0].action.size) - 1) * env.robot.torque
+             for group, agents in env.team.layout.items()}
+            for _ in range(n_steps)
+        ]  # fmt: skip
+        self.controls = []
+        for each in self.actions:
+            env.advance(each)
+            self.controls.append(physics.values[:, physics.columns["ctrl"]].copy())
+        self.copies = [mujoco.MjData(physics.model) for _ in range(n_envs)]
+        self.mujoco = mujoco
+
+    def restart(self) -> None:
+        """Put both where they began."""
+        physics = self.env.physics
+        self.env.load_state_dict(self.first)
+        for data, row in zip(self.copies, self.first["values"].numpy(), strict=True):
+            data.qpos[:], data.qvel[:] = (row[physics.columns[name]] for name in ("qpos", "qvel"))
+            data.qacc_warmstart[:] = row[physics.columns["qacc_warmstart"]]
+
+    def ours(self) -> None:
+        """Step all, with observations, rewards, ends and resets."""
+        for each in self.actions:
+            self.env.advance(each)
+
+    def bare(self) -> None:
+        """Set the controls and step, one environment after the other: no observation, reward or reset."""
+        step, model, n_substeps = self.mujoco.mj_step, self.env.physics.model, self.env.robot.n_substeps
+        for each in self.controls:
+            for data, control in zip(self.copies, each, strict=True):
+                data.ctrl[:] = control
+                step(model, data, n_substeps)
+
+
+def stock_wrapper(robot: str, parts: str, n_steps: int) -> Callable[[], object]:
+    """Return steps of the library's environment under TorchRL's wrapper, mended so that it runs.
+
+    It reads keys of the info dictionaries that a reset does not give; without any infos it steps.
+    """
+    import mujoco
+    from gymnasium_robotics import mamujoco_v1
+    from torchrl.envs import PettingZooWrapper
+
+    mujoco.set_mju_user_warning(lambda text: None)  # else it logs in this folder that the cheetah's file is old
+
+    class Bare(mamujoco_v1.parallel_env):
+        def step(self, actions: dict[str, Any]) -> tuple[Any, ...]:
+            *rest, _ = super().step(actions)
+            return *rest, {agent: {} for agent in self.possible_agents}
+
+        def reset(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+            return super().reset(*args, **kwargs)[0], {agent: {} for agent in self.possible_agents}
+
+    env = PettingZooWrapper(Bare(robot, parts), return_state=True)
+    return lambda: env.rollout(n_steps, break_when_any_done=False)
+
+
+def two_threads(robot: str, parts: str, n_steps: int, quick: bool) -> dict[str, float]:
+    """What a second thread brings: to us, and at the same time to two bare simulators that know nothing of each other.
+
+    The best of many short rounds, as on a busy machine two free cores are rare; and what it costs in processor time.
+    """
+    pairs = {n: Robots(robot, parts, 64, n_steps, threads=n) for n in (1, 2)}
+    physics, n_substeps = pairs[1].env.physics, 64 * n_steps * pairs[1].env.robot.n_substeps
+
+    def bare(n_threads: int) -> None:
+        work = [Thread(target=pairs[1].mujoco.mj_step, args=(physics.model, data, n_substeps // n_threads))
+                for data in pairs[1].copies[:n_threads]]  # fmt: skip
+        for thread in work:
+            thread.start()
+        for thread in work:
+            thread.join()
+
+    functions = {f"{name} {n}": partial(function, n) for n in (1, 2)
+                 for name, function in (("bare", bare), ("ours", lambda n: pairs[n].ours()))}  # fmt: skip
+    wall: dict[str, list[float]] = {name: [] for name in functions}
+    cores: dict[str, list[float]] = {name: [] for name in functions}
+    for _ in range(20 if quick else 80):
+        for name, function in functions.items():
+            pairs[1].restart()
+            pairs[2].env.load_state_dict(pairs[1].first)
+            starts = time.perf_counter(), time.process_time()
+            function()
+            wall[name].append(time.perf_counter() - starts[0])
+            cores[name].append(time.process_time() - starts[1])
+    return {
+        "1 thread frames/s": 64 * n_steps / min(wall["ours 1"]),
+        "2 threads frames/s": 64 * n_steps / min(wall["ours 2"]),
+        "speed-up": min(wall["ours 1"]) / min(wall["ours 2"]),
+        "of two bare simulators": min(wall["bare 1"]) / min(wall["bare 2"]),
+        "processor time": median(cores["ours 2"]) / median(cores["ours 1"]),
+    }
+
+
+def measure_robots(quick: bool) -> dict[str, list[dict[str, Any]]]:
+    """Ours against bare MuJoCo and against the stock wrapper in processor time, and two threads by the clock."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    bare, stock, scaling = [], [], []
+    for robot, parts, n_steps in ROBOTS[::3] if quick else ROBOTS:
+        for n_envs in (20, 64):
+            pair = Robots(robot, parts, n_envs, n_steps)
+            frames = n_envs * n_steps
+
+            def fresh(function: Callable[[], None], pair: Robots = pair) -> float:
+                pair.restart()
+                start = time.process_time()
+                function()
+                return time.process_time() - start
+
+            rounds = [(fresh(pair.bare), fresh(pair.ours)) for _ in range(5 if quick else 11)]
+            seconds = [median(each) for each in zip(*rounds, strict=True)]
+            bare.append({
+                "task": f"{robot} {parts}", "environments": n_envs, "bare MuJoCo frames/s": frames / seconds[0],
+                "hetrl frames/s": frames / seconds[1], "ratio": median(b / o for b, o in rounds), "target": 0.8,
+            })  # fmt: skip
+    for robot, parts, n_steps in (ROBOTS[0], ROBOTS[3]):
+        pair = Robots(robot, parts, 20, n_steps)
+        functions = {"TorchRL": stock_wrapper(robot, parts, 100), "hetrl": pair.ours}
+        seconds = alternate(functions, 3 if quick else 7, clock=time.process_time)
+        each = {"TorchRL": seconds["TorchRL"] / 100, "hetrl": seconds["hetrl"] / (20 * n_steps)}
+        stock.append({"task": f"{robot} {parts}", **{f"{name} frames/s": 1 / value for name, value in each.items()},
+                      "ratio": each["TorchRL"] / each["hetrl"], "target": 4.0})  # fmt: skip
+        scaling.append({"task": f"{robot} {parts}", **two_threads(robot, parts, 1 + n_steps // 20, quick)})
+    torch.set_num_threads(before)
+    return {
+        "bare": table("multi-agent MuJoCo against MuJoCo alone, same actions and starts, processor time", bare),
+        "stock": table("multi-agent MuJoCo against TorchRL's wrapper of gymnasium-robotics, processor time", stock),
+        "scaling": table("multi-agent MuJoCo, 64 environments over two threads, best wall clock", scaling),
+    }
+
+
+# Own scenarios
+
+
+ALIKE: dict[str, dict[str, Any]] = {
+    "mixed_transport": {"scenario": "transport", "n_agents": 3},
+    "scout_and_carry": {"scenario": "transport", "n_agents": 2},
+    "gate": {"scenario": "balance"},
+    "tether": {"scenario": "reverse_transport", "n_agents": 5},
+    "relay": {"scenario": "transport", "n_agents": 2},
+}
+"""Own scenario -> a built-in one with as many entities (and, for the one with a joint, about as many substeps)."""
+
+
+def stepping(n_envs: int, n_steps: int = 20, **task: Any) -> Callable[[], object]:
+    """Return as many steps with random actions, some environments finishing at every step."""
+    from hetrl.env.vmas import Vmas
+
+    env = Vmas(n_envs=n_envs, horizon=100, **task)
+    env.start()
+    env._steps += torch.arange(n_envs) % 100
+    actions = {
+        group: torch.rand(n_envs, len(agents), agents[0].action.size) * 2 - 1
+        for group, agents in env.team.layout.items()
+    }
+
+    def run() -> None:
+        for _ in range(n_steps):
+            env.advance(actions)
+
+    return run
+
+
+def measure_scenarios(quick: bool) -> list[dict[str, Any]]:
+    """Own scenarios against built-in ones with as many entities, processor time on one thread, and their memory."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    program = (
+        "import sys, resource; sys.path.insert(0, sys.argv[2]); from run import stepping\n"
+        "stepping(4096, n_steps=5, scenario=sys.argv[1])()\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)\n"
+    )
+    rows = []
+    for name, alike in ALIKE.items():
+        row: dict[str, Any] = {"scenario": name, "built-in": alike["scenario"]}
+        for n_envs in (64, 4096):
+            pair = {"own": stepping(n_envs, scenario=f"hetrl/{name}"), "built-in": stepping(n_envs, **alike)}
+            seconds = alternate(pair, 3 if quick else 9, clock=time.process_time)
+            row[f"{n_envs}: ms a step"] = seconds["own"] / 20 * 1e3
+            row[f"{n_envs}: ratio"] = seconds["own"] / seconds["built-in"]
+        done = subprocess.run([sys.executable, "-W", "ignore", "-c", program, f"hetrl/{name}", str(HERE)],
+                              check=True, capture_output=True, text=True)  # fmt: skip
+        row |= {"target": 1.3, "4096: peak MiB": float(done.stdout.strip().splitlines()[-1])}
+        rows.append(row)
+        console.print(row)
+    torch.set_num_threads(threads)
+    return table("own scenarios against built-in ones with as many entities", rows)
+
+
 # Memory
 
 
@@ -451,7 +662,7 @@ def measure_memory(quick: bool) -> list[dict[str, Any]]:
 PARTS: dict[str, Callable[[bool], Any]] = {
     "collect": measure_collection, "step": measure_step, "soft": measure_soft_update, "marginal": measure_marginal_q,
     "train": measure_training,
-    "memory": measure_memory,
+    "scenario": measure_scenarios, "memory": measure_memory, "mujoco": measure_robots,
 }  # fmt: skip
 
 

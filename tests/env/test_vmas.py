@@ -10,7 +10,7 @@ import torch
 from torchrl.envs.utils import check_env_specs
 
 from hetrl.env.simulator_state import copy_rows, footprint, restore, snapshot
-from hetrl.env.vmas import Vmas, _flat, scenario_arguments, scenarios
+from hetrl.env.vmas import Vmas, _flat, scenario_arguments, scenario_class, scenarios
 from hetrl.errors import RecipeError, RunError
 from hetrl.team import Box, Discrete
 
@@ -24,6 +24,10 @@ pytestmark = [
 ]
 
 SLOW = {
+    "hetrl/pass_and_shoot",
+    "hetrl/run_pass_and_shoot",
+    "hetrl/tether",
+    "hetrl/three_against_one",
     "ball_passage",
     "ball_trajectory",
     "buzz_wire",
@@ -61,6 +65,7 @@ MAIN = [
     "wheel",
     "wind_flocking",
 ]
+OWN = [name for name in scenarios() if name.startswith("hetrl/")]
 NOISY = {"asym_joint", "road_traffic"}
 """Observations carry noise: two looks at one state differ."""
 COUPLED = {
@@ -122,7 +127,7 @@ class Bare:
         self.shared, self.outside = Environment.vmas_random_state, list(Environment.vmas_random_state)
         torch.manual_seed(seed), np.random.seed(seed), random.seed(seed)
         self.shared[:] = [torch.get_rng_state(), np.random.get_state(), random.getstate()]
-        self.env = vmas.make_env(name, num_envs=n_envs, clamp_actions=True, **kwargs)
+        self.env = vmas.make_env(scenario_class(name)(), num_envs=n_envs, clamp_actions=True, **kwargs)
 
     def __enter__(self):
         return self.env
@@ -199,7 +204,7 @@ def test_a_reset_changes_nothing_for_other_rows(name):
         assert torch.equal(mine[2][others], theirs[2][others])
 
 
-@pytest.mark.parametrize("name", each(MAIN))
+@pytest.mark.parametrize("name", each([*MAIN, *OWN]))
 def test_state_continues_bit_for_bit(name):
     generator = torch.Generator().manual_seed(0)
     env = Vmas(scenario=name, n_envs=4, horizon=6, seed=3)
@@ -434,7 +439,8 @@ def test_scenario_arguments_are_read_from_the_source():
     assert {"map_type", "probability_use_recording"} <= scenario_arguments("road_traffic")
     assert scenario_arguments("simple") == frozenset()
     assert all(scenario_arguments(name) is not None for name in scenarios())
-    assert set(MAIN) < set(scenarios()) and len(scenarios()) == 41
+    stock = {name for name in scenarios() if not name.startswith("hetrl/")}
+    assert set(MAIN) < stock and len(stock) == 41
 
 
 def test_partial_resets_cost_less_than_a_step():

@@ -23,7 +23,9 @@ OVERRIDES = (
 def train(completion: str, prefix: str = "proposal", n_collections: int = N_COLLECTIONS) -> tuple[Tensor, Any]:
     """Train with a completion and a prefix; return probabilities, collections by agents by actions, and the joint Q."""
     module, data = hetrl.load(
-        "omdpg_discrete", *OVERRIDES, f"update.actors.steps.1.completion={completion}",
+        "omdpg_discrete",
+        *OVERRIDES,
+        f"update.actors.steps.1.completion={completion}",
         f"update.actors.steps.1.prefix={prefix}",
         f"run={{frames: {WARMUP + N_ENVS * n_collections}, device: cpu, threads: 1}}",
     ).build()

@@ -1,0 +1,5 @@
+"""Cooperative VMAS scenarios whose agents differ and whose solution needs the difference.
+
+A file with a class ``Scenario`` is a scenario; a recipe names it ``hetrl/<file>``. The keyword-only arguments of its
+``make_world`` are what the recipe may set, checked by name, type and range.
+"""

@@ -1,0 +1,328 @@
+"""Diffusion policies."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hetrl.arguments import Count, Widths
+from hetrl.errors import RecipeError
+from hetrl.network import MLP, Activation, Policy, mode
+from hetrl.ops.activation import ACTIVATIONS
+from hetrl.ops.diffusion import ReverseStep, Schedule, noised, reverse, reverse_steps, signal_rates
+from hetrl.team import Agent, Box, Team
+
+_EMBEDDING = 32
+
+
+class DiffusionPolicy(Policy):
+    """Actions that are drawn by taking noise away, step by step.
+
+    x_T ~ N(0, 1),   x_s = mean(x_t, clip(x_0, -1, 1)) + sigma_t noise,   a = low + (high - low) (1 + x_0) / 2
+    x_0 = (x_t - sqrt(1 - abar_t) eps(x_t, o, t)) / sqrt(abar_t)
+
+    It can represent several good actions at once; it has no log-prob. The deterministic action (``act``, and that of
+    evaluation) needs the agent's observation only: the chain without noise from x_T = ``latent``. In one dimension that
+    is the quantile of the policy which ``latent`` is of the normal distribution; 0, the median, lies between two
+    equally likely actions, and another number takes a side.
+
+    Actions are drawn by ``sampler``. ``path`` is always of the ancestral chain, over the same steps: one without noise
+    has no density. So the drift that it measures is the policy's own where the sampler is ancestral too.
+
+    Args:
+        hidden: widths of the hidden layers.
+        activation: between them.
+        n_steps: T.
+        schedule: how noise comes in over the T steps; all of them end in noise.
+        sampler: ``ancestral``, with fresh noise at every step but the last, or ``ddim``, where x_T is all the noise.
+        n_sample_steps: S, how many of the T steps are taken when drawing, evenly spaced; left out, all.
+        latent: every entry of x_T for the deterministic action [1].
+
+    Raises:
+        RecipeError: the action has no bounds, or there are more sample steps than steps.
+    Source: Ho et al. 2020, arXiv:2006.11239 (the chain); Song et al. 2021, arXiv:2010.02502 (ddim); Ding et al. 2024,
+        arXiv:2405.16173 (as an online policy: 20 steps, cosine, Mish, clipped predictions); Lin and Lee 2026,
+        OpenReview kPrvXjUZPG (of several agents).
+    Differs: evaluation in Ding et al. 2024 draws several actions and takes the best by the critic, which an agent of a
+        team does not have. The bounds need not be symmetric. The predicted noise has a term outside of the network, see
+        :class:`NoisePredictor`.
+    """
+
+    low: Tensor
+    high: Tensor
+    rates: Tensor
+    times: Tensor
+    coefficients: Tensor
+
+    def __init__(
+        self,
+        agent: Agent,
+        team: Team,
+        *,
+        hidden: Widths = [256, 256, 256],  # noqa: B006 (never written to; the signature is the schema)
+        activation: Activation = "mish",
+        n_steps: Count = 20,
+        schedule: Schedule = "cosine",
+        sampler: Literal["ancestral", "ddim"] = "ancestral",
+        n_sample_steps: Count | None = None,
+        latent: float = 0.0,
+    ) -> None:
+        super().__init__()
+        assert isinstance(agent.action, Box)  # the checker has compared it with `serves`
+        if not agent.action.bounded:
+            raise RecipeError(f"agent '{agent.name}' has an action without bounds; use net/gaussian_policy.")
+        n_sample_steps = n_sample_steps or n_steps
+        if n_sample_steps > n_steps:
+            raise RecipeError(f"n_sample_steps = {n_sample_steps} is more than n_steps = {n_steps}; lower it.")
+        self.size, self.n_steps, self.latent = agent.action.size, n_steps, latent
+        rates = signal_rates(schedule, n_steps)
+        self.ancestral = reverse_steps(rates, n_sample_steps, "ancestral")
+        self.direct = reverse_steps(rates, n_sample_steps, "ddim")
+        self.chain = self.ancestral if sampler == "ancestral" else self.direct
+        self.n_draws = n_sample_steps if sampler == "ancestral" else 1
+        self.register_buffer("low", torch.tensor(agent.action.low), persistent=False)
+        self.register_buffer("high", torch.tensor(agent.action.high), persistent=False)
+        self.register_buffer("rates", rates.to(self.low.dtype), persistent=False)
+        times, *coefficients = zip(*self.ancestral, strict=True)
+        self.register_buffer("times", torch.tensor(times), persistent=False)
+        self.register_buffer("coefficients", torch.tensor(coefficients), persistent=False)
+        self.body = NoisePredictor(self.size, agent.observation_size, rates, hidden, activation)
+
+    # Drawing
+
+    @mode(reads={"observation": "agent.observation", "noise": "agent.noise"}, writes={"proposal": "agent.proposal"})
+    def sample(
+        self, observation: Float[Tensor, "*batch seen"], noise: Float[Tensor, "*batch draws dim"] | None = None
+    ) -> dict[str, Tensor]:
+        """Return an action of the policy as ``proposal`` [action].
+
+        Args:
+            observation: what the agent sees.
+            noise: x_T and the noise of the steps, ``*B S A`` (``*B 1 A`` where ddim); drawn where nothing writes it.
+        """
+        noise = self._normal(observation, (*observation.shape[:-1], self.n_draws)) if noise is None else noise
+        return {"proposal": self.draw(observation, noise)}
+
+    @mode(reads={"observation": "agent.observation"}, writes={"proposal": "agent.proposal"})
+    def act(self, observation: Float[Tensor, "*batch seen"]) -> dict[str, Tensor]:
+        """Return the deterministic action as ``proposal`` [action]."""
+        return {"proposal": self.greedy(observation)}
+
+    @mode(
+        reads={"observation": "agent.observation", "noise": "agent.candidate_noise"},
+        writes={"candidates": "agent.candidates"},
+    )
+    def candidates(
+        self,
+        observation: Float[Tensor, "*batch seen"],
+        noise: Float[Tensor, "*batch several draws dim"] | None = None,
+        *,
+        n: Count = 64,
+    ) -> dict[str, Float[Tensor, "*batch several dim"]]:
+        """Return ``n`` actions of the policy as ``candidates`` [action].
+
+        Args:
+            observation: what the agent sees.
+            noise: as for ``sample``, ``*B K S A``; drawn where nothing writes it.
+            n: K, how many are drawn.
+        """
+        if noise is None:
+            noise = self._normal(observation, (*observation.shape[:-1], n, self.n_draws))
+        return {"candidates": self.draw(observation.unsqueeze(-2), noise)}
+
+    # Denoising
+
+    @mode(
+        reads={"chosen": "agent.chosen"},
+        writes={"time": "agent.denoising_time", "noise": "agent.denoising_noise"},
+        learned=False,
+    )
+    def denoising_draws(self, chosen: Float[Tensor, "*batch several dim"], *, n: Count = 1) -> dict[str, Tensor]:
+        """Return ``n`` steps and noises for each action, to denoise it alike before and after an update.
+
+        Args:
+            chosen: the actions.
+            n: D, how many are drawn for each: ``time``, ``*B M D``, uniform on 1 to T; ``noise``, ``*B M D A``, normal.
+        """
+        shape = (*chosen.shape[:-1], n)
+        return {"time": self._steps(chosen, shape), "noise": self._normal(chosen, shape)}
+
+    @mode(
+        reads={
+            "observation": "agent.observation",
+            "chosen": "agent.chosen",
+            "time": "agent.denoising_time",
+            "noise": "agent.denoising_noise",
+        },
+        writes={"error": "agent.denoising_error"},
+    )
+    def denoise(
+        self,
+        observation: Float[Tensor, "*batch seen"],
+        chosen: Float[Tensor, "*batch several dim"],
+        time: Int[Tensor, "*batch several times"] | None = None,
+        noise: Float[Tensor, "*batch several times dim"] | None = None,
+        *,
+        n: Count = 1,
+    ) -> dict[str, Float[Tensor, "*batch several"]]:
+        """Return how far off the predicted noise is, averaged over draws, as ``error`` [1].
+
+        mean over D of ||eps - eps_theta(sqrt(abar_t) a + sqrt(1 - abar_t) eps, o, t)||^2
+
+        Args:
+            observation: what the agent sees.
+            chosen: the actions, which are scaled to -1 to 1.
+            time: t, for each of D draws; drawn uniformly on 1 to T where nothing writes it.
+            noise: eps of each; drawn where nothing writes it.
+            n: D, where they are drawn here.
+        """
+        shape = (*chosen.shape[:-1], n if time is None else time.shape[-1])
+        time = self._steps(chosen, shape) if time is None else time
+        noise = self._normal(chosen, shape) if noise is None else noise
+        unit = (chosen - self.low) * 2 / (self.high - self.low) - 1
+        return {"error": self._error(observation, unit.unsqueeze(-2).expand_as(noise), time, noise).mean(-1)}
+
+    @mode(reads={"observation": "agent.observation"}, writes={"error": "agent.uniform_error"})
+    def denoise_uniform(
+        self, observation: Float[Tensor, "*batch seen"], *, n: Count = 10
+    ) -> dict[str, Float[Tensor, "*batch several"]]:
+        """Return the same of ``n`` actions drawn uniformly within the bounds, as ``error``.
+
+        Args:
+            observation: what the agent sees.
+            n: U, how many are drawn, each with a step and a noise of its own.
+        """
+        shape = (*observation.shape[:-1], n, 1)
+        noise = self._normal(observation, shape)
+        unit = torch.rand_like(noise) * 2 - 1
+        return {"error": self._error(observation, unit, self._steps(observation, shape), noise).mean(-1)}
+
+    # Paths
+
+    @mode(
+        reads={"observation": "agent.observation", "noise": "agent.noise"},
+        writes={"path": "agent.path", "mean": "agent.old_path_mean", "std": "agent.path_std"},
+    )
+    def path(
+        self, observation: Float[Tensor, "*batch seen"], noise: Float[Tensor, "*batch draws dim"] | None = None
+    ) -> dict[str, Tensor]:
+        """Return a chain of the policy, to compare with it after an update.
+
+        ``path``, ``*B S A``: the points x_t from which it steps, x_T first; ``mean`` of each step, ``*B S A``; and its
+        deviation ``std``, ``*B S``, all in halves of the action's range [1].
+
+        Args:
+            observation: what the agent sees.
+            noise: x_T and the noise of the steps, ``*B S A``; drawn where nothing writes it.
+        """
+        batch = observation.shape[:-1]
+        noise = self._normal(observation, (*batch, len(self.ancestral))) if noise is None else noise
+        points, means = reverse(self.body.given(observation), self.ancestral, noise)
+        std = self.coefficients[-1].expand(*batch, -1)
+        return {"path": torch.stack(points, -2), "mean": torch.stack(means, -2), "std": std}
+
+    @mode(
+        reads={
+            "observation": "agent.observation",
+            "path": "agent.path",
+            "old_mean": "agent.old_path_mean",
+        },
+        writes={"error": "agent.path_error"},
+    )
+    def path_error(
+        self,
+        observation: Float[Tensor, "*batch seen"],
+        path: Float[Tensor, "*batch steps dim"],
+        old_mean: Float[Tensor, "*batch steps dim"],
+    ) -> dict[str, Float[Tensor, "*batch steps dim"]]:
+        """Return how far the mean of each step along an old path has moved, as ``error`` [1]."""
+        steps = ReverseStep(self.times, *self.coefficients.unsqueeze(-1))  # all of them at once
+        noise = self.body.given(observation.unsqueeze(-2))(path, steps.time)
+        return {"error": steps.mean(path, noise) - old_mean}
+
+    # What collection asks
+
+    def noise(self, shape: Sequence[int], generator: torch.Generator) -> Tensor:
+        """Return standard normal draws, ``*shape S A``; ``*shape 1 A`` where ddim."""
+        return torch.randn(*shape, self.n_draws, self.size, generator=generator, device=generator.device)
+
+    def draw(self, observation: Tensor, noise: Tensor, action_mask: Tensor | None = None) -> Tensor:
+        """Return an action of the policy, ``*B A``; the noise is ``*B S A``."""
+        return self._end(observation, self.chain, noise)
+
+    def greedy(self, observation: Tensor, action_mask: Tensor | None = None) -> Tensor:
+        """Return the end of the chain without noise that starts from the latent, ``*B A``."""
+        start = observation.new_full((*observation.shape[:-1], 1, self.size), self.latent)
+        return self._end(observation, self.direct, start)
+
+    # Inside
+
+    def _end(self, observation: Tensor, steps: Sequence[ReverseStep], noise: Tensor) -> Tensor:
+        unit = reverse(self.body.given(observation), steps, noise)[1][-1]
+        return self.low + (self.high - self.low) * 0.5 * (1 + unit)
+
+    def _error(self, observation: Tensor, unit: Tensor, time: Tensor, noise: Tensor) -> Tensor:
+        """Return ``*B M D`` for actions, noises ``*B M D A`` and steps ``*B M D``."""
+        predict = self.body.given(observation.unsqueeze(-2).unsqueeze(-2))
+        return (noise - predict(noised(unit, noise, self.rates[time]), time)).square().sum(-1)
+
+    def _normal(self, like: Tensor, shape: Sequence[int]) -> Tensor:
+        return torch.randn(*shape, self.size, dtype=like.dtype, device=like.device)
+
+    def _steps(self, like: Tensor, shape: Sequence[int]) -> Tensor:
+        return torch.randint(1, self.n_steps + 1, tuple(shape), device=like.device)
+
+
+class NoisePredictor(nn.Module):
+    """Predicts the noise in a noisy action, given the observation and the step.
+
+    eps(x_t, o, t) = sqrt(1 - abar_t) x_t + MLP(x_t, o, e(t))
+
+    The step is 32 sines and cosines (Vaswani et al. 2017) behind a small MLP of its own, e. The first term is what
+    would be right of normal actions, so that a fresh policy covers the box; with the MLP alone it would draw hardly
+    anything but the ends.
+
+    Args:
+        size: entries of an action.
+        observation_size: entries of an observation.
+        rates: abar_0 to abar_T.
+        hidden: widths of the hidden layers; the first is also that of the small MLP.
+        activation: between the layers of both.
+    """
+
+    table: Tensor
+    spread: Tensor
+
+    def __init__(
+        self, size: int, observation_size: int, rates: Tensor, hidden: Sequence[int], activation: Activation
+    ) -> None:
+        super().__init__()
+        angles = torch.arange(len(rates)).unsqueeze(-1) * 10_000 ** -torch.linspace(0, 1, _EMBEDDING // 2)
+        self.register_buffer("table", torch.cat([angles.sin(), angles.cos()], -1), persistent=False)
+        self.register_buffer("spread", (1 - rates).sqrt().to(self.table.dtype), persistent=False)
+        self.embedding = MLP([_EMBEDDING, *hidden[:1], _EMBEDDING], activation, last_gain=1.0)
+        self.body = MLP([size + observation_size + _EMBEDDING, *hidden, size], activation, last_gain=0.01)
+        self._parts = [size, observation_size, _EMBEDDING]
+        self._activation = ACTIVATIONS[activation]
+
+    def given(self, observation: Tensor) -> Callable[[Tensor, Any], Tensor]:
+        """Return the predictor for an observation: of points x_t and steps t, a number or one for each point.
+
+        What the first layer makes of the observation and of each of the T steps is worked out here, once for all points
+        and steps that are asked for.
+        """
+        first, *others = self.body.layers
+        of_point, of_observation, of_step = first.weight.split(self._parts, 1)
+        seen = functional.linear(observation, of_observation, first.bias)
+        steps = functional.linear(self.embedding(self.table), of_step)
+
+        def predict(point: Tensor, time: Any) -> Tensor:
+            x = functional.linear(point, of_point) + (seen + steps[time])
+            for linear in others:
+                x = functional.linear(self._activation(x), linear.weight, linear.bias)
+            return torch.addcmul(x, self.spread[time].unsqueeze(-1), point)
+
+        return predict

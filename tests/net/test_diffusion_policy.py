@@ -1,0 +1,328 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from hetrl.data.behaviour import Behaviour
+from hetrl.errors import RecipeError
+from hetrl.loss.path_kl import PathKL
+from hetrl.net.diffusion_policy import DiffusionPolicy, NoisePredictor
+from hetrl.ops.diffusion import noised, signal_rates
+from hetrl.team import Agent, Box, Team
+
+AGENT = Agent("a", "agents", 0, 3, Box((-1.0, 0.0), (1.0, 10.0)), "agents")
+LOW, HIGH = torch.tensor(AGENT.action.low), torch.tensor(AGENT.action.high)
+
+
+def policy(agent=AGENT, hidden=(16, 16), live=True, **arguments):
+    """Return a policy, its last layer large enough (live) that what it predicts makes a difference."""
+    net = DiffusionPolicy(agent, Team((agent,), agent.observation_size), hidden=list(hidden), **arguments)
+    if live:
+        nn.init.orthogonal_(net.body.body.last.weight, 1.0)
+    return net
+
+
+def moved(net, by=0.05):
+    """Return a copy of the policy with other parameters."""
+    other = policy()
+    other.load_state_dict(net.state_dict())
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.add_(by * torch.randn_like(parameter))
+    return other
+
+
+def seen(*shape):
+    return torch.randn(*shape, AGENT.observation_size)
+
+
+def exact(net, mean, std):
+    """Put in place of the network the exact noise predictor of unit actions N(mean, std^2)."""
+    rates = net.rates.double()
+
+    def predict(x, time):
+        rate = rates[time].unsqueeze(-1) if isinstance(time, torch.Tensor) else rates[time]
+        return ((x - rate.sqrt() * mean) * (1 - rate).sqrt() / (rate * std**2 + 1 - rate)).to(x.dtype)
+
+    net.body.given = lambda observation: predict
+    return net
+
+
+# ----- the network
+
+
+@pytest.mark.parametrize("hidden", [[], [8], [8, 6, 4]])
+def test_the_predictor_is_the_network_of_everything_side_by_side(hidden):
+    """Splitting the first layer is only a way of working it out: point, observation and embedded step. What would be
+    right of normal actions is added."""
+    rates = signal_rates("cosine", 20)
+    net = NoisePredictor(2, 3, rates, hidden, "mish").double()
+    nn.init.normal_(net.body.last.weight)
+    observation, point = seen(4, 1).double(), torch.randn(4, 5, 2).double()
+    time = torch.randint(1, 21, (4, 5))
+    angle = time.unsqueeze(-1) / 10_000 ** (torch.arange(16) / 15)
+    embedded = net.embedding(torch.cat([angle.sin(), angle.cos()], -1).double())
+    expected = torch.cat([point, observation.expand(4, 5, 3), embedded], -1)
+    for linear in net.body.layers:
+        expected = linear(functional.mish(expected) if linear is not net.body.layers[0] else expected)
+    expected = expected + (1 - rates[time]).sqrt().unsqueeze(-1) * point
+    predict = net.given(observation)
+    torch.testing.assert_close(predict(point, time), expected, rtol=1e-5, atol=1e-5)  # the tables are of floats
+    torch.testing.assert_close(predict(point, 7), predict(point, torch.full((4, 5), 7)))
+
+
+def test_every_parameter_learns():
+    net = policy()
+    net.denoise(seen(9), torch.rand(9, 2, 2))["error"].sum().backward()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in net.parameters())
+
+
+def test_a_checkpoint_holds_parameters_only():
+    net = policy()
+    assert set(net.state_dict()) == {name for name, _ in net.named_parameters()}
+
+
+# ----- drawing
+
+
+@pytest.mark.parametrize("sampler", ["ancestral", "ddim"])
+def test_actions_follow_the_noise_and_stay_within_their_bounds(sampler):
+    net, observation = policy(sampler=sampler, n_sample_steps=5), seen(300)
+    noise = net.noise((300,), torch.Generator().manual_seed(1))
+    assert noise.shape == (300, 5 if sampler == "ancestral" else 1, 2)
+    found = net.sample(observation, noise)["proposal"]
+    assert torch.equal(found, net.draw(observation, noise))
+    assert not torch.equal(found, net.draw(observation, net.noise((300,), torch.Generator().manual_seed(2))))
+    assert ((found >= LOW) & (found <= HIGH)).all() and found[:, 1].max() > 1
+
+
+def test_drawing_makes_its_own_noise_where_none_is_given():
+    net, observation = policy(n_steps=6), seen(50)
+    torch.manual_seed(3)
+    found = net.sample(observation)["proposal"]
+    torch.manual_seed(3)
+    assert torch.equal(net.sample(observation, torch.randn(50, 6, 2))["proposal"], found)
+    torch.manual_seed(3)
+    found = net.candidates(observation, n=7)["candidates"]
+    torch.manual_seed(3)
+    assert torch.equal(net.candidates(observation, torch.randn(50, 7, 6, 2))["candidates"], found)
+
+
+def test_each_candidate_is_a_sample():
+    net, observation, noise = policy(n_steps=6), seen(4, 3), torch.randn(4, 3, 5, 6, 2)
+    found = net.candidates(observation, noise)["candidates"]
+    assert found.shape == (4, 3, 5, 2)
+    for place in range(5):
+        one = net.sample(observation, noise[:, :, place])["proposal"]
+        torch.testing.assert_close(found[:, :, place], one, rtol=1e-4, atol=1e-4)
+
+
+def test_an_exact_predictor_gives_its_distribution():
+    """Unit actions N(0.2, 0.1^2) over bounds -1 to 1 and 0 to 10: means 0.2 and 6, deviations 0.1 and 0.5, in 500 steps
+    less 4% (see the tests of the chain)."""
+    net = exact(policy(n_steps=500), 0.2, 0.1)
+    found = net.sample(seen(4000))["proposal"]
+    torch.testing.assert_close(found.mean(0), torch.tensor([0.2, 6.0]), rtol=0.01, atol=0)
+    torch.testing.assert_close(found.std(0), torch.tensor([0.096, 0.48]), rtol=0.04, atol=0)
+
+
+def test_the_deterministic_action_is_the_quantile_of_its_latent():
+    """With N(0.2, 0.1^2) from latent 0 the mean; from 1 one deviation above it."""
+    for latent in (0.0, 1.0):
+        net = exact(policy(n_steps=500, latent=latent), 0.2, 0.1)
+        unit = torch.full((5, 2), 0.2 + 0.1 * latent)
+        torch.testing.assert_close(net.greedy(seen(5)), LOW + (HIGH - LOW) * (1 + unit) / 2, rtol=0.01, atol=0.01)
+
+
+@pytest.mark.parametrize("sampler", ["ancestral", "ddim"])
+def test_the_deterministic_action_draws_nothing(sampler):
+    net, observation = policy(sampler=sampler), seen(8)
+    state = torch.get_rng_state()
+    found = net.act(observation)["proposal"]
+    assert torch.equal(net.greedy(observation), found) and torch.equal(torch.get_rng_state(), state)
+    direct = policy(sampler="ddim")
+    direct.load_state_dict(net.state_dict())
+    torch.testing.assert_close(direct.draw(observation, torch.zeros(8, 1, 2)), found)
+
+
+def test_a_fresh_policy_covers_the_box():
+    """No more at either end than the 16% that N(0, 1) has beyond 1, and all tenths of the box at least half of their
+    share; the deterministic action is near the middle."""
+    net = policy(live=False)
+    unit = (net.sample(seen(5000))["proposal"] - LOW) * 2 / (HIGH - LOW) - 1
+    ends = [(unit <= -0.999).float().mean().item(), (unit >= 0.999).float().mean().item()]
+    assert max(ends) < 0.16
+    assert torch.histc(unit, 10, -1, 1).min() > 0.05 * unit.numel()
+    assert ((net.greedy(seen(100)) - LOW) * 2 / (HIGH - LOW) - 1).abs().max() < 0.5
+
+
+def test_agents_of_a_layout_act_in_one_batched_call():
+    agents = tuple(Agent(f"a{i}", "agents", i, 3, AGENT.action, "agents") for i in range(3))
+    nets = {agent.name: policy(agent, n_sample_steps=4) for agent in agents}
+    together = Behaviour(Team(agents, 9), lambda lane: nets[lane[0].name])
+    observation = seen(7, 3)
+    found = together.explore({"agents": observation}, {}, torch.Generator().manual_seed(1))["agents"]
+    noise = nets["a0"].noise((7, 3), torch.Generator().manual_seed(1))
+    for index, net in enumerate(nets.values()):
+        torch.testing.assert_close(found[:, index], net.draw(observation[:, index], noise[:, index]))
+    greedy = together.greedy({"agents": observation}, {})["agents"]
+    torch.testing.assert_close(greedy[:, 1], nets["a1"].greedy(observation[:, 1]))
+
+
+# ----- denoising
+
+
+def test_the_error_is_that_of_the_noise_it_is_given():
+    """Where no noise is predicted, ||eps||^2: here 4 + 9 = 13 and 1, averaged 7."""
+    net = policy()
+    net.body.given = lambda observation: lambda x, time: torch.zeros_like(x)
+    noise = torch.tensor([[[[2.0, 3.0], [1.0, 0.0]]]])
+    out = net.denoise(seen(1), torch.rand(1, 1, 2), torch.tensor([[[4, 20]]]), noise)
+    assert out["error"].tolist() == [[7]]
+
+
+def test_an_exact_predictor_has_the_error_that_is_left():
+    """Of a known action, the predictor of a point mass there leaves none; bounds are taken off before."""
+    net = exact(policy(), torch.tensor([0.5, -0.6]), 0.0)
+    chosen = torch.tensor([[[0.5, 2.0]]]).expand(6, 3, 2)  # 2.0 of 0 to 10 is -0.6
+    assert net.denoise(seen(6), chosen, n=4)["error"].abs().max() < 1e-6
+    assert net.denoise(seen(6), chosen + 0.1, n=4)["error"].min() > 0
+
+
+def test_the_point_is_the_noised_action():
+    net, asked = policy(), {}
+    net.body.given = lambda observation: lambda x, time: asked.update(x=x, time=time) or torch.zeros_like(x)
+    time, noise = torch.randint(1, 21, (4, 2, 3)), torch.randn(4, 2, 3, 2)
+    chosen = LOW + (HIGH - LOW) * torch.rand(4, 2, 2)
+    net.denoise(seen(4), chosen, time, noise)
+    unit = ((chosen - LOW) * 2 / (HIGH - LOW) - 1).unsqueeze(-2).expand(4, 2, 3, 2)
+    expected = noised(unit, noise, signal_rates("cosine", 20).float()[time])
+    torch.testing.assert_close(asked["x"], expected)
+    assert torch.equal(asked["time"], time)
+
+
+def test_its_draws_cover_all_steps_alike_and_can_be_used_again():
+    net, chosen = policy(), torch.rand(500, 2, 2)
+    draws = net.denoising_draws(chosen, n=10)
+    counts = draws["time"].flatten().bincount(minlength=21)
+    assert counts[0] == 0 and len(counts) == 21
+    assert (counts[1:] - 500).abs().max() < 5 * 500**0.5
+    assert draws["noise"].shape == (500, 2, 10, 2) and draws["noise"].std().item() == pytest.approx(1, abs=0.03)
+    observation = seen(500)
+    once, again = (net.denoise(observation, chosen, **draws)["error"] for _ in range(2))
+    assert once.shape == (500, 2) and torch.equal(once, again)  # a likelihood ratio of exactly 1
+    assert not torch.equal(net.denoise(observation, chosen)["error"], net.denoise(observation, chosen)["error"])
+
+
+def test_uniform_errors_are_those_of_uniform_actions():
+    """A predictor of the point mass in the middle is off by sqrt(abar / (1 - abar)) times the unit action: its mean
+    square over t and actions, two dimensions of 1/3 each."""
+    net = exact(policy(n_steps=5), 0.0, 0.0)
+    rates = signal_rates("cosine", 5)[1:]
+    found = net.denoise_uniform(seen(4000), n=3)["error"]
+    assert found.shape == (4000, 3)
+    assert found.mean().item() == pytest.approx((rates / (1 - rates)).mean().item() * 2 / 3, rel=0.05)
+
+
+def test_trained_on_uniform_actions_alone_a_collapsed_policy_covers_the_box_again():
+    """First it learns one action, then uniform ones only: every quarter of each dimension has at least a third of
+    its share, and the least eigenvalue of the covariance is at least half of the uniform's 1/12.
+
+    A chain of 20 steps, even of the exact predictor, has 15% less variance than the uniform.
+    """
+    net, observation = policy(hidden=[64, 64], live=False), torch.zeros(128, 3)
+    optimizer = torch.optim.Adam(net.parameters(), 2e-3)
+
+    def train(error):
+        for _ in range(200):
+            optimizer.zero_grad()
+            error()["error"].mean().backward()
+            optimizer.step()
+        with torch.no_grad():
+            return (net.sample(torch.zeros(4000, 3))["proposal"] - LOW) / (HIGH - LOW)
+
+    one = torch.tensor([0.5, 2.0]).expand(128, 4, 2)
+    assert train(lambda: net.denoise(observation, one)).std(0).max() < 0.1
+    unit = train(lambda: net.denoise_uniform(observation, n=4))
+    for dim in range(2):
+        share = torch.histc(unit[:, dim], 4, 0, 1) / 4000
+        assert (share > 0.25 / 3).all(), share
+    assert torch.linalg.eigvalsh(unit.T.cov()).min() > 0.5 / 12
+
+
+# ----- paths
+
+
+def test_a_path_is_the_chain_that_ends_in_the_sample():
+    net, observation, noise = policy(n_steps=6), seen(4), torch.randn(4, 6, 2)
+    out = net.path(observation, noise)
+    assert [out[role].shape for role in ("path", "mean", "std")] == [(4, 6, 2), (4, 6, 2), (4, 6)]
+    assert torch.equal(out["path"][:, 0], noise[:, 0])
+    for step in range(1, 6):
+        drawn = out["mean"][:, step - 1] + out["std"][:, step - 1, None] * noise[:, step]
+        torch.testing.assert_close(out["path"][:, step], drawn)
+    action = LOW + (HIGH - LOW) * (1 + out["mean"][:, -1]) / 2
+    torch.testing.assert_close(action, net.sample(observation, noise)["proposal"])
+    assert out["std"][0, -1] == 0 and (out["std"][0, :-1] > 0).all()
+
+
+def test_the_path_of_a_sampler_without_noise_is_the_ancestral_one():
+    net, noise, observation = policy(n_sample_steps=5), torch.randn(4, 5, 2), seen(4)
+    direct = policy(sampler="ddim", n_sample_steps=5)
+    direct.load_state_dict(net.state_dict())
+    torch.testing.assert_close(direct.path(observation, noise), net.path(observation, noise))
+    assert direct.path(observation)["path"].shape == (4, 5, 2)
+
+
+def test_at_equal_parameters_the_drift_is_0_and_so_is_its_gradient():
+    net, observation = policy(), seen(6)
+    with torch.no_grad():
+        out = net.path(observation)
+    error = net.path_error(observation, out["path"], out["mean"])["error"]
+    assert error.shape == (6, 20, 2) and error.abs().max() < 1e-5
+    loss = PathKL().compute(error, out["std"])["loss"].sum()
+    assert loss < 1e-6
+    slopes = torch.autograd.grad(loss, list(net.parameters()))
+    assert max(slope.abs().max() for slope in slopes) < 1e-2  # beside the next test's
+    other = moved(net)
+    drift = other.path_error(observation, out["path"], out["mean"])["error"]
+    loss = PathKL().compute(drift, out["std"])["loss"].sum()
+    assert loss > 0.1 and max(s.abs().max() for s in torch.autograd.grad(loss, list(other.parameters()))) > 1
+
+
+def test_the_drift_is_the_difference_of_the_means():
+    """Step by step along the same points, the old mean and the one that another policy has there."""
+    net, observation = policy(n_steps=6), seen(4)
+    other = policy(n_steps=6)
+    out = net.path(observation)
+    found = other.path_error(observation, out["path"], out["mean"])["error"]
+    predict = other.body.given(observation)
+    for index, step in enumerate(other.ancestral):
+        point = out["path"][:, index]
+        mean = step.mean(point, predict(point, step.time))
+        torch.testing.assert_close(found[:, index], mean - out["mean"][:, index], rtol=1e-4, atol=1e-5)
+
+
+# ----- refusals
+
+
+def test_refuses_actions_without_bounds():
+    free = Agent("a", "agents", 0, 1, Box((-math.inf,), (1.0,)), "agents")
+    with pytest.raises(RecipeError, match=r"^agent 'a' has an action without bounds; use net/gaussian_policy\.$"):
+        policy(free)
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"n_steps": 0}, r"^DiffusionPolicy: n_steps = 0"),
+        ({"n_steps": 4, "n_sample_steps": 5}, r"^n_sample_steps = 5 is more than n_steps = 4; lower it\.$"),
+        ({"schedule": "cosin"}, r"^DiffusionPolicy: schedule = 'cosin'"),
+        ({"sampler": "ddpm"}, r"^DiffusionPolicy: sampler = 'ddpm'"),
+    ],
+)
+def test_refuses_wrong_arguments(values, text):
+    with pytest.raises(RecipeError, match=text):
+        policy(**values)
