@@ -167,12 +167,10 @@ def evaluate(
 
     changes, film = list(overrides or []), None
     if video:
-        from hetrl.report.video import Film, default_file
+        from hetrl.report.video import Film, chosen_file
 
-        # A file's name may follow --video; it lands among the overrides, which all have an equals sign.
-        named = [text for text in changes if "=" not in text]
-        changes = [text for text in changes if "=" in text]
-        film = Film(Path(named[0]) if named else default_file(run))
+        path, changes = chosen_file(run, changes)
+        film = Film(path)
     with film or nullcontext():
         result = evaluate_run(run, *changes, n_episodes=episodes, watch=film)
     returns, lengths = result.returns, result.lengths

@@ -146,24 +146,40 @@ class Team:
             observation: layout group -> ``[*B, n, F]``.
 
         Returns:
-            ``[*B, S]``; a view where one layout group holds the team in its order.
+            ``[*B, S]``; a view where one layout group holds the team in its order, or one agent sees it in a row.
         """
         first = self.agents[0].group
+        if self._span is not None:
+            agent, columns = self._span
+            return observation[agent.group][..., agent.index, columns]
         if self.state_from:
             watching, entries = self._watching
             seen = torch.cat([observation[agent.group].select(-2, agent.index) for agent in watching], -1)
-            return seen.index_select(-1, entries.to(seen.device))
+            if seen.device not in entries:  # a copy from the host, once
+                entries[seen.device] = entries[torch.device("cpu")].to(seen.device)
+            return seen.index_select(-1, entries[seen.device])
         if self.layout[first] == self.agents:
             return observation[first].flatten(-2)
         return torch.cat([observation[agent.group].select(-2, agent.index) for agent in self.agents], -1)
 
     @cached_property
-    def _watching(self) -> tuple[tuple[Agent, ...], Tensor]:
-        """The agents whose observations make the state, and its entries in theirs side by side."""
+    def _span(self) -> tuple[Agent, slice] | None:
+        """Who sees the state of ``state_from`` as neighbouring columns, and which; None where nobody does."""
+        if not self.state_from:
+            return None
+        place, start = self.state_from[0]
+        if self.state_from != tuple((place, start + i) for i in range(len(self.state_from))):
+            return None
+        return self.agents[place], slice(start, start + len(self.state_from))
+
+    @cached_property
+    def _watching(self) -> tuple[tuple[Agent, ...], dict[torch.device, Tensor]]:
+        """The agents whose observations make the state, and device -> its entries in theirs side by side."""
         places = sorted({place for place, _ in self.state_from})
         agents = [self.agents[place] for place in places]
         starts = dict(zip(places, accumulate((agent.observation_size for agent in agents), initial=0), strict=False))
-        return tuple(agents), torch.tensor([starts[place] + entry for place, entry in self.state_from])
+        entries = torch.tensor([starts[place] + entry for place, entry in self.state_from], device="cpu")
+        return tuple(agents), {entries.device: entries}
 
     def reward(self, reward: Mapping[str, Tensor], kind: str) -> Tensor:
         """Return what the team earns, ``[*B]`` [reward].

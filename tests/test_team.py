@@ -38,6 +38,36 @@ def test_the_state_is_in_team_order():
     assert torch.equal(whole, arms.flatten(1)) and whole.data_ptr() == arms.data_ptr()
 
 
+def test_a_state_that_one_agent_sees_in_a_row_is_a_view():
+    """Entries 1 to 3 of a1, as one finds them one by one; others are gathered, with what finds them made once."""
+    arms, legs = torch.arange(24.0).view(3, 2, 4), torch.full((3, 1, 4), 9.0)
+    seen = {"arms": arms, "legs": legs}
+    team = replace(TEAM, state_size=3, state_from=((0, 1), (0, 2), (0, 3)))
+    state = team.state(seen)
+    assert torch.equal(state, arms[:, 1, 1:]) and state.data_ptr() == arms[:, 1, 1:].data_ptr()
+    assert team.state({"arms": arms.view(3, 1, 2, 4), "legs": legs.view(3, 1, 1, 4)}).shape == (3, 1, 3)
+    for others in [((0, 1), (0, 3)), ((0, 2), (0, 1)), ((0, 1), (2, 2)), ((1, 3), (0, 0), (2, 1))]:
+        scattered = replace(TEAM, state_size=len(others), state_from=others)
+        every = {0: arms[:, 1], 1: legs[:, 0], 2: arms[:, 0]}
+        assert torch.equal(scattered.state(seen), torch.stack([every[p][:, i] for p, i in others], -1))
+    _, entries = scattered._watching
+    meta = {group: value.to("meta") for group, value in seen.items()}
+    assert scattered.state(meta).device.type == "meta"
+    kept = entries[torch.device("meta")]
+    scattered.state(meta)
+    assert entries[torch.device("meta")] is kept and len(entries) == 2
+
+
+def test_a_view_of_the_state_is_what_gathering_gives(monkeypatch):
+    arms = torch.randn(3, 2, 4)
+    team = Team((A1, A0), 4, tuple((1, entry) for entry in range(4)))
+    view = team.state({"arms": arms})
+    gathering = replace(team)
+    monkeypatch.setattr(Team, "_span", None)
+    gathered = gathering.state({"arms": arms})
+    assert torch.equal(view, gathered) and gathered.data_ptr() != view.data_ptr() == arms.data_ptr()
+
+
 def test_what_the_team_earns():
     reward = {"arms": torch.tensor([[1.0, 2.0]]), "legs": torch.tensor([[6.0]])}
     assert TEAM.reward(reward, "sum").tolist() == [9.0]

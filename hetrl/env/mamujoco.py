@@ -76,6 +76,7 @@ class Mamujoco(TeamEnv):
     ) -> None:
         self.check_arguments({"robot": robot, "parts": parts})
         super().__init__(n_envs=n_envs, horizon=horizon, reward=reward, device=device)
+        self.name, self.parts = robot, parts
         self.robot = chosen = robots.robot(robot)
         self.team = robots.team(chosen, parts, observation, k)
         model = load_model(chosen.model)
@@ -199,12 +200,7 @@ class Mamujoco(TeamEnv):
         tensor = torch.from_numpy(array)
         return tensor if self._on_cpu else tensor.to(self.device)
 
-    def frame(self, row: int = 0) -> np.ndarray:
-        """Draw environment ``row`` as it is now, ``[H, W, 3]`` uint8, without a display where MuJoCo can do so.
-
-        Raises:
-            RunError: it cannot; with what to install and to set.
-        """
+    def _picture(self, row: int) -> np.ndarray:
         return self.physics.draw(row)
 
     # ----- random numbers and exact continuation
@@ -214,8 +210,10 @@ class Mamujoco(TeamEnv):
         self._generator.manual_seed(seed)
 
     def state_dict(self, *_: Any, **__: Any) -> dict[str, Any]:
-        """Everything that the next steps depend on, as tensors."""
+        """Everything that the next steps depend on, as tensors, and whose they are."""
         return {
+            "robot": self.name,
+            "parts": self.parts,
             "values": torch.from_numpy(self.physics.values.copy()),
             "steps": self._steps.clone(),
             "generator": self._generator.get_state(),
@@ -225,8 +223,11 @@ class Mamujoco(TeamEnv):
         """Continue bit for bit from ``state``, which an environment with the same arguments saved.
 
         Raises:
-            RunError: it comes from another robot or another number of environments.
+            RunError: it comes from another robot, other parts or another number of environments.
         """
+        saved_task, own_task = f"{state.get('robot')} {state.get('parts')}", f"{self.name} {self.parts}"
+        if saved_task != own_task:  # two robots may have the same columns
+            raise RunError(f"state: saved with {saved_task}, this task has {own_task}.")
         saved, own = list(state["values"].shape), list(self.physics.values.shape)
         if saved != own:
             raise RunError(f"state: saved with [n_envs, the robot's columns] = {saved}, this task has {own}.")

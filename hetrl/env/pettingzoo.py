@@ -44,6 +44,8 @@ _OURS = {
     "render_mode": "leave it out; pictures are drawn without a display",
 }
 """Arguments of mpe2 that are set here."""
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number"}
+"""What an argument of mpe2 is, by the type of its default. A default of None does not tell."""
 
 
 class PettingZoo(TeamEnv):
@@ -141,12 +143,18 @@ class PettingZoo(TeamEnv):
             return
         if name not in _TASKS:
             raise RecipeError(f"task.name: mpe2 has no world '{name}'.{nearest(str(name), _TASKS)}")
-        accepted = set(inspect.signature(_world(name)).parameters) - set(_OURS)
+        parameters = inspect.signature(_world(name)).parameters
+        accepted = set(parameters) - set(_OURS)
         for word in sorted(given - accepted):
             if word in _OURS:
                 raise RecipeError(f"task.{word}: {_OURS[word]}.")
             known = accepted | own - {"seed", "device", "factory"}
             raise RecipeError(f"task.{word}: '{name}' has no such argument.{nearest(word, known)}")
+        for word in sorted(given):
+            value, kind = arguments[word], type(parameters[word].default)
+            whole = kind is float and type(value) is int
+            if kind in _KINDS and type(value) is not kind and not whole:
+                raise RecipeError(f"task.{word}: {value!r} is not {_KINDS[kind]}.")
 
     @staticmethod
     def provides(arguments: Mapping[str, Any]) -> list[str]:
@@ -179,12 +187,7 @@ class PettingZoo(TeamEnv):
         if isinstance(self._shield, Stream):
             self._shield.seed(seed)
 
-    def frame(self, row: int = 0) -> np.ndarray:
-        """Draw environment ``row`` as it is now, ``[H, W, 3]`` uint8, without a display.
-
-        Raises:
-            RunError: a factory's environment does not draw into an array.
-        """
+    def _picture(self, row: int) -> np.ndarray:
         env = self._simulators[row].env
         if getattr(env, "render_mode", None) != "rgb_array":
             raise RunError("env/pettingzoo: the factory's environment draws nothing; give it render_mode='rgb_array'.")
@@ -260,7 +263,13 @@ class PettingZoo(TeamEnv):
             for word, column in columns.items():
                 values = told[word]
                 for place, out in column:
-                    out[row] = values[place]
+                    value = values[place]
+                    if isinstance(value, np.ndarray) and value.shape != out.shape[1:]:  # numpy would broadcast
+                        raise RunError(
+                            f"env/pettingzoo: agent '{self.team.agents[place].name}' has {word} {list(value.shape)}, "
+                            f"but its space says {list(out.shape[1:])}; the environment has to keep to it."
+                        )
+                    out[row] = value
         self._shown, self._observation = shown, self._here(shown["observation"])
         return self._observation
 
@@ -289,7 +298,9 @@ class PettingZoo(TeamEnv):
     def state_dict(self, *_: Any, **__: Any) -> dict[str, Any]:
         """Everything that the next steps depend on, as tensors: seeds and actions of the episodes under way."""
         longest = int(self._steps.max())
+        stream = {"stream": self._shield.state_dict()} if isinstance(self._shield, Stream) else {}
         return {
+            **stream,
             "generator": self._generator.get_state(),
             "episode_seeds": self._episode_seeds.clone(),
             "steps": self._steps.clone(),
@@ -308,12 +319,19 @@ class PettingZoo(TeamEnv):
         found = {group: list(kept.shape[1:]) for group, kept in state["actions"].items()}
         if found != expected or len(next(iter(state["actions"].values()))) > self.horizon:
             raise RunError(f"state: saved with actions [n_envs, agents, size] = {found}, this task has {expected}.")
+        if ("stream" in state) != isinstance(self._shield, Stream):
+            raise RunError("state: only one of the saved environment and this task comes from a factory.")
         self._generator.set_state(state["generator"].cpu())
         self._episode_seeds, self._steps = (state[key].to("cpu", copy=True) for key in ("episode_seeds", "steps"))
         for group, kept in self._taken.items():
             kept[: len(state["actions"][group])] = state["actions"][group].cpu()
-        if not state["observation"]:
-            return  # saved before the first start
+        if state["observation"]:  # else it was saved before the first start
+            self._replay(state["observation"])
+        if isinstance(self._shield, Stream):
+            self._shield.load_state_dict(state["stream"])  # last, as the replay has drawn from it
+
+    def _replay(self, arrived: Mapping[str, Tensor]) -> None:
+        """Play the episodes under way again, and see that they arrive at the observations that were saved."""
         progress = zip(self._simulators, self._episode_seeds.tolist(), self._steps.tolist(), strict=True)
         with self._shield:
             for row, (simulator, seed, steps) in enumerate(progress):
@@ -322,7 +340,7 @@ class PettingZoo(TeamEnv):
                     simulator.step(acts)
             observation = self._gather(range(self.n_envs), self._blank())
         for group, value in observation.items():
-            if not torch.equal(value.nan_to_num(), state["observation"][group].to(self.device).nan_to_num()):
+            if not torch.equal(value.nan_to_num(), arrived[group].to(self.device).nan_to_num()):
                 raise RunError(
                     "state: the environment does not repeat an episode from the same seed and actions, so it cannot be "
                     "continued; reset(seed=...) has to settle all that is random in it."
@@ -368,38 +386,46 @@ class _Parallel:
     """Any environment with PettingZoo's parallel interface."""
 
     def __init__(self, env: Any) -> None:
-        missing = [word for word in ("possible_agents", "observation_space", "reset", "step") if not hasattr(env, word)]
+        name = type(env).__name__
+        needed = ("possible_agents", "observation_space", "action_space", "reset", "step")
+        missing = [word for word in needed if not hasattr(env, word)]
         if missing or hasattr(env, "agent_iter"):
+            why = f" (it has no {missing[0]})" if missing else ""
             raise RecipeError(
-                f"task.factory: {type(env).__name__} is no parallel PettingZoo environment; make it with parallel_env, "
+                f"task.factory: {name} is no parallel PettingZoo environment{why}; make it with parallel_env, "
                 "or convert it with pettingzoo.utils.conversions.aec_to_parallel."
             )
+        if not env.possible_agents:
+            raise RecipeError(f"task.factory: {name} has no possible_agents; name everyone who may ever take part.")
         self.env = env
         self._observations: Mapping[str, Any] = {}
         self._rewards: Mapping[str, float] = {}
         self._infos: Mapping[str, Any] = {}
         self._present: set[str] = set()
-        self._over = True
+        self._acted: set[str] = set()
 
     def reset(self, seed: int) -> None:
         self._observations, self._infos = self.env.reset(seed=seed)
-        self._rewards, self._present = {}, set(self.env.agents)
+        self._rewards, self._acted, self._present = {}, set(), set(getattr(self.env, "agents", ()))
+        if not self._present:
+            raise RecipeError(f"task.factory: {type(self.env).__name__} has nobody in 'agents' after a reset.")
 
     def step(self, actions: Sequence[Any]) -> tuple[bool, bool]:
         """Let those who are there act; return whether the episode is terminated and whether it is cut."""
-        acting = [agent for agent in self.env.possible_agents if agent in self._present]
         given = {a: action for a, action in zip(self.env.possible_agents, actions, strict=True) if a in self._present}
+        self._acted = set(given)
         self._observations, self._rewards, terminated, truncated, self._infos = self.env.step(given)
         left = {a for a in self.env.agents if not (terminated.get(a, False) or truncated.get(a, False))}
         if left:
             self._present = left
             return False, False
-        cut = any(truncated.get(agent, False) for agent in acting)
+        cut = any(truncated.get(agent, False) for agent in given)
         return not cut, cut
 
     def rewards(self) -> list[float]:
-        """What each agent earned in the last step, in the order of ``possible_agents``."""
-        return [float(self._rewards.get(agent, 0.0)) for agent in self.env.possible_agents]
+        """What each agent earned in the last step, in the order of ``possible_agents``: 0 for who did not act."""
+        earned, acted = self._rewards, self._acted
+        return [float(earned.get(agent, 0.0)) if agent in acted else 0.0 for agent in self.env.possible_agents]
 
     def show(self) -> dict[str, Sequence[Any]]:
         """What each agent sees and may do and whether it is there, by :data:`_Shown`'s words."""
@@ -464,7 +490,7 @@ def _max_cycles(env: Any) -> int:
     Raises:
         RecipeError: it does not tell.
     """
-    found = getattr(env.unwrapped, "max_cycles", None)
+    found = getattr(getattr(env, "unwrapped", env), "max_cycles", None)
     if isinstance(found, bool) or not isinstance(found, int) or found < 1:
         raise RecipeError("task.horizon: the factory's environment has no max_cycles; say after how many steps to cut.")
     return found

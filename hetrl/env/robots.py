@@ -127,6 +127,9 @@ class Robot:
     def local(self, joints: Sequence[str], k: int) -> list[Entry]:
         """Return the entries that the agent of ``joints`` sees: of its own joints all, of those at most ``k`` links
         away the positions, and the root's positions and velocities.
+
+        Those nearby stand in alphabetical order, as in the library, and not in one that turns with the limb: leg 1 of
+        the ant sees legs 2, 3, 4, and leg 3 sees 1, 2, 4. Limbs that share a network are then not aligned.
         """
         own, *near = self._rings(joints, k)
         seen: list[Entry] = []
@@ -275,7 +278,8 @@ def team(robot: Robot, parts: str, observation: View, k: int) -> Team:
     """Return the agents of a factorisation.
 
     Agents that are the same limb on another side, of equal sizes, have one body: left and right, and the four legs of
-    the ant; not a cheetah's legs, of which the back one is the stronger.
+    the ant; not a cheetah's legs, of which the back one is the stronger. What such limbs see need not be aligned under
+    ``local``, see :meth:`Robot.local`.
     """
     joints, seen = robot.agents(parts), views(robot, parts, observation, k)
     bounds = [(robot.torque,) * len(own) for own in joints.values()]

@@ -24,7 +24,7 @@ class TeamEnv(EnvBase):
 
     A subclass sets ``team`` and calls :meth:`_make_specs` when it is built, keeps the latest ``_observation``, and
     defines :meth:`start`, :meth:`_simulate` and :meth:`_reset_rows`, :meth:`seed`, and the state's two methods; where
-    actions are masked or agents drop out, :attr:`masks` too; where there is something to see, :meth:`frame`.
+    actions are masked or agents drop out, :attr:`masks` too; where there is something to see, :meth:`_picture`.
 
     Args:
         n_envs: environments in the batch, ``N``.
@@ -72,14 +72,20 @@ class TeamEnv(EnvBase):
         """Start the random stream afresh; the next :meth:`start` is the first of that seed."""
         raise NotImplementedError
 
+    def _picture(self, row: int) -> np.ndarray:
+        """A picture of environment ``row``, for :meth:`frame`."""
+        kind = type(self).__module__.rpartition(".")[2]
+        raise RunError(f"env/{kind} draws no pictures; evaluate it without --video.")
+
     def frame(self, row: int = 0) -> np.ndarray:
         """Draw environment ``row`` as it is now, ``[H, W, 3]`` uint8, without a display.
 
         Raises:
-            RunError: there is nothing to see in this kind of environment.
+            RunError: there is no such row, or nothing to see in this kind of environment, or nothing to draw it with.
         """
-        kind = type(self).__module__.rpartition(".")[2]
-        raise RunError(f"env/{kind} draws no pictures; evaluate it without --video.")
+        if not 0 <= row < self.n_envs:
+            raise RunError(f"frame: no environment {row}, there are {self.n_envs}; rows count from 0.")
+        return self._picture(row)
 
     # ----- the fast path: plain tensors
 

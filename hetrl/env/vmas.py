@@ -272,8 +272,7 @@ class Vmas(TeamEnv):
         self._spare_stream.seed(_spare_seed(seed))
         self._spare = None  # its next states belong to the old seed
 
-    def frame(self, row: int = 0) -> np.ndarray:
-        """Draw environment ``row`` as it is now, ``[H, W, 3]`` uint8, without a display."""
+    def _picture(self, row: int) -> np.ndarray:
         from hetrl.env.painter import paint
 
         return paint(self._simulator, row)

@@ -63,6 +63,7 @@ def _encoded(action: Tensor, proposal: Tensor) -> Tensor:
         return action
     if action.shape[-1] > 1:
         raise RunError(
-            f"estimate/marginal_action: an agent has {action.shape[-1]} discrete choices; it serves those with one."
+            f"estimate/marginal_action: an agent has {action.shape[-1]} discrete choices, and it serves those with "
+            "one; use a task whose agents make one choice, such as task.actions=discrete on VMAS."
         )
     return torch.nn.functional.one_hot(action.squeeze(-1), proposal.shape[-1]).to(proposal.dtype)

@@ -11,11 +11,13 @@ from torch import Tensor
 
 from hetrl.arguments import Count
 from hetrl.component import Component
-from hetrl.errors import RunError
+from hetrl.errors import RecipeError, RunError
 
 Actions = tuple[Tensor, ...]
 Value = Callable[[Tensor, Actions], Mapping[str, Tensor]]
 """(state ``*B S``, everybody's action) -> ``q`` ``*B``."""
+_IMPOSSIBLE = -1e9
+"""Log-probs below are those of options that a mask rules out."""
 
 
 class OptimalMarginalQ(Component):
@@ -23,9 +25,11 @@ class OptimalMarginalQ(Component):
 
     phi*(s, a^{i_1..i_m}) = max over a^{i_{m+1}..i_n} of min_c Q_c(s, a^{i_1..i_m}, a^{i_{m+1}..i_n})
 
-    The prefix is everybody whose ``turn`` is not later than that of the agent in turn. The more of the joint action is
-    fixed, the less is left to choose: phi* never rises along the order, from max Q to Q(s, a). No old policy appears,
-    so an agent's phi* does not move when a group mate with the same parameters is updated first.
+    The prefix is everybody whose ``turn`` is not later than that of the agent in turn; who shares that turn (a mate of
+    the same group) stays at its proposal. The more of the joint action is fixed, the less is left to choose: phi* never
+    rises along the order, from max Q to Q(s, a). No old policy appears in it: what taken actions are worth does not
+    move when a mate with the same parameters is updated first (what ``greedy`` answers for agents still to come does,
+    and so does the start of ``refine``).
 
     With Q = ((1, 4), (3, 2)), the first agent on its first action and the second still to come, ``exact`` gives 4;
     ``greedy`` with the second agent's policy on its first action gives 1.
@@ -33,15 +37,16 @@ class OptimalMarginalQ(Component):
     Args:
         completion: what the agents still to come answer: ``greedy``, their own proposals, the paper's practical choice;
             ``refine``, the proposals improved by coordinate ascent over each agent's ``candidates``, keeping the best;
-            ``exact``, the best of all combinations of the candidates (discrete: of all joint actions).
+            ``exact``, the best of the proposals and all combinations of the candidates (discrete: all joint actions).
         of: whose value is wanted: that of the agent's own ``proposal``, or of each of its ``candidates``.
         prefix: what counts as chosen by the agents updated before: their ``proposal``, or the ``best`` that the same
-            completion finds for them, the paper's a*; with ``greedy`` both are the proposal.
+            completion finds for them, the paper's a*.
         n_rounds: of coordinate ascent, for ``refine``.
-        limit: most combinations that ``exact`` tries.
+        limit: most joint actions that ``exact`` tries.
 
     Raises:
-        RunError: ``exact`` would have to try more than ``limit`` combinations.
+        RecipeError: the ``best`` prefix is to be found by ``greedy``, which does not search.
+        RunError: ``exact`` would have to try more than ``limit`` joint actions.
     Source: Yu et al. 2025, arXiv:2507.09989 (the optimal marginal Q-value).
     Differs: the paper maximises over continuous actions without saying how; ``greedy`` is what its algorithm computes,
         ``refine`` and ``exact`` are ours, and so is the choice of the prefix.
@@ -54,6 +59,7 @@ class OptimalMarginalQ(Component):
         "turn": "agent.turn",
         "turns": "agents.turn",
         "candidates": "agents.candidates",
+        "candidate_log_prob": "agents.candidate_log_prob",
     }
     writes = {"q": "agent.marginal_q"}
     calls = {"value": "q.min"}
@@ -68,6 +74,10 @@ class OptimalMarginalQ(Component):
         limit: Count = 4096,
     ) -> None:
         super().__init__()
+        if completion == "greedy" and prefix == "best":
+            raise RecipeError(
+                "prefix: best is searched for, and completion: greedy does not search; use refine or exact."
+            )
         self.completion, self.of, self.prefix, self.n_rounds, self.limit = completion, of, prefix, n_rounds, limit
 
     @classmethod
@@ -84,6 +94,7 @@ class OptimalMarginalQ(Component):
         turn: Int[Tensor, "*batch"],
         turns: tuple[Int[Tensor, "*batch"], ...],
         candidates: tuple[Float[Tensor, "*batch _ _"], ...] | None = None,
+        candidate_log_prob: tuple[Float[Tensor, "*batch _"], ...] | None = None,
         *,
         value: Value,
     ) -> dict[str, Float[Tensor, "..."]]:
@@ -96,31 +107,41 @@ class OptimalMarginalQ(Component):
             turn: the round in which the agent is updated; -1 for the value of the empty prefix.
             turns: everybody's rounds.
             candidates: everybody's K actions to choose from; discrete ones one-hot.
+            candidate_log_prob: theirs, where the policy has some; what a mask rules out is not chosen.
             value: the critic.
         """
-        before, remaining = (tuple(map(side, turns, [turn] * len(turns))) for side in (torch.lt, torch.gt))
+        search = self._refined if self.completion == "refine" else self._exact
+        before, remaining = (tuple(side(each, turn) for each in turns) for side in (torch.lt, torch.gt))
+        allowed = None if candidate_log_prob is None else tuple(each > _IMPOSSIBLE for each in candidate_log_prob)
+        if self.prefix == "best":
+            assert candidates is not None
+            with torch.no_grad():  # one prefix, whichever of its own candidates the agent takes
+                everybody = (torch.ones_like(before[0]),) * len(proposal)
+                best = search(state, proposal, everybody, candidates, allowed, value)
+            proposal = _replaced(proposal, before, best)
         if self.of == "candidates":
             assert candidates is not None
             several = candidates[place].shape[-2]
             state, proposal = _repeated(state, several, -1), tuple(_repeated(each, several, -1) for each in proposal)
             proposal = (*proposal[:place], candidates[place], *proposal[place + 1 :])
-            before = tuple(_repeated(each, several, 0) for each in before)
             remaining = tuple(_repeated(each, several, 0) for each in remaining)
             candidates = tuple(_repeated(each, several, -2) for each in candidates)
+            allowed = None if allowed is None else tuple(_repeated(each, several, -1) for each in allowed)
         if self.completion != "greedy":
             assert candidates is not None
-            search = self._refined if self.completion == "refine" else self._exact
             with torch.no_grad():  # actions are sought; the gradient is that of Q at them (the envelope theorem)
-                chosen = proposal
-                if self.prefix == "best":
-                    everybody = (torch.ones_like(before[0]),) * len(proposal)
-                    chosen = _replaced(proposal, before, search(state, proposal, everybody, candidates, value))
-                found = search(state, chosen, remaining, candidates, value)
-            proposal = _replaced(proposal, tuple(map(torch.logical_or, before, remaining)), found)
+                found = search(state, proposal, remaining, candidates, allowed, value)
+            proposal = _replaced(proposal, remaining, found)
         return {"q": value(state, proposal)["q"]}
 
     def _refined(
-        self, state: Tensor, proposal: Actions, remaining: Sequence[Tensor], candidates: Actions, value: Value
+        self,
+        state: Tensor,
+        proposal: Actions,
+        remaining: Actions,
+        candidates: Actions,
+        allowed: Actions | None,
+        value: Value,
     ) -> Actions:
         """Improve the remaining agents' actions one after the other; the value never falls."""
         best = list(proposal)
@@ -128,6 +149,8 @@ class OptimalMarginalQ(Component):
         for _ in range(self.n_rounds):
             for place, options in enumerate(candidates):
                 q = _of_each(state, best, place, options, value)
+                if allowed is not None:
+                    q = torch.where(allowed[place], q, -math.inf)
                 top_q, top = q.max(-1)
                 better = remaining[place] & (top_q > best_q)
                 chosen = options.take_along_dim(top[..., None, None], -2).squeeze(-2)
@@ -136,24 +159,29 @@ class OptimalMarginalQ(Component):
         return tuple(best)
 
     def _exact(
-        self, state: Tensor, proposal: Actions, remaining: Sequence[Tensor], candidates: Actions, value: Value
+        self,
+        state: Tensor,
+        proposal: Actions,
+        remaining: Actions,
+        candidates: Actions,
+        allowed: Actions | None,
+        value: Value,
     ) -> Actions:
-        """Try every combination of the candidates of agents that remain in any row."""
-        free = [place for place, later in enumerate(remaining) if bool(later.any())]
-        sizes = [candidates[place].shape[-2] for place in free]
+        """Try every combination of the candidates, beside the proposal itself; who does not remain stays."""
+        sizes = [each.shape[-2] for each in candidates]
         if math.prod(sizes) > self.limit:
             raise RunError(
                 f"estimate/optimal_marginal_q: completion: exact would try {math.prod(sizes)} joint actions of "
-                f"{len(free)} agents, and limit is {self.limit}; use completion: refine, or raise limit."
+                f"{len(sizes)} agents, and limit is {self.limit}; use completion: refine, or raise limit."
             )
-        best, best_q = list(proposal), torch.full_like(state[..., 0], -math.inf)
+        best, best_q = list(proposal), value(state, proposal)["q"]
         for choice in itertools.product(*map(range, sizes)):
-            tried = list(proposal)
-            for place, index in zip(free, choice, strict=True):
-                option = candidates[place].select(-2, index)
-                tried[place] = torch.where(remaining[place].unsqueeze(-1), option, proposal[place])
-            q = value(state, tuple(tried))["q"]
-            better = q > best_q
+            chosen = tuple(options.select(-2, index) for options, index in zip(candidates, choice, strict=True))
+            tried = _replaced(proposal, remaining, chosen)
+            better = (q := value(state, tried)["q"]) > best_q
+            if allowed is not None:
+                for mask, index, free in zip(allowed, choice, remaining, strict=True):
+                    better = better & (mask.select(-1, index) | ~free)
             best = [torch.where(better.unsqueeze(-1), new, old) for new, old in zip(tried, best, strict=True)]
             best_q = torch.where(better, q, best_q)
         return tuple(best)
@@ -161,9 +189,7 @@ class OptimalMarginalQ(Component):
 
 def _replaced(action: Actions, where: Actions, by: Actions) -> Actions:
     """Return the actions, some agents' replaced in some rows."""
-    return tuple(
-        torch.where(mask.unsqueeze(-1), new, old) for mask, new, old in zip(where, by, action, strict=True)
-    )
+    return tuple(torch.where(mask.unsqueeze(-1), new, old) for mask, new, old in zip(where, by, action, strict=True))
 
 
 def _repeated(value: Tensor, several: int, before: int) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor
 from hetrl.arguments import Fraction, NonNegative, Positive
 from hetrl.component import Component
 from hetrl.errors import RecipeError
+from hetrl.ops.adaptive import followed
 
 
 class KLPenalty(Component):
@@ -60,8 +61,6 @@ class KLPenalty(Component):
         """Return ``loss`` per sample [reward], ``kl`` [nat] and ``coef``, the beta used [reward/nat]."""
         coef = self.beta.to(kl.dtype, copy=True)  # a copy: the graph needs it as it was
         if self.target is not None:
-            with torch.no_grad():
-                mean = kl.mean() if active is None else (kl * active).sum() / active.sum().clamp(min=1)
-                moved = self.beta * (mean / self.target).clamp(0.5, 2.0) ** self.rate
-                self.beta.copy_(torch.where(self.beta > 0, moved.clamp(self.smallest, self.largest), self.beta))
+            bounds = {"smallest": self.smallest, "largest": self.largest}
+            self.beta.copy_(followed(self.beta, kl.detach(), active, goal=self.target, rate=self.rate, **bounds))
         return {"loss": coef * kl, "kl": kl.detach(), "coef": coef.expand(kl.shape)}

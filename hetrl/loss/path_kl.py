@@ -7,6 +7,7 @@ from torch import Tensor
 from hetrl.arguments import Fraction, NonNegative, Positive
 from hetrl.component import Component
 from hetrl.errors import RecipeError
+from hetrl.ops.adaptive import followed
 
 
 class PathKL(Component):
@@ -18,6 +19,9 @@ class PathKL(Component):
     path's end is its action: D bounds the KL of the policies from above. The last step has no noise of its own, and two
     different actions without noise have no finite KL, hence the floor: the bound is that of policies whose last step
     has a deviation of ``floor``. After each evaluation beta moves by clip(mean D / radius, 1/2, 2)^rate.
+
+    At the old parameters D and its gradient are 0, so in a turn of one step the penalty does nothing: a phase that uses
+    it takes two steps or more (``epochs: 2``), or compares with a slow copy's path.
 
     Each agent has a beta of its own, kept in the checkpoint. With errors (0.1, 0.2) in two steps of deviation 0.5 and
     0, floor 0.2 and beta 1, D is 0.01 / 0.5 + 0.04 / 0.08 = 0.52; with radius 0.13 and rate 1, beta becomes 2.
@@ -70,8 +74,6 @@ class PathKL(Component):
         kl = (error.square().sum(-1) / (2 * std.clamp(min=self.floor).square())).sum(-1)
         coef = self.beta.to(kl.dtype, copy=True)  # a copy: the graph needs it as it was
         if self.radius is not None:
-            with torch.no_grad():
-                mean = kl.mean() if active is None else (kl * active).sum() / active.sum().clamp(min=1)
-                moved = self.beta * (mean / self.radius).clamp(0.5, 2.0) ** self.rate
-                self.beta.copy_(torch.where(self.beta > 0, moved.clamp(self.smallest, self.largest), self.beta))
+            bounds = {"smallest": self.smallest, "largest": self.largest}
+            self.beta.copy_(followed(self.beta, kl.detach(), active, goal=self.radius, rate=self.rate, **bounds))
         return {"loss": coef * kl, "kl": kl.detach(), "coef": coef.expand(kl.shape)}

@@ -26,8 +26,8 @@ class DiffusionPolicy(Policy):
 
     It can represent several good actions at once; it has no log-prob. The deterministic action (``act``, and that of
     evaluation) needs the agent's observation only: the chain without noise from x_T = ``latent``. In one dimension that
-    is the quantile of the policy which ``latent`` is of the normal distribution; 0, the median, lies between two
-    equally likely actions, and another number takes a side.
+    tends, as steps become many, to the quantile of the policy which ``latent`` is of the normal distribution; 0, the
+    median, lies between two equally likely actions, and another number takes a side.
 
     Actions are drawn by ``sampler``. ``path`` is always of the ancestral chain, over the same steps: one without noise
     has no density. So the drift that it measures is the policy's own where the sampler is ancestral too.

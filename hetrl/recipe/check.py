@@ -176,8 +176,8 @@ def _plan_step(step: Step, recipe: Recipe, per: Mapping[str, Per]) -> PlannedSte
         for key in planned.table.writes.values():
             if keys.scope(key) == keys.AGENTS:
                 raise RecipeError(
-                    f"{planned.where} runs for each agent but writes everybody's '{key}'; write its own, "
-                    f"writes: {{{_role(planned.table.writes, key)}: {keys.single(key)}}}."
+                    f"{planned.where} writes everybody's '{key}' at once, but runs for each agent, since it reads or "
+                    "writes 'agent.' keys as well; give it 'agents.' keys and the team's alone."
                 )
             if not (keys.scope(key) or keys.is_output(key) or key in planned.table.reads.values()):
                 raise RecipeError(
@@ -192,7 +192,18 @@ def _role(table: Mapping[str, str], key: str) -> str:
 
 
 def _renamed(table: Table, step: Step) -> Table:
-    return table.renamed(step.keys, step.reads, step.writes, step.at)
+    """Return the table as the step renames it; what is one tensor for each agent stays so."""
+    renamed = table.renamed(step.keys, step.reads, step.writes, step.at)
+    for old, new in ((table.reads, renamed.reads), (table.writes, renamed.writes)):
+        for role, key in new.items():
+            if (keys.scope(old[role]) == keys.AGENTS) != (keys.scope(key) == keys.AGENTS):
+                everybody = keys.scope(key) != keys.AGENTS
+                what = "a tuple, one value for each agent" if everybody else "one value"
+                raise RecipeError(
+                    f"'{role}' is {what}, and '{key}' is {'not' if everybody else 'a key of everybody'}; write "
+                    f"{'a key that begins with agents.' if everybody else 'one without agents.'}"
+                )
+    return renamed
 
 
 def _mode(net: str, mode: str, recipe: Recipe, what: str) -> tuple[str, Table, Any]:

@@ -36,7 +36,8 @@ def alike(run: Path, threshold: float, n_episodes: int = 16) -> Alike:
     """Group the agents of a run by what their policies do.
 
     One group for each agent to begin with; the two of one layout group that are nearest (the mean distance of their
-    members) become one, as long as that is at most ``threshold``.
+    members) become one, as long as that is at most ``threshold``. Compared is what they would do deterministically
+    (where actions are discrete, the probabilities of their options, masks left aside), not how much they explore.
 
     Args:
         run: the folder of a run.
@@ -44,8 +45,10 @@ def alike(run: Path, threshold: float, n_episodes: int = 16) -> Alike:
         n_episodes: evaluation episodes whose observations are compared on.
 
     Raises:
-        RunError: the run's policy is recurrent, or shared already.
+        RunError: the run's policy is recurrent, or shared already, or the threshold is no number of at least 0.
     """
+    if not threshold >= 0:
+        raise RunError(f"--threshold = {threshold} must be a number of at least 0.")
     _, linked, env = restored(run, f"run.n_eval_episodes={n_episodes}")
     if linked.plan.per[linked.plan.policy] != "agent":
         raise RunError(f"{run}: its policies are shared already; train with nets.{linked.plan.policy}.per=agent.")

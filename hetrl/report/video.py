@@ -1,5 +1,6 @@
 """An episode as a film: mp4 with imageio and the ffmpeg that ``imageio-ffmpeg`` brings along, gif with Pillow."""
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +22,25 @@ _PAPER, _INK = (252, 252, 253), (52, 58, 66)
 def default_file(folder: Path) -> Path:
     """Return ``episode.mp4`` in a run's folder, or ``episode.gif`` where mp4 cannot be written."""
     return folder / ("episode.mp4" if _can_write_mp4() else "episode.gif")
+
+
+def chosen_file(folder: Path, words: Sequence[str]) -> tuple[Path, list[str]]:
+    """Tell the film's name from the overrides among which it lands after ``--video``, and return both.
+
+    Args:
+        folder: of the run; without a name, the film goes there.
+        words: overrides (``a.b=value``) and at most one file's name.
+
+    Raises:
+        RunError: there are more words than one that are no override, or it is a folder.
+    """
+    # The ending comes first: a film may have an equals sign in its name.
+    named = [word for word in words if "=" not in word or word.lower().endswith((".mp4", ".gif"))]
+    if len(named) > 1:
+        raise RunError(f"--video {' '.join(named)}: name one file; a change is written as a.b=value.")
+    if named and Path(named[0]).is_dir():
+        raise RunError(f"--video {named[0]}: is a folder. The run comes first: hetrl eval RUN --video FILE.")
+    return Path(named[0]) if named else default_file(folder), [word for word in words if word not in named]
 
 
 def captioned(frame: np.ndarray, *texts: str) -> np.ndarray:

@@ -255,7 +255,7 @@ class Leavers(ParallelEnv):
         self.count += 1
         self.place += sum(float(np.sum(action)) for action in given.values()) + self.random.normal()
         seen, gone = self.look(), {agent: self.leaving[agent] == self.count for agent in self.agents}
-        earned = {agent: float(self.count) for agent in self.agents}
+        earned = {agent: float(self.count) for agent in self.possible_agents}  # also those who have left
         none = dict.fromkeys(self.agents, False)
         flags = (none, gone) if self.cut else (gone, none)
         self.agents = [agent for agent in self.agents if not gone[agent]]
@@ -385,6 +385,35 @@ def test_a_state_from_before_the_first_start():
     assert same(twin.start(), env.start())
 
 
+class Global(Leavers):
+    """Draws from the generators of the process, which no seed of a reset settles."""
+
+    def step(self, given):
+        self.place += np.random.rand() + random.random() + float(torch.rand(1))
+        return super().step(given)
+
+
+@pytest.mark.parametrize("steps", [None, 0, 3])
+def test_what_a_stranger_draws_from_the_global_generators_continues_too(steps):
+    """Before the first start, right after it, and right after a horizon."""
+    env, twin = (PettingZoo(factory=Global, n_envs=2, horizon=3, seed=seed) for seed in (1, 2))
+    if steps is not None:
+        env.start()
+        play(env, steps) if steps else None
+    twin.load_state_dict(through_file(env.state_dict()))
+    if steps is None:
+        env.start(), twin.start()
+    assert torch.equal(play(twin, 7), play(env, 7))
+
+
+def test_states_of_a_world_by_name_and_of_a_factory_do_not_mix():
+    named = PettingZoo(name="simple_v3", n_envs=2)
+    other = PettingZoo(factory=lambda: library("simple_v3"), n_envs=2)
+    for one, another in ((named, other), (other, named)):
+        with pytest.raises(RunError, match="only one of the saved environment and this task comes from a factory"):
+            one.load_state_dict(another.state_dict())
+
+
 def test_states_that_do_not_fit_are_refused():
     env = PettingZoo(name="simple_v3", n_envs=2)
     with pytest.raises(RunError, match=r"size\] = {'agents': \[3, 1, 1\]}, this task has {'agents': \[2, 1, 1\]}"):
@@ -503,6 +532,14 @@ def test_a_factory_can_be_given_to_a_loaded_recipe():
         ),
         ({"name": "simple_v3", "max_cycles": 5}, "task.max_cycles: write task.horizon instead."),
         (
+            {"name": "simple_v3", "continuous_actions": "false"},
+            "task.continuous_actions: 'false' is not true or false.",
+        ),
+        ({"name": "simple_v3", "continuous_actions": 1}, "task.continuous_actions: 1 is not true or false."),
+        ({"name": "simple_spread_v3", "N": True}, "task.N: True is not a whole number."),
+        ({"name": "simple_spread_v3", "N": 3.0}, "task.N: 3.0 is not a whole number."),
+        ({"name": "simple_spread_v3", "local_ratio": "0.5"}, "task.local_ratio: '0.5' is not a number."),
+        (
             {"name": "simple_v3", "render_mode": "human"},
             "task.render_mode: leave it out; pictures are drawn without a display.",
         ),
@@ -558,6 +595,78 @@ def test_refuses_odd_spaces(factory, message):
     assert str(caught.value) == message
 
 
+def test_a_number_may_be_whole_and_a_default_of_none_tells_nothing():
+    env = PettingZoo(name="simple_spread_v3", n_envs=1, local_ratio=1, num_agent_neighbors=1)
+    assert env.team.agents[0].observation_size == 4 + 2 * 3 + (2 + 2)  # itself, landmarks, a neighbour and its word
+
+
+def bare(without):
+    """A parallel environment that inherits nothing, and lacks something."""
+    words = {word: part for word, part in vars(Leavers).items() if not word.startswith("__") and word != without}
+    return type("Bare", (), {"__init__": Leavers.__init__, **words})()
+
+
+class Nobody(Leavers):
+    def __init__(self):
+        super().__init__()
+        self.possible_agents = []
+
+
+class Unattended(Leavers):
+    def reset(self, seed=None, options=None):
+        seen = super().reset(seed)
+        del self.agents
+        return seen
+
+
+@pytest.mark.parametrize(
+    ("factory", "message"),
+    [
+        (
+            lambda: bare("action_space"),
+            "task.factory: Bare is no parallel PettingZoo environment (it has no action_space); make it with "
+            "parallel_env, or convert it with pettingzoo.utils.conversions.aec_to_parallel.",
+        ),
+        (Nobody, "task.factory: Nobody has no possible_agents; name everyone who may ever take part."),
+        (Unattended, "task.factory: Unattended has nobody in 'agents' after a reset."),
+    ],
+)
+def test_refuses_factories_that_lack_something(factory, message):
+    with pytest.raises(RecipeError) as caught:
+        PettingZoo(factory=factory, n_envs=1)
+    assert str(caught.value) == message
+
+
+def test_a_factory_needs_not_be_wrapped():
+    """An environment that inherits nothing has no 'unwrapped'."""
+    assert PettingZoo(factory=lambda: bare(None), n_envs=1).horizon == 100
+
+
+@pytest.mark.parametrize(
+    ("word", "changed", "message"),
+    [
+        ("a_0", lambda seen: seen[:1], r"agent 'a_0' has observation \[1\], but its space says \[2\]"),
+        (
+            "c",
+            lambda seen: {**seen, "action_mask": np.ones(1, np.int8)},
+            r"agent 'c' has action_mask \[1\], but its space says \[3\]",
+        ),
+    ],
+)
+def test_what_is_not_of_its_space_is_refused(word, changed, message):
+    """One number in place of several is not repeated to fill them."""
+
+    class Short(Leavers):
+        def look(self):
+            each = super().look()
+            return {**each, word: changed(each[word])} if self.count and word in each else each
+
+    env = PettingZoo(factory=Short, n_envs=1)
+    env.start()
+    with pytest.raises(RunError, match=f"^env/pettingzoo: {message}; the environment has to keep to it"):
+        env.advance(actions(env))
+
+
 def test_a_factory_without_max_cycles_needs_a_horizon():
     def factory():
         env = Leavers()
@@ -574,6 +683,9 @@ def test_a_factory_that_draws_nothing_and_an_episode_stepped_on():
         leavers().frame()
     env = PettingZoo(name="simple_v3", n_envs=1, horizon=1)
     env.start()
+    for row in (1, -1):
+        with pytest.raises(RunError, match=rf"^frame: no environment {row}, there are 1; rows count from 0\.$"):
+            env.frame(row)
     env._simulate(actions(env))
     with pytest.raises(RunError, match="an episode at its horizon was stepped on; reset it first"):
         env._simulate(actions(env))

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from vmas.simulator.core import Agent, Box, Sphere, World
+from vmas.simulator.core import Agent, Box, Landmark, Sphere, World
 from vmas.simulator.dynamics.diff_drive import DiffDrive
 from vmas.simulator.sensors import Lidar
 from vmas.simulator.utils import Color
@@ -50,6 +50,45 @@ def test_physical_properties_count(other):
 )
 def test_what_a_lidar_sees_counts(other):
     assert physique(Agent("agent", sensors=lidar(**other))) != physique(Agent("agent", sensors=lidar()))
+
+
+def sees(agent=None, start="a", least=0.1):
+    return lambda entity: entity is not agent and entity.name.startswith(start) and entity.mass > least
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda entity: isinstance(entity, Landmark),
+        lambda entity: entity.name.startswith("agent"),
+        lambda entity: any(entity.name == name for name in "bc"),
+        lambda entity, kind="a": isinstance(entity, Agent) and kind,
+        sees("me", "b"),
+        sees("me", "a", 0.2),
+        sees("me", ("a", "b")),
+    ],
+)
+def test_whom_a_lidar_sees_counts(other):
+    alike = [
+        lambda entity: isinstance(entity, Agent),
+        lambda entity: entity.name.startswith("wall"),
+        lambda entity: any(entity.name == name for name in "ab"),
+        lambda entity, kind="b": isinstance(entity, Agent) and kind,
+        sees("me", "a"),
+        sees("me", ("a", "c")),
+    ]
+    body = physique(Agent("agent", sensors=lidar(entity_filter=other)))
+    assert body not in {physique(Agent("agent", sensors=lidar(entity_filter=rule))) for rule in alike}
+
+
+def test_who_a_filter_refers_to_and_where_it_is_written_do_not_count():
+    one, two, three = (
+        physique(Agent("agent", sensors=lidar(entity_filter=rule)))
+        for rule in (sees(Landmark("one")), sees(Landmark("two")), sees(Landmark("one"), "b"))
+    )
+    assert one == two != three
+    alike = [lidar(entity_filter=lambda entity: entity.movable), lidar(entity_filter=lambda entity: entity.movable)]
+    assert len({physique(Agent("agent", sensors=sensors)) for sensors in alike}) == 1
 
 
 def test_names_colours_and_state_do_not():

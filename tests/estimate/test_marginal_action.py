@@ -36,5 +36,5 @@ def test_lengths_are_uniform_and_every_agent_is_as_likely():
 
 
 def test_several_choices_are_refused():
-    with pytest.raises(RunError, match="an agent has 2 discrete choices; it serves those with one"):
+    with pytest.raises(RunError, match="an agent has 2 discrete choices, and it serves those with one"):
         MARGINAL.compute((torch.zeros(3, 2, dtype=torch.int64),), (torch.zeros(3, 4),), (torch.ones(3) > 0,))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 import hetrl
 from hetrl.catalog import component
-from hetrl.errors import RunError
+from hetrl.errors import RecipeError, RunError
 from hetrl.testing import N_OTHER, check_component
 
 N_ROWS = 6
@@ -82,7 +82,11 @@ def test_exact_is_the_maximum_and_never_rises_along_the_order(game):
 
 @games
 @pytest.mark.parametrize("n_rounds", [1, 3])
-def test_greedy_refine_exact_are_in_order(game, n_rounds):
+@pytest.mark.parametrize("outside", [False, True])
+def test_greedy_refine_exact_are_in_order(game, n_rounds, outside, monkeypatch):
+    """Also where the proposals are none of the candidates, as around a deterministic policy's action."""
+    if outside and game.kind == "quadratic":
+        monkeypatch.setattr(game, "proposal", tuple(part.contiguous() for part in game.top.split(2, -1)))
     between = 0
     for turn in range(-1, game.n):
         greedy = game.phi(turn)
@@ -90,7 +94,7 @@ def test_greedy_refine_exact_are_in_order(game, n_rounds):
         torch.testing.assert_close(greedy, game.value(game.state, game.proposal)["q"], rtol=0, atol=0)
         assert (greedy <= refine + TINY).all() and (refine <= exact + TINY).all()
         between += int((refine > greedy + TINY).sum())
-    assert between
+    assert between or outside  # from the top there is nothing to improve
 
 
 def test_refine_may_stop_short():
@@ -122,7 +126,49 @@ def test_the_best_prefix_is_the_start_of_the_best_joint_action(game):
         turn = game.order.index(place)
         each = game.phi(turn, place, completion="exact", prefix="best", of="candidates")
         torch.testing.assert_close(each.amax(-1), top, rtol=0, atol=TINY)
-        torch.testing.assert_close(game.phi(turn, place, prefix="best"), game.phi(turn, place), rtol=0, atol=0)
+
+
+@games
+@pytest.mark.parametrize("completion", ["refine", "exact"])
+def test_all_of_an_agents_candidates_are_judged_with_one_prefix(game, completion):
+    """Whoever is last has nobody to wait for: its values are Q with one and the same prefix."""
+    place = game.order[-1]
+    each = game.phi(game.n - 1, place, completion=completion, prefix="best", of="candidates")
+    seen = []
+
+    def value(state, action):
+        seen.append(tuple(part.clone() for part in action))
+        return game.value(state, action)
+
+    component("estimate/optimal_marginal_q", completion=completion, prefix="best", of="candidates").compute(
+        game.state, game.proposal, place, game.turns[place], game.turns, game.candidates, value=value
+    )
+    assert torch.equal(seen[-1][place], game.candidates[place])
+    others = [part for agent, part in enumerate(seen[-1]) if agent != place]
+    assert all(torch.equal(part, part[:, :1].expand_as(part)) for part in others)
+    assert torch.equal(game.value(game.state.unsqueeze(1).expand(-1, each.shape[1], -1), seen[-1])["q"], each)
+
+
+@pytest.mark.parametrize("completion", ["refine", "exact"])
+@pytest.mark.parametrize("prefix", ["proposal", "best"])
+def test_what_a_mask_rules_out_is_not_chosen(completion, prefix):
+    """The payoff of 100 is behind an option that the second agent does not have; allowed are 1 and 2."""
+    game = Game("table", 2, 0)
+    game.payoff = torch.tensor([[1.0, 2.0, 100.0]] * 3, dtype=torch.float64).expand(N_ROWS, -1, -1)
+    game.candidates = tuple(torch.eye(3, dtype=torch.float64).expand(N_ROWS, -1, -1) for _ in range(2))
+    game.proposal = tuple(each[:, 0] for each in game.candidates)
+    log_prob = (torch.zeros(N_ROWS, 3), torch.tensor([-1.0, -1.0, -1e10]).expand(N_ROWS, -1))
+    for order, found in (((0, 1), 2.0), ((1, 0), 2.0 if prefix == "best" else 1.0)):
+        turns = tuple(torch.full((N_ROWS,), turn) for turn in order)
+        q = component("estimate/optimal_marginal_q", completion=completion, prefix=prefix).compute(
+            game.state, game.proposal, 0, turns[0], turns, game.candidates, log_prob, value=game.value
+        )["q"]
+        assert (q == found).all()
+
+
+def test_greedy_finds_no_best_prefix():
+    with pytest.raises(RecipeError, match="prefix: best is searched for, and completion: greedy does not search"):
+        component("estimate/optimal_marginal_q", prefix="best")
 
 
 @games
@@ -139,14 +185,23 @@ def test_of_candidates_is_phi_with_each_of_them_as_the_proposal(game, completion
 
 
 @pytest.mark.parametrize("completion", ["greedy", "refine", "exact"])
-def test_the_gradient_passes_through_the_agent_in_turn_alone(completion):
-    """It is that of Q at the completed action, which no candidate and no remaining proposal moves."""
+def test_the_gradient_is_that_of_q_at_the_completed_action(completion):
+    """The search has none. (That nobody else's proposal has one in a turn is the phase's doing.)"""
     game = Game("quadratic", 3, 1)
     game.order, game.turns = [1, 0, 2], tuple(torch.full((N_ROWS,), turn) for turn in (1, 0, 2))
     live = game.proposal[0].clone().requires_grad_()
-    game.proposal = (live, *game.proposal[1:])
-    game.phi(1, completion=completion).sum().backward()
-    assert live.grad is not None and (live.grad != 0).any(-1).all()
+    completed = []
+
+    def value(state, action):
+        completed.append(action)
+        return game.value(state, action)
+
+    component("estimate/optimal_marginal_q", completion=completion).compute(
+        game.state, (live, *game.proposal[1:]), 0, game.turns[0], game.turns, game.candidates, value=value
+    )["q"].sum().backward()
+    off = torch.cat(completed[-1], -1).detach() - game.top
+    expected = -(off @ (game.curve + game.curve.T))[:, :2]  # of -off C off, at the completed action
+    torch.testing.assert_close(live.grad, expected, rtol=0, atol=1e-10)
 
 
 def test_exact_refuses_more_than_its_limit():
@@ -165,33 +220,38 @@ def test_keeps_the_contract():
     assert N_OTHER == 3  # place 1 is one of the made-up agents
 
 
-def test_a_mate_moves_the_ratio_and_not_phi():
+def test_a_mate_moves_the_ratio_and_not_what_taken_actions_are_worth():
     """Two agents share parameters; the first one's update moves the second's policy, and with it PPO's ratio.
 
-    What the actions that were taken are worth, completed by whoever comes later, has no policy in it.
+    phi* of the actions that were taken, completed by the best answers (``exact``), has no policy in it: the proposals
+    of the shared policy, which do move, stand in it only where they are taken for the answer (``greedy``).
     """
     task = "task={use: env/tabular_game, n_states: 3, n_actions: [2, 2], n_envs: 4}"
     module, _ = hetrl.load("happo", task, "nets.actor={use: net/categorical_policy, per: group}").build()
     first, second = module.linked.team.agents
     shared = module.linked.nets["actor"].of((first,))
     assert shared is module.linked.nets["actor"].of((second,))
-    game = Game("table", 2, 0)
     seen, taken = torch.eye(3).repeat(2, 1), torch.randint(2, (N_ROWS, 1))
+    game = Game("table", 2, 0)
     game.payoff = torch.randn(N_ROWS, 2, 2, dtype=torch.float64)
-    game.candidates = tuple(torch.eye(2, dtype=torch.float64).expand(N_ROWS, -1, -1) for _ in range(2))
-    game.proposal = tuple(torch.eye(2, dtype=torch.float64)[taken.squeeze(-1)] for _ in range(2))
     game.turns = (torch.zeros(N_ROWS).long(), torch.ones(N_ROWS).long())
+    own = torch.eye(2, dtype=torch.float64)[taken.squeeze(-1)]
 
-    def both():
+    @torch.no_grad()
+    def look():
         ratio = (shared.log_prob(seen, taken)["log_prob"] - rollout).exp()
-        return ratio, *(game.phi(turn, completion="exact") for turn in (0, 1))
+        game.candidates = (shared.options(seen)["candidates"].double(),) * 2
+        game.proposal = (own, shared.act(seen)["proposal"].double())  # the second's answer is the policy's
+        return ratio, game.phi(0, completion="exact"), game.phi(0)
 
     rollout = shared.log_prob(seen, taken)["log_prob"].detach()
-    ratio, *phi = both()
+    ratio, exact, greedy = look()
     assert (ratio == 1).all()
     with torch.no_grad():
-        for parameter in shared.parameters():  # the first agent's turn
-            parameter.add_(torch.randn_like(parameter))
-    moved, *unmoved = both()
+        shared.body.last.bias.add_(torch.tensor([9.0, -9.0]))  # the first agent's turn
+        if torch.equal(shared.act(seen)["proposal"].double(), game.proposal[1]):
+            shared.body.last.bias.mul_(-1)
+    moved, exact_now, greedy_now = look()
     assert ((moved - 1).abs() > 1e-3).all()
-    assert all(torch.equal(before, after) for before, after in zip(phi, unmoved, strict=True))
+    assert torch.equal(exact, exact_now)
+    assert not torch.equal(greedy, greedy_now)

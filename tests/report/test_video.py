@@ -17,7 +17,7 @@ from hetrl.data.evaluate import evaluate
 from hetrl.env.transition import Transition
 from hetrl.errors import DependencyError, RunError
 from hetrl.report import video
-from hetrl.report.video import Film, captioned, default_file
+from hetrl.report.video import Film, captioned, chosen_file, default_file
 from hetrl.team import Agent, Box, Team
 from hetrl.train.run import train
 
@@ -137,6 +137,11 @@ def test_refuses_other_files_and_mp4_without_its_package(tmp_path, monkeypatch):
     assert film.path.stat().st_size > 0 and list(tmp_path.iterdir()) == [film.path]
 
 
+@pytest.mark.parametrize("name", ["film.gif", "lr=3.gif", "lr=3.MP4"])
+def test_a_film_is_known_by_its_ending(tmp_path, name):
+    assert chosen_file(tmp_path, ["task.horizon=5", name, "a=b"]) == (video.Path(name), ["task.horizon=5", "a=b"])
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """Return the folders of a tiny run on VMAS and of one on a game without pictures."""
@@ -181,6 +186,18 @@ def test_the_command_refuses_in_one_line_and_writes_nothing(runs, tmp_path, monk
         ((str(runs / "balance"), "--video", "film.avi"), "a film's name ends in .mp4 or .gif"),
         ((str(runs / "balance"), "film.gif"), "override 'film.gif': write a.b=value"),
         (("nowhere", "--video"), "nowhere is no run"),
+        (
+            (str(runs / "balance"), "--video", "a.gif", "b.gif"),
+            "error --video a.gif b.gif: name one file; a change is written as a.b=value.",
+        ),
+        (
+            (str(runs / "balance"), "--video", "a.gif", "task.horizon", "5"),
+            "error --video a.gif task.horizon 5: name one file; a change is written as a.b=value.",
+        ),
+        (
+            ("--video", "a.gif", str(runs / "balance")),
+            f"error --video {runs / 'balance'}: is a folder. The run comes first: hetrl eval RUN --video FILE.",
+        ),
     ):
         code, lines = command(monkeypatch, capsys, "eval", *words)
         assert code == 2 and len(lines) == 1 and message in lines[0]

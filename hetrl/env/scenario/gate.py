@@ -1,11 +1,14 @@
 """Gate: a heavy guard stands on the plate that opens a gate, and a small runner goes through it."""
 
+from typing import Annotated
+
 import torch
+from annotated_types import Interval
 from torch import Tensor
 from vmas.simulator.core import Agent, Box, Landmark, Sphere, World
 from vmas.simulator.utils import Color
 
-from hetrl.arguments import Fraction, Positive
+from hetrl.arguments import Fraction
 from hetrl.env.scenario.eye import Eye
 from hetrl.env.scenario.journey import Journey, between
 
@@ -23,7 +26,8 @@ class Scenario(Journey):
 
     Args:
         difference: how different the bodies are, from none (0) to fully (1).
-        threshold: mass that opens the gate [1]. With the default one agent alone can do it from a difference of 0.59.
+        threshold: mass that opens the gate [1], at most 4: the two together open it at every difference. With the
+            default one agent alone can do it from a difference of 0.59.
     """
 
     def make_world(
@@ -32,7 +36,7 @@ class Scenario(Journey):
         device: torch.device,
         *,
         difference: Fraction = 1.0,
-        threshold: Positive = 3.0,
+        threshold: Annotated[float, Interval(gt=0, le=4)] = 3.0,
     ) -> World:
         """Make the world: the two agents, a wall with a gate, the plate and the goal."""
         self.threshold, self.viewer_zoom = threshold, 1.05

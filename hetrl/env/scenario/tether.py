@@ -1,6 +1,9 @@
 """Tether: a tractor that steers like a car's axle, and a trailer that steps aside, tied together."""
 
+from typing import Annotated
+
 import torch
+from annotated_types import Interval
 from torch import Tensor
 from vmas.simulator.core import Agent, Box, Landmark, Sphere, World
 from vmas.simulator.dynamics.diff_drive import DiffDrive
@@ -8,7 +11,7 @@ from vmas.simulator.dynamics.holonomic import Holonomic
 from vmas.simulator.joints import Joint
 from vmas.simulator.utils import Color
 
-from hetrl.arguments import Fraction, Positive
+from hetrl.arguments import Fraction
 from hetrl.env.scenario.journey import Journey, between
 
 _GAP = 0.5
@@ -26,7 +29,7 @@ class Scenario(Journey):
 
     Args:
         difference: how different the bodies are, from none (0: both holonomic) to fully (1).
-        length: of the bar [unit].
+        length: of the bar [unit], 0.2 to 0.6: the bodies do not overlap, and the docks are within reach.
     """
 
     def make_world(
@@ -35,7 +38,7 @@ class Scenario(Journey):
         device: torch.device,
         *,
         difference: Fraction = 1.0,
-        length: Positive = 0.35,
+        length: Annotated[float, Interval(ge=0.2, le=0.6)] = 0.35,
     ) -> World:
         """Make the world: the two agents and the bar, a wall with a gap, and the docks."""
         self.length = length

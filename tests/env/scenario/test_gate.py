@@ -5,6 +5,7 @@ import torch
 from env.scenario.scripted import play, steer
 
 from hetrl.env.vmas import Vmas
+from hetrl.errors import RecipeError
 
 
 def script(seen):
@@ -54,7 +55,19 @@ def test_the_plate_weighs():
     assert opened(["runner"])[0] == 0 and opened([])[0] == 0
     assert opened(["guard"], difference=0.0)[0] == 0
     assert opened(["guard", "runner"], difference=0.0)[0] == pytest.approx(1)
-    assert opened(["guard"], threshold=4.5)[0] == 0
+    assert opened(["guard"], difference=0.5)[0] == 0  # 2.83
+    assert opened(["guard"], difference=0.5, threshold=2.8)[0] == pytest.approx(1)
+    assert opened(["runner"], threshold=1.0)[0] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("difference", [0.0, 0.5, 1.0])
+def test_the_two_together_open_it_at_every_threshold(difference):
+    """4 is the guard's mass at 1 and that of both at 0; between, both have more."""
+    assert opened(["guard", "runner"], difference=difference, threshold=4.0)[0] == pytest.approx(1)
+    for threshold, message in ((4.5, "less than or equal to 4"), (0.0, "greater than 0")):
+        task = {"scenario": "hetrl/gate", "difference": difference, "threshold": threshold}
+        with pytest.raises(RecipeError, match=rf"^task: threshold = {threshold}: Input should be {message}\.$"):
+            Vmas.check_arguments(task)
 
 
 def test_only_the_runner_fits_through():

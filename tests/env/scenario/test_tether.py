@@ -5,6 +5,7 @@ import torch
 from env.scenario.scripted import play, steer
 
 from hetrl.env.vmas import Vmas
+from hetrl.errors import RecipeError
 
 BEHIND_THE_GAP = torch.tensor([0.15, 0.0])
 
@@ -33,6 +34,20 @@ def test_together_they_arrive():
 def test_one_alone_does_not(without, at_most):
     earned, arrived = play(script, "tether", horizon=150, n_envs=100, without=[without])
     assert not arrived.any() and earned.mean() < at_most
+
+
+@pytest.mark.parametrize(("length", "at_least"), [(0.2, 0.98), (0.6, 0.7)])
+def test_they_arrive_with_the_shortest_and_the_longest_bar(length, at_least):
+    _, arrived = play(script, "tether", horizon=150, n_envs=100, length=length)
+    assert arrived.float().mean() > at_least
+
+
+@pytest.mark.parametrize(
+    ("length", "bound"), [(0.05, "greater than or equal to 0.2"), (2.0, "less than or equal to 0.6")]
+)
+def test_a_bar_that_cannot_be_is_refused(length, bound):
+    with pytest.raises(RecipeError, match=rf"^task: length = {length}: Input should be {bound}\.$"):
+        Vmas.check_arguments({"scenario": "hetrl/tether", "length": length})
 
 
 def moved(force, steps=10, **arguments):

@@ -1,0 +1,28 @@
+"""A coefficient that follows a goal."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+@torch.no_grad()
+def followed(
+    coef: Float[Tensor, "1"],
+    value: Float[Tensor, "*batch"],
+    active: Bool[Tensor, "*batch"] | None,
+    *,
+    goal: float,
+    rate: float,
+    smallest: float,
+    largest: float,
+) -> Float[Tensor, "1"]:
+    """Return the coefficient moved by clip(mean value / goal, 1/2, 2)^rate, within its bounds.
+
+    It stays where it is 0, and where the mean is no finite number: one bad batch must not spoil it for good.
+
+    >>> followed(torch.ones(1), torch.tensor([0.03]), None, goal=0.01, rate=1.0, smallest=1e-4, largest=10.0)
+    tensor([2.])
+    """
+    mean = value.mean() if active is None else (value * active).sum() / active.sum().clamp(min=1)
+    moved = (coef * (mean / goal).clamp(0.5, 2.0) ** rate).clamp(smallest, largest)
+    return torch.where((coef > 0) & mean.isfinite(), moved, coef)
