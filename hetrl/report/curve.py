@@ -39,14 +39,15 @@ def from_run(folder: Path, metric: str) -> tuple[np.ndarray, np.ndarray]:
 def interval(curve: Curve, n_points: int = 200) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return frames, mean, and the lower and upper end of the mean's 95 % interval over seeds (Student's t).
 
-    Seeds are read off at common frames, by linear interpolation between their own. One seed has no interval.
+    Seeds are read off at common frames, by linear interpolation between their own. One seed has no interval, and that
+    of two (12.7 standard errors to either side) is left out too: both are drawn.
     """
     first = max(frames[0] for frames, _ in curve.series)
     last = min(frames[-1] for frames, _ in curve.series)
     grid = np.linspace(first, last, n_points)
     values = np.stack([np.interp(grid, frames, series) for frames, series in curve.series])
     mean, count = values.mean(0), len(values)
-    if count == 1:
+    if count <= 2:
         return grid, mean, mean, mean
     half = _T_95[min(count - 1, len(_T_95)) - 1] * values.std(0, ddof=1) / np.sqrt(count)
     return grid, mean, mean - half, mean + half
@@ -71,7 +72,7 @@ def draw_panels(panels: Mapping[str, Sequence[Curve]], path: Path, *, ylabel: st
             color = f"C{index}"
             frames, mean, low, high = interval(curve)
             count = len(curve.series)
-            seeds = "1 seed" if count == 1 else f"{count} seeds, 95 % interval of the mean"
+            seeds = {1: "1 seed", 2: "2 seeds"}.get(count, f"{count} seeds, 95 % interval of the mean")
             axis.plot(frames, mean, color=color, linewidth=2, label=f"{curve.name} ({seeds})")
             axis.fill_between(frames, low, high, color=color, alpha=0.15, linewidth=0)
             if count > 1:

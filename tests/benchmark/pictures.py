@@ -121,22 +121,26 @@ def other_tasks(runs: Path) -> Panels:
     }  # fmt: skip
 
 
+def scenarios(runs: Path) -> Panels:
+    """HAPPO on our scenarios, a policy for each agent (``agent_SCENARIO``)."""
+    return {"HAPPO, per: agent": [curve(runs, task, f"agent_{task}") for task in SCENARIOS]}
+
+
 def sharing(runs: Path) -> Panels:
-    """HAPPO on our scenarios: a policy for each agent, for each body, and one for all (``SHARING_SCENARIO``)."""
-    labels = {"agent": "per: agent", "group": "per: group", "team": "per: team"}
+    """HAPPO on mixed_transport: who shares (``agent``, ``group``, ``team``), and with identical bodies."""
+    labels = {"agent": "a policy for each agent", "group": "one for each body", "team": "one for all"}
     return {
-        task: [
-            curve(runs, label, f"{per}_{task}") for per, label in labels.items() if list(runs.glob(f"{per}_{task}_*"))
-        ]
-        for task in SCENARIOS
-    }
+        "mixed_transport": [curve(runs, label, f"{per}_mixed_transport") for per, label in labels.items()],
+        "mixed_transport, identical bodies": [
+            curve(runs, labels[per], f"{per}_identical") for per in ("agent", "team")
+        ],
+    }  # fmt: skip
 
 
 def marginal_q(runs: Path) -> Panels:
-    """OMDPG beside HAPPO, with policies of their own and shared, and HASAC, at equal frames."""
-    labels = {"omdpg": "OMDPG", "happo100k": "HAPPO, per: agent", "shared_happo": "HAPPO, per: group", "hasac": "HASAC"}
-    tasks = [task for task in (*TASKS, *SCENARIOS) if list(runs.glob(f"omdpg_{task}_*"))]
-    return {task: [curve(runs, label, f"{name}_{task}") for name, label in labels.items()] for task in tasks}
+    """OMDPG beside HAPPO with policies of their own (``happo100k``) and shared, at equal frames."""
+    labels = {"omdpg": "OMDPG", "happo100k": "HAPPO, per: agent", "shared_happo": "HAPPO, per: group"}
+    return {task: [curve(runs, label, f"{name}_{task}") for name, label in labels.items()] for task in TASKS}
 
 
 PICTURES: dict[str, tuple[Callable[[Path], Panels], str]] = {
@@ -150,6 +154,7 @@ PICTURES: dict[str, tuple[Callable[[Path], Panels], str]] = {
     "order_vmas": (orders_on_vmas, DETERMINISTIC),
     "reference": (against_the_reference, DETERMINISTIC),
     "other_tasks": (other_tasks, DETERMINISTIC),
+    "scenarios": (scenarios, DETERMINISTIC),
     "sharing": (sharing, DETERMINISTIC),
     "omdpg": (marginal_q, DETERMINISTIC),
 }  # fmt: skip
