@@ -317,3 +317,23 @@ def test_a_net_whose_name_torch_needs():
     nets = {"values" if name == "value" else name: net for name, net in tree["nets"].items()}
     with pytest.raises(RecipeError, match=r"^nets.values: torch has another use for the name 'values'"):
         check(load({**tree, "nets": nets}))
+
+
+@pytest.mark.parametrize(
+    ("override", "text"),
+    [
+        ("update.critic.before.marginal_action.writes={action: marginal}",
+         r"update.critic.before\[4\] \(estimate/marginal_action\): 'action' is a tuple, one value for each agent, and "
+         "'marginal' is not; write a key that begins with agents."),
+        ("update.critic.before.marginal_action.writes={action: agent.marginal_action}",
+         "and 'agent.marginal_action' is not; write a key that begins with agents."),
+        ("update.critic.before.td_target.writes={target: agents.target}",
+         "'target' is one value, and 'agents.target' is a key of everybody; write one without agents."),
+        ("update.critic.steps.0.reads={action: agent.action}", "'action' is a tuple, one value for each agent, and "),
+        ("update.critic.before.marginal_action={use: estimate/marginal_action, reads: {kept: agents.turn}}",
+         r"update.critic.before\[4\] \(estimate/marginal_action\) reads 'agents.turn', and nothing before it"),
+    ],
+)  # fmt: skip
+def test_what_is_one_value_for_each_agent_stays_so(override, text):
+    with pytest.raises(RecipeError, match=text):
+        check(load("omdpg", override))

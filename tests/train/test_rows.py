@@ -4,11 +4,11 @@ import pytest
 import torch
 
 import hetrl
-from hetrl.errors import RecipeError
+from hetrl.errors import RecipeError, RunError
 from hetrl.recipe.link import link
 from hetrl.recipe.show import empty_batch
 from hetrl.recipe.store import Store
-from hetrl.team import Agent, Discrete, Team
+from hetrl.team import Agent, Box, Discrete, Team
 from hetrl.train.phase import PhaseRunner
 from hetrl.train.rows import Rows
 
@@ -112,3 +112,18 @@ def test_more_minibatches_than_there_are(recurrent, words):
     runner = PhaseRunner(linked.recipe.update[1], linked)
     with pytest.raises(RecipeError, match=rf"^update.actors.minibatches = {words} of a batch\.$"):
         runner.run(store, 0.0, torch.Generator(), lambda *_: None)
+
+
+def test_what_does_not_begin_with_its_rows_is_refused():
+    """The members of an ensemble come first, so their values are written in the steps that read them."""
+    agents = tuple(Agent(f"a{i}", "agents", i, 4, Box((-1.0,), (1.0,)), "agents") for i in range(2))
+    tree = hetrl.load("omdpg", "nets.actor.hidden=[4]", "nets.q.hidden=[4]").tree
+    critic = tree["update"][0]
+    critic["before"].append(critic["steps"].pop(3))  # q.target of the marginal actions, its members first
+    linked = link(hetrl.load(tree), Team(agents, 8))
+    batch = empty_batch(linked.team, 7, 1).squeeze(1)
+    batch["discount"] = torch.ones(7)
+    with pytest.raises(RunError, match=r"'target_q_ood' is \[5, 7\], and a batch \[7\]: it does not begin"):
+        PhaseRunner(linked.recipe.update[0], linked).run(
+            Store(linked.team, batch), 0.0, torch.Generator(), lambda optimizer, closure: optimizer.step(closure)
+        )
