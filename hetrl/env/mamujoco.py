@@ -8,7 +8,7 @@ How this differs from gymnasium-robotics' ``mamujoco_v1``, whose observations, r
 4. Random numbers come from a private stream: other starts, from the same distribution.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import numpy as np
@@ -30,23 +30,26 @@ _VELOCITY_LIMIT = 10.0
 class Mamujoco(TeamEnv):
     """A robot of MuJoCo, each of whose agents drives some of its joints; all earn the same.
 
-    reward = forward * (x' - x) / dt + survival [healthy] - control |a|^2 - contact |f|^2
+    reward = forward * (x' - x) / dt + height * x' + survival [healthy]
+             - control |a|^2 - contact |f|^2 - distance |gap|
 
     The figures, and when a robot is healthy, are those of gymnasium's ``-v5`` tasks (:data:`hetrl.env.robots.ROBOTS`).
-    With HalfCheetah, where only the first and third terms are not 0 and their weights are 1 and 0.1, moving 0.1 m in a
+    With HalfCheetah, where only the speed and the controls count, with weights of 1 and 0.1, moving 0.1 m in a
     step of 0.05 s with six torques of 0.5 earns 2 - 0.1 * 1.5 = 1.85.
 
     A robot that is not healthy any more *terminates*; the horizon *truncates*. The state is the observation of the
     single-agent task.
 
     Args:
-        robot: ``Ant``, ``HalfCheetah``, ``Hopper``, ``Humanoid`` or ``Walker2d``.
+        robot: ``Ant``, ``HalfCheetah``, ``Hopper``, ``Humanoid``, ``HumanoidStandup``, ``Reacher``, ``Swimmer`` or
+            ``Walker2d``.
         parts: which joints go together, agents x joints each (``2x3``); see :meth:`catalogue`.
         observation: ``full+id``, the whole state and who one is, one-hot; or ``local``, one's own joints, the
             positions of those nearby, and the root.
         k: how many links away joints are still near, with ``local``.
         n_envs: environments in the batch, ``N``.
-        horizon: steps after which an episode is truncated [step].
+        horizon: steps after which an episode is truncated; by default gymnasium's, 50 for the reacher and 1,000 for all
+            others [step].
         reward: the team's reward, as the mean or the sum over agents, each of which earns the same, or none
             (``per_agent``).
         threads: over which the simulation is spread; the numbers do not depend on it.
@@ -68,26 +71,28 @@ class Mamujoco(TeamEnv):
         observation: View = "full+id",
         k: Annotated[int, Ge(0)] = 1,
         n_envs: Count = 20,
-        horizon: Count = 1000,
+        horizon: Count | None = None,
         reward: Reward = "mean",
         threads: Count = 1,
         seed: Seed = 0,
         device: str = "cpu",
     ) -> None:
         self.check_arguments({"robot": robot, "parts": parts})
-        super().__init__(n_envs=n_envs, horizon=horizon, reward=reward, device=device)
-        self.name, self.parts = robot, parts
         self.robot = chosen = robots.robot(robot)
+        super().__init__(n_envs=n_envs, horizon=horizon or chosen.horizon, reward=reward, device=device)
+        self.name, self.parts = robot, parts
         self.team = robots.team(chosen, parts, observation, k)
         model = load_model(chosen.model)
-        derived = [*chosen.senses, *({chosen.place[0]} - {"qpos"})]
-        self.physics = Physics(model, n_envs=n_envs, n_substeps=chosen.n_substeps, derived=derived, threads=threads)
+        self.physics = Physics(
+            model, n_envs=n_envs, n_substeps=chosen.n_substeps, derived=chosen.derived, threads=threads
+        )
         self._dt = model.opt.timestep * chosen.n_substeps
         values, columns = self.physics.values, self.physics.columns
         self._first, self._n_velocities = model.qpos0, model.nv
         self._control, self._velocities = values[:, columns["ctrl"]], values[:, columns["qvel"]]
         self._place = values[:, columns[chosen.place[0]].start + chosen.place[1]]
         self._forces = values[:, columns["cfrc_ext"]] if chosen.contact else None
+        self._gap = [values[:, columns["xpos"]][:, 3 * body : 3 * body + 3] for body in chosen.gap or ()]
         bounds = [chosen.healthy.get(i, (-np.inf, np.inf)) for i in range(model.nq + model.nv)]
         self._low, self._high = np.array(bounds).T
         self._lay_out(robots.views(chosen, parts, observation, k), chosen.agents(parts))
@@ -101,13 +106,28 @@ class Mamujoco(TeamEnv):
     def _lay_out(self, views: Mapping[str, list[robots.Entry]], joints: Mapping[str, tuple[str, ...]]) -> None:
         """Find the columns of what each group sees and of what each control does.
 
-        What can be seen stands in one table, the simulator's columns and a few more: an observation is a selection.
+        What can be seen stands in one table, the simulator's columns and some computed of them: an observation is a selection.
         """
-        n_columns = self.physics.values.shape[1]
-        start = {name: columns.start for name, columns in self.physics.columns.items()}
-        start |= {"clipped_qvel": n_columns, "id": n_columns + self._n_velocities}
-        self._table = np.zeros((self.n_envs, start["id"] + 2), np.float32)
+        values, columns = self.physics.values, self.physics.columns
+        positions, n_columns = values[:, columns["qpos"]], values.shape[1]
+        computed: dict[str, tuple[Any, list[Any]]] = {
+            "clipped_qvel": (np.clip, [self._velocities, -_VELOCITY_LIMIT, _VELOCITY_LIMIT]),
+            "sin_qpos": (np.sin, [positions]),
+            "cos_qpos": (np.cos, [positions]),
+            "gap": (np.subtract, self._gap),
+        }
+        wanted = {array for entries in views.values() for array, _ in entries} & computed.keys()
+        start = {name: own.start for name, own in columns.items()}
+        widths = {array: computed[array][1][0].shape[1] for array in sorted(wanted)}
+        for array, width in widths.items():
+            start[array] = n_columns
+            n_columns += width
+        start["id"] = n_columns
+        self._table = np.zeros((self.n_envs, n_columns + 2), np.float32)
         self._table[:, -1] = 1.0
+        self._computed = [
+            (*computed[array], self._table[:, start[array] : start[array] + width]) for array, width in widths.items()
+        ]
         self._seen = {
             group: np.array([[start[array] + i for array, i in views[agent.name]] for agent in agents])
             for group, agents in self.team.layout.items()
@@ -157,9 +177,13 @@ class Mamujoco(TeamEnv):
         if robot.healthy:
             state = self.physics.values[:, : len(self._low)]
             healthy = ((state > self._low) & (state < self._high)).all(-1)
-            earned += robot.survival * healthy
         else:
             healthy = np.ones(self.n_envs, bool)
+        earned += robot.survival * healthy
+        if robot.height:
+            earned += robot.height * self._place
+        if robot.distance:
+            earned -= robot.distance * np.sqrt(_square(np.subtract(*self._gap)))
         if self._forces is not None:
             np.clip(self._forces, -robot.force_limit, robot.force_limit, out=self._forces)
             earned -= np.minimum(robot.contact * _square(self._forces), robot.contact_limit)
@@ -171,27 +195,34 @@ class Mamujoco(TeamEnv):
 
     def _reset_rows(self, rows: Tensor) -> Grouped:
         """Reset the rows ``[k]`` and return the latest observations with theirs replaced."""
-        where, scale = rows.numpy(force=True), self.robot.noise
-        positions = self._first + self._uniform(len(where), len(self._first))
-        if self.robot.normal:
-            shape = (len(where), self._n_velocities)
-            velocities = torch.randn(shape, generator=self._generator, dtype=torch.float64).numpy() * scale
+        where, robot, n_velocities = rows.numpy(force=True), self.robot, self._n_velocities
+        around, speed = robot.noise
+        positions = self._first + self._uniform(len(where), len(self._first), around)
+        if robot.normal:
+            velocities = speed * self._draws(torch.randn, len(where), n_velocities)
         else:
-            velocities = self._uniform(len(where), self._n_velocities)
+            velocities = self._uniform(len(where), n_velocities, speed)
+        if robot.goal is not None:
+            radius, angle = self._draws(torch.rand, 2, len(where))
+            radius, angle = robot.goal * np.sqrt(radius), 2 * np.pi * angle  # uniform over the area
+            positions[:, -2], positions[:, -1] = radius * np.cos(angle), radius * np.sin(angle)
+            velocities[:, -2:] = 0
         self.physics.place(where, positions, velocities)
         self._steps.numpy()[where] = 0
         return self._observe()
 
-    def _uniform(self, n_rows: int, size: int) -> np.ndarray:
+    def _draws(self, kind: Callable[..., Tensor], *shape: int) -> np.ndarray:
+        return kind(shape, generator=self._generator, dtype=torch.float64).numpy()
+
+    def _uniform(self, n_rows: int, size: int, scale: float) -> np.ndarray:
         """Noise between minus and plus its scale."""
-        draws = torch.rand(n_rows, size, generator=self._generator, dtype=torch.float64).numpy()
-        return (2 * draws - 1) * self.robot.noise
+        return (2 * self._draws(torch.rand, n_rows, size) - 1) * scale
 
     def _observe(self) -> Grouped:
         table, values = self._table, self.physics.values
         table[:, : values.shape[1]] = values
-        if self.robot.velocity == "clipped_qvel":
-            np.clip(self._velocities, -_VELOCITY_LIMIT, _VELOCITY_LIMIT, out=table[:, values.shape[1] : -2])
+        for compute, given, out in self._computed:
+            compute(*given, out=out)
         observation = {group: self._tensor(table.take(seen, 1)) for group, seen in self._seen.items()}
         object.__setattr__(self, "_observation", observation)  # torch's own way takes longer than all of the above
         return observation

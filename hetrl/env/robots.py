@@ -15,7 +15,8 @@ from hetrl.errors import RecipeError, nearest
 from hetrl.team import Box, Team
 
 Entry = tuple[str, int]
-"""An array of the simulator by its MuJoCo name (or ``clipped_qvel``, ``id``), and a place in it, counted flat."""
+"""An array and a place in it, counted flat: the simulator's by its MuJoCo name, or one that is computed of them
+(``clipped_qvel``, ``sin_qpos``, ``cos_qpos``, ``gap``), or ``id``."""
 View = Literal["local", "full+id"]
 Range = tuple[float, float]
 
@@ -27,8 +28,8 @@ WIDTH = {"cinert": 10, "cvel": 6, "cfrc_ext": 6}
 class Robot:
     """One robot: its mechanics by joint, its factorisations, and the figures of its task.
 
-    A *planar* robot has a root of 3 positions and 3 velocities, a *free* one of 7 and 6; its joints follow, one
-    position and velocity each.
+    The positions and velocities of its root come first, then its joints', one position and velocity each, then those of
+    its goal, where it has one.
     """
 
     model: str
@@ -41,20 +42,33 @@ class Robot:
     """Joints that are neighbours of each other."""
     parts: Mapping[str, Mapping[str, tuple[str, ...]]]
     """Factorisation -> agent -> its joints, in the order of its actions. One joint for each needs no row."""
-    planar: bool
+    root: tuple[int, int]
+    """Positions and velocities of the root: 3 and 3 in a plane, 7 and 6 where it is free."""
+    hidden: int
+    """Positions that nobody sees: where the robot is in the plane or along the line."""
     healthy: Mapping[int, Range]
     """State entry (positions, then velocities) -> open interval outside of which the episode terminates. Where there
     are any, every other entry has to be finite."""
-    noise: float
-    """Scale of the noise on the first positions (uniform) and velocities."""
+    noise: tuple[float, float]
+    """Scale of the noise on the first positions (uniform) and on the first velocities."""
     normal: bool
     """Whether the velocities' noise is normal; otherwise it is uniform too."""
-    place: Entry
-    """What moves forward."""
-    forward: float
-    """Weight of the speed forward [reward per m/s]."""
     control: float
     """Weight of the squared controls [reward]."""
+    place: Entry = ("qpos", 0)
+    """What is to move forward, or to be high."""
+    forward: float = 0.0
+    """Weight of its speed [reward per m/s]."""
+    height: float = 0.0
+    """Weight of the place itself [reward per m]."""
+    distance: float = 0.0
+    """Weight of the length of the gap [reward per m]."""
+    gap: tuple[int, int] | None = None
+    """The two bodies that it lies between: the position of the first minus that of the second."""
+    goal: float | None = None
+    """Radius of the disc in which a goal, the last two positions, is drawn at the start [m]. It does not move."""
+    horizon: int = 1000
+    """Steps after which gymnasium cuts an episode."""
     survival: float = 0.0
     """Earned in each step in which it is healthy [reward/step]."""
     contact: float = 0.0
@@ -76,15 +90,12 @@ class Robot:
     """The array of velocities in the full observation: ``clipped_qvel`` is within 10 either way."""
     local_velocity: str = "qvel"
 
-    @property
-    def root(self) -> tuple[int, int]:
-        """Positions and velocities of the root."""
-        return (3, 3) if self.planar else (7, 6)
-
-    @property
-    def hidden(self) -> int:
-        """Positions that nobody sees: where the robot is in the plane or along the line."""
-        return 1 if self.planar else 2
+    whole: tuple[Entry, ...] | None = None
+    """The full observation, where it is not the positions that are seen, the velocities and the senses."""
+    common: tuple[Entry, ...] | None = None
+    """What everyone sees, where it is not the root's positions and velocities."""
+    felt: Mapping[Entry, tuple[Entry, ...]] = field(default_factory=dict)
+    """An array and a joint, counted from 0 -> what its agent sees there, where it is not the joint's own number."""
 
     @property
     def controls(self) -> tuple[str, ...]:
@@ -109,8 +120,16 @@ class Robot:
 
     # ----- what is seen
 
+    @property
+    def derived(self) -> tuple[str, ...]:
+        """Arrays of the simulator that are needed beside its positions and velocities."""
+        needed = (*self.senses, self.place[0], *(("xpos",) if self.gap else ()))
+        return tuple(name for name in dict.fromkeys(needed) if name not in ("qpos", "gap"))
+
     def full(self, velocity: str | None = None) -> list[Entry]:
         """Return the entries of the full observation, those of the single-agent task."""
+        if self.whole is not None:
+            return list(self.whole)
         positions, velocities = (size + len(self.joints) for size in self.root)
         return [
             *(("qpos", i) for i in range(self.hidden, positions)),
@@ -137,6 +156,8 @@ class Robot:
             for array in ("qpos", self.local_velocity, *self.senses):
                 seen += [entry for entry in self._felt(joint, array) if entry not in seen]
         seen += [entry for ring in near for joint in ring for entry in self._felt(joint, "qpos")]
+        if self.common is not None:
+            return [*seen, *self.common]
         positions, velocities = self.root
         seen += [("qpos", i) for i in range(self.hidden, positions)]
         return [*seen, *((self.local_velocity, i) for i in range(velocities))]
@@ -146,7 +167,9 @@ class Robot:
         if array in WIDTH:
             width = WIDTH[array]
             return [(array, body * width + i) for body in self.bodies[joint] for i in range(width)]
-        return [(array, self.root[0 if array == "qpos" else 1] + self.joints.index(joint))]
+        index = self.joints.index(joint)
+        own = ((array, self.root[0 if array == "qpos" else 1] + index),)
+        return list(self.felt.get((array, index), own))
 
     def _rings(self, joints: Sequence[str], k: int) -> Iterator[list[str]]:
         """The joints 0, 1, ... ``k`` links away, each ring in alphabetical order."""
@@ -168,9 +191,39 @@ def names(text: str) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(link.split()) for link in text.split(","))
 
 
+_HUMANOID = Robot(
+    model="humanoid.xml", n_substeps=5, root=(7, 6), hidden=2, torque=0.4,
+    # As in the library, whose 'abdomen_y' and 'abdomen_z' see each other's positions and velocities.
+    joints=("abdomen_y", "abdomen_z", "abdomen_x", "right_hip_x", "right_hip_z", "right_hip_y", "right_knee",
+            "left_hip_x", "left_hip_z", "left_hip_y", "left_knee", "right_shoulder1", "right_shoulder2",
+            "right_elbow", "left_shoulder1", "left_shoulder2", "left_elbow"),
+    links=names(
+        "abdomen_x abdomen_y abdomen_z, right_hip_x right_hip_y right_hip_z, left_hip_x left_hip_y left_hip_z,"
+        "left_elbow left_shoulder1 left_shoulder2, right_elbow right_shoulder1 right_shoulder2,"
+        "left_knee left_hip_x left_hip_y left_hip_z, right_knee right_hip_x right_hip_y right_hip_z,"
+        "left_shoulder1 left_shoulder2 abdomen_x abdomen_y abdomen_z,"
+        "right_shoulder1 right_shoulder2 abdomen_x abdomen_y abdomen_z,"
+        "abdomen_x abdomen_y abdomen_z left_hip_x left_hip_y left_hip_z,"
+        "abdomen_x abdomen_y abdomen_z right_hip_x right_hip_y right_hip_z"
+    ),
+    parts={"9|8": joined(
+        upper="abdomen_x abdomen_y abdomen_z right_shoulder1 right_shoulder2 right_elbow "
+              "left_shoulder1 left_shoulder2 left_elbow",
+        lower="right_hip_x right_hip_y right_hip_z right_knee left_hip_x left_hip_y left_hip_z left_knee",
+    )},
+    bodies={"abdomen_y": (1, 2, 3), "abdomen_z": (1, 2, 3), "abdomen_x": (3, 4, 7),
+            **dict.fromkeys(("right_hip_x", "right_hip_z", "right_hip_y"), (4, 5)), "right_knee": (5, 6),
+            **dict.fromkeys(("left_hip_x", "left_hip_z", "left_hip_y"), (7, 8)), "left_knee": (8, 9),
+            **dict.fromkeys(("right_shoulder1", "right_shoulder2"), (1, 10, 11)), "right_elbow": (11,),
+            **dict.fromkeys(("left_shoulder1", "left_shoulder2"), (1, 12, 13)), "left_elbow": (13,)},
+    senses=("cinert", "cvel", "qfrc_actuator", "cfrc_ext"), n_bodies=14,
+    healthy={2: (1.0, 2.0)}, noise=(0.01, 0.01), normal=False, place=("subtree_com", 0), forward=1.25, control=0.1,
+    survival=5.0, contact=5e-7, contact_limit=10.0,
+)  # fmt: skip
+
 ROBOTS: dict[str, Robot] = {
     "Ant": Robot(
-        model="ant.xml", n_substeps=5, planar=False,
+        model="ant.xml", n_substeps=5, root=(7, 6), hidden=2,
         joints=("hip_1", "ankle_1", "hip_2", "ankle_2", "hip_3", "ankle_3", "hip_4", "ankle_4"),
         drives=("hip_4", "ankle_4", "hip_1", "ankle_1", "hip_2", "ankle_2", "hip_3", "ankle_3"),
         links=names("hip_1 ankle_1, hip_2 ankle_2, hip_3 ankle_3, hip_4 ankle_4, hip_1 hip_2 hip_3 hip_4"),
@@ -184,58 +237,58 @@ ROBOTS: dict[str, Robot] = {
                 "hip_3": (1, 8), "ankle_3": (8, 9, 10), "hip_4": (1, 11), "ankle_4": (11, 12, 13)},
         senses=("cfrc_ext",), n_bodies=14, force_limit=1.0,
         healthy={2: (0.2, 1.0)},
-        noise=0.1, normal=True, place=("xpos", 3), forward=1.0, control=0.5, survival=1.0, contact=5e-4,
+        noise=(0.1, 0.1), normal=True, place=("xpos", 3), forward=1.0, control=0.5, survival=1.0, contact=5e-4,
     ),
     "HalfCheetah": Robot(
-        model="half_cheetah.xml", n_substeps=5, planar=True,
+        model="half_cheetah.xml", n_substeps=5, root=(3, 3), hidden=1,
         joints=("bthigh", "bshin", "bfoot", "fthigh", "fshin", "ffoot"),
         links=names("bfoot bshin, bshin bthigh, bthigh fthigh, fthigh fshin, fshin ffoot"),
         parts={
             "2x3": joined(back="bthigh bshin bfoot", front="fthigh fshin ffoot"),
             "3x2": joined(back="bfoot bshin", middle="bthigh ffoot", front="fshin fthigh"),
         },
-        healthy={}, noise=0.1, normal=True, place=("qpos", 0), forward=1.0, control=0.1,
+        healthy={}, noise=(0.1, 0.1), normal=True, forward=1.0, control=0.1,
     ),
     "Hopper": Robot(
-        model="hopper.xml", n_substeps=4, planar=True,
+        model="hopper.xml", n_substeps=4, root=(3, 3), hidden=1,
         joints=("thigh_joint", "leg_joint", "foot_joint"),
         links=names("foot_joint leg_joint, leg_joint thigh_joint"),
         parts={},
         velocity="clipped_qvel", local_velocity="clipped_qvel",
         healthy=dict.fromkeys(range(2, 12), (-100.0, 100.0)) | {1: (0.7, math.inf), 2: (-0.2, 0.2)},
-        noise=0.005, normal=False, place=("qpos", 0), forward=1.0, control=1e-3, survival=1.0,
+        noise=(0.005, 0.005), normal=False, forward=1.0, control=1e-3, survival=1.0,
     ),
-    "Humanoid": Robot(
-        model="humanoid.xml", n_substeps=5, planar=False, torque=0.4,
-        # As in the library, whose 'abdomen_y' and 'abdomen_z' see each other's positions and velocities.
-        joints=("abdomen_y", "abdomen_z", "abdomen_x", "right_hip_x", "right_hip_z", "right_hip_y", "right_knee",
-                "left_hip_x", "left_hip_z", "left_hip_y", "left_knee", "right_shoulder1", "right_shoulder2",
-                "right_elbow", "left_shoulder1", "left_shoulder2", "left_elbow"),
-        links=names(
-            "abdomen_x abdomen_y abdomen_z, right_hip_x right_hip_y right_hip_z, left_hip_x left_hip_y left_hip_z,"
-            "left_elbow left_shoulder1 left_shoulder2, right_elbow right_shoulder1 right_shoulder2,"
-            "left_knee left_hip_x left_hip_y left_hip_z, right_knee right_hip_x right_hip_y right_hip_z,"
-            "left_shoulder1 left_shoulder2 abdomen_x abdomen_y abdomen_z,"
-            "right_shoulder1 right_shoulder2 abdomen_x abdomen_y abdomen_z,"
-            "abdomen_x abdomen_y abdomen_z left_hip_x left_hip_y left_hip_z,"
-            "abdomen_x abdomen_y abdomen_z right_hip_x right_hip_y right_hip_z"
-        ),
-        parts={"9|8": joined(
-            upper="abdomen_x abdomen_y abdomen_z right_shoulder1 right_shoulder2 right_elbow "
-                  "left_shoulder1 left_shoulder2 left_elbow",
-            lower="right_hip_x right_hip_y right_hip_z right_knee left_hip_x left_hip_y left_hip_z left_knee",
-        )},
-        bodies={"abdomen_y": (1, 2, 3), "abdomen_z": (1, 2, 3), "abdomen_x": (3, 4, 7),
-                **dict.fromkeys(("right_hip_x", "right_hip_z", "right_hip_y"), (4, 5)), "right_knee": (5, 6),
-                **dict.fromkeys(("left_hip_x", "left_hip_z", "left_hip_y"), (7, 8)), "left_knee": (8, 9),
-                **dict.fromkeys(("right_shoulder1", "right_shoulder2"), (1, 10, 11)), "right_elbow": (11,),
-                **dict.fromkeys(("left_shoulder1", "left_shoulder2"), (1, 12, 13)), "left_elbow": (13,)},
-        senses=("cinert", "cvel", "qfrc_actuator", "cfrc_ext"), n_bodies=14,
-        healthy={2: (1.0, 2.0)}, noise=0.01, normal=False, place=("subtree_com", 0), forward=1.25, control=0.1,
-        survival=5.0, contact=5e-7, contact_limit=10.0,
+    "Humanoid": _HUMANOID,
+    # Earns 1 while it lives, which is always, and its height over the simulator's time step of 0.003 s.
+    "HumanoidStandup": replace(
+        _HUMANOID, model="humanoidstandup.xml", healthy={}, place=("qpos", 2), forward=0.0, height=1 / 0.003, survival=1.0,
+    ),
+    "Reacher": Robot(
+        model="reacher.xml", n_substeps=2, root=(0, 0), hidden=0, horizon=50,
+        joints=("joint0", "joint1"),
+        links=names("joint0 joint1"),
+        parts={},
+        gap=(3, 4), goal=0.2,  # from the target to the fingertip
+        senses=("gap",),
+        whole=(("cos_qpos", 0), ("cos_qpos", 1), ("sin_qpos", 0), ("sin_qpos", 1), ("qpos", 2), ("qpos", 3),
+               ("qvel", 0), ("qvel", 1), ("gap", 0), ("gap", 1)),
+        common=(("qpos", 2), ("qpos", 3)),
+        felt={("qpos", 0): (("sin_qpos", 0), ("cos_qpos", 0)), ("qpos", 1): (("sin_qpos", 1), ("cos_qpos", 1)),
+              ("gap", 0): (), ("gap", 1): (("gap", 0), ("gap", 1), ("gap", 2))},
+        healthy={}, noise=(0.1, 0.005), normal=False, distance=1.0, control=1.0,
+    ),
+    "Swimmer": Robot(
+        model="swimmer.xml", n_substeps=4, root=(3, 3), hidden=2,
+        joints=("motor1_rot", "motor2_rot"),
+        links=names("motor1_rot motor2_rot"),
+        parts={},
+        # As in the library: of the root's three velocities each agent feels one, and both see the third.
+        felt={("qvel", 0): (("qvel", 0), ("qvel", 3)), ("qvel", 1): (("qvel", 1), ("qvel", 4))},
+        common=(("qpos", 2), ("qvel", 2)),
+        healthy={}, noise=(0.1, 0.1), normal=False, forward=1.0, control=1e-4,
     ),
     "Walker2d": Robot(
-        model="walker2d_v5.xml", n_substeps=4, planar=True,
+        model="walker2d_v5.xml", n_substeps=4, root=(3, 3), hidden=1,
         joints=("thigh_joint", "leg_joint", "foot_joint", "thigh_left_joint", "leg_left_joint", "foot_left_joint"),
         links=names("foot_joint leg_joint, leg_joint thigh_joint, foot_left_joint leg_left_joint,"
                     "leg_left_joint thigh_left_joint, thigh_joint thigh_left_joint"),
@@ -246,18 +299,22 @@ ROBOTS: dict[str, Robot] = {
                           left="leg_left_joint thigh_left_joint"),
         },
         velocity="clipped_qvel",  # of the full observation only
-        healthy={1: (0.8, 2.0), 2: (-1.0, 1.0)}, noise=0.005, normal=False, place=("qpos", 0), forward=1.0,
+        healthy={1: (0.8, 2.0), 2: (-1.0, 1.0)}, noise=(0.005, 0.005), normal=False, forward=1.0,
         control=1e-3, survival=1.0,
     ),
 }  # fmt: skip
+
+_GENERATED = ("CoupledHalfCheetah", "ManySegmentAnt", "ManySegmentSwimmer")
 
 
 def robot(name: str) -> Robot:
     """Return the robot of that name.
 
     Raises:
-        RecipeError: there is none.
+        RecipeError: there is none here.
     """
+    if name in _GENERATED:
+        raise RecipeError(f"task.robot: {name}'s model is generated by gymnasium-robotics and not offered here.")
     if name not in ROBOTS:
         raise RecipeError(f"task.robot: no robot {name!r}.{nearest(str(name), ROBOTS)}")
     return ROBOTS[name]
