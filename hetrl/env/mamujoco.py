@@ -34,8 +34,8 @@ class Mamujoco(TeamEnv):
              - control |a|^2 - contact |f|^2 - distance |gap|
 
     The figures, and when a robot is healthy, are those of gymnasium's ``-v5`` tasks (:data:`hetrl.env.robots.ROBOTS`).
-    With HalfCheetah, where only the speed and the controls count, with weights of 1 and 0.1, moving 0.1 m in a
-    step of 0.05 s with six torques of 0.5 earns 2 - 0.1 * 1.5 = 1.85.
+    With HalfCheetah, where only the speed and the controls count, with weights of 1 and 0.1, moving 0.1 m in a step of
+    0.05 s with six torques of 0.5 earns 2 - 0.1 * 1.5 = 1.85.
 
     A robot that is not healthy any more *terminates*; the horizon *truncates*. The state is the observation of the
     single-agent task.
@@ -83,10 +83,9 @@ class Mamujoco(TeamEnv):
         self.name, self.parts = robot, parts
         self.team = robots.team(chosen, parts, observation, k)
         model = load_model(chosen.model)
-        self.physics = Physics(
-            model, n_envs=n_envs, n_substeps=chosen.n_substeps, derived=chosen.derived, threads=threads
-        )
-        self._dt = model.opt.timestep * chosen.n_substeps
+        n_substeps, derived = chosen.n_substeps, chosen.derived
+        self.physics = Physics(model, n_envs=n_envs, n_substeps=n_substeps, derived=derived, threads=threads)
+        self._dt = model.opt.timestep * n_substeps
         values, columns = self.physics.values, self.physics.columns
         self._first, self._n_velocities = model.qpos0, model.nv
         self._control, self._velocities = values[:, columns["ctrl"]], values[:, columns["qvel"]]
@@ -106,7 +105,8 @@ class Mamujoco(TeamEnv):
     def _lay_out(self, views: Mapping[str, list[robots.Entry]], joints: Mapping[str, tuple[str, ...]]) -> None:
         """Find the columns of what each group sees and of what each control does.
 
-        What can be seen stands in one table, the simulator's columns and some computed of them: an observation is a selection.
+        What can be seen stands in one table, the simulator's columns and some computed of them: an
+        observation is a selection.
         """
         values, columns = self.physics.values, self.physics.columns
         positions, n_columns = values[:, columns["qpos"]], values.shape[1]

@@ -89,7 +89,6 @@ class Robot:
     velocity: str = "qvel"
     """The array of velocities in the full observation: ``clipped_qvel`` is within 10 either way."""
     local_velocity: str = "qvel"
-
     whole: tuple[Entry, ...] | None = None
     """The full observation, where it is not the positions that are seen, the velocities and the senses."""
     common: tuple[Entry, ...] | None = None
@@ -261,14 +260,15 @@ ROBOTS: dict[str, Robot] = {
     "Humanoid": _HUMANOID,
     # Earns 1 while it lives, which is always, and its height over the simulator's time step of 0.003 s.
     "HumanoidStandup": replace(
-        _HUMANOID, model="humanoidstandup.xml", healthy={}, place=("qpos", 2), forward=0.0, height=1 / 0.003, survival=1.0,
+        _HUMANOID, model="humanoidstandup.xml", healthy={}, place=("qpos", 2), forward=0.0,
+        height=1 / 0.003, survival=1.0,
     ),
     "Reacher": Robot(
         model="reacher.xml", n_substeps=2, root=(0, 0), hidden=0, horizon=50,
         joints=("joint0", "joint1"),
         links=names("joint0 joint1"),
         parts={},
-        gap=(3, 4), goal=0.2,  # from the target to the fingertip
+        gap=(3, 4), goal=0.2,  # the fingertip's position minus the target's
         senses=("gap",),
         whole=(("cos_qpos", 0), ("cos_qpos", 1), ("sin_qpos", 0), ("sin_qpos", 1), ("qpos", 2), ("qpos", 3),
                ("qvel", 0), ("qvel", 1), ("gap", 0), ("gap", 1)),

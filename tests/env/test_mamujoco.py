@@ -22,9 +22,21 @@ TASKS = [
     *[("HalfCheetah", parts) for parts in ("2x3", "3x2", "6x1")],
     ("Hopper", "3x1"),
     *[("Humanoid", parts) for parts in ("9|8", "17x1")],
+    *[("HumanoidStandup", parts) for parts in ("9|8", "17x1")],
+    ("Reacher", "2x1"),
+    ("Swimmer", "2x1"),
     *[("Walker2d", parts) for parts in ("2x3", "3x2", "6x1")],
 ]
-IN_LIBRARY = {"Ant": "4x2", "HalfCheetah": "2x3", "Hopper": "3x1", "Humanoid": "9|8", "Walker2d": "2x3"}
+IN_LIBRARY = {
+    "Ant": "4x2",
+    "HalfCheetah": "2x3",
+    "Hopper": "3x1",
+    "Humanoid": "9|8",
+    "HumanoidStandup": "9|8",
+    "Reacher": "2x1",
+    "Swimmer": "2x1",
+    "Walker2d": "2x3",
+}
 """A factorisation that the library knows, of each robot: the nodes of the others are taken from it."""
 
 
@@ -44,6 +56,8 @@ def theirs(library, name, parts, k):
     nodes = {node.label: node for part in known for node in part}
     if name == "Ant":
         nodes = {f"{label[:-1]}_{label[-1]}": node for label, node in nodes.items()}
+    if name == "Swimmer":
+        nodes = {"motor1_rot": nodes["rot2"], "motor2_rot": nodes["rot3"]}
     partition = [tuple(nodes[joint] for joint in joints) for joints in robots.ROBOTS[name].agents(parts).values()]
     try:
         assert get_parts_and_edges(name, parts)[0]
@@ -152,9 +166,9 @@ def follow(library, name, parts, steps, k, row=1, reach=1.0, generator=None):
 @pytest.mark.parametrize("name", robots.ROBOTS)
 def test_equals_the_library_step_by_step(library, name):
     """The first 120 steps of one factorisation, with its ends and resets; all of 1,000 steps are the slow test's."""
-    parts = {"Walker2d": "6x1", "HalfCheetah": "3x2", "Humanoid": "17x1", "Ant": "8x1", "Hopper": "3x1"}[name]
+    parts = {"Walker2d": "6x1", "HalfCheetah": "3x2", "Humanoid": "17x1", "Ant": "8x1"}.get(name, IN_LIBRARY[name])
     ended = follow(library, name, parts, 120, k=1)
-    assert ended > 0 or name in ("HalfCheetah", "Ant")
+    assert ended > 0 or name in ("HalfCheetah", "Ant", "HumanoidStandup", "Swimmer")
 
 
 @pytest.mark.parametrize("k", [0, 2, 5])
@@ -166,14 +180,14 @@ def test_equals_the_library_with_other_neighbours(library, name, parts, k):
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "parts"), TASKS)
 def test_equals_the_library_for_a_thousand_steps(library, name, parts):
-    """With the cheetah that is a whole episode, to its end at the horizon; the others end now and then."""
+    """A whole episode, to its end at the horizon, where nothing else ends it; the others end now and then."""
     assert follow(library, name, parts, 1000, k=1) > 0
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", robots.ROBOTS)
+@pytest.mark.parametrize("name", [name for name in robots.ROBOTS if name not in ("Reacher", "Swimmer")])
 def test_equals_the_library_when_it_stays_on_its_feet(library, name):
-    """Small actions let it stand longer: contacts last, and the ant's episodes reach the horizon."""
+    """Small actions let it stand longer: contacts last, and the ant's episodes reach the horizon. Two touch nothing."""
     follow(library, name, IN_LIBRARY[name], 1000, k=1, reach=0.1, generator=np.random.default_rng(1))
 
 
@@ -202,7 +216,8 @@ def test_first_states_have_the_tasks_distribution(name, parts):
     """Uniform noise within its scale; the cheetah's velocities normal with 0.1. Five standard errors of 4,000."""
     env = Mamujoco(robot=name, parts=parts, n_envs=4000)
     env.start()
-    columns, scale = env.physics.columns, env.robot.noise
+    columns, (scale, speed) = env.physics.columns, env.robot.noise
+    assert scale == speed
     positions = env.physics.values[:, columns["qpos"]] - env.physics.model.qpos0
     velocities = env.physics.values[:, columns["qvel"]]
     assert abs(positions).max() <= scale and abs(positions).max() > 0.99 * scale
@@ -215,14 +230,66 @@ def test_first_states_have_the_tasks_distribution(name, parts):
         assert abs(np.corrcoef(noise.T) - np.eye(noise.shape[1])).max() < 5 / math.sqrt(4000)
 
 
+def test_the_reacher_begins_with_a_goal_in_its_disc():
+    """Uniform over a disc of 0.2 m: a quarter of the goals within half of it, as many on each side; it stands still."""
+    env = Mamujoco(robot="Reacher", parts="2x1", n_envs=4000)
+    env.start()
+    columns = env.physics.columns
+    positions, velocities = env.physics.values[:, columns["qpos"]], env.physics.values[:, columns["qvel"]]
+    arm, goal = positions[:, :2], positions[:, 2:]
+    away = np.hypot(*goal.T)
+    assert 0.198 < away.max() <= 0.2
+    assert np.mean(away < 0.1) == pytest.approx(0.25, abs=0.035)
+    assert np.mean(goal > 0, axis=0) == pytest.approx(0.5, abs=0.04)
+    assert abs(np.corrcoef(positions.T) - np.eye(4)).max() < 5 / math.sqrt(4000)
+    assert 0.099 < abs(arm).max() <= 0.1 and arm.std(0) == pytest.approx(0.1 / math.sqrt(3), rel=0.05)
+    assert 0.00495 < abs(velocities[:, :2]).max() <= 0.005 and (velocities[:, 2:] == 0).all()
+    seen = env._observation["agents"][:, 0].numpy()
+    assert np.array_equal(seen[:, 4:6], goal.astype(np.float32))
+    reach = 0.1 * np.cos(arm[:, 0]) + 0.11 * np.cos(arm.sum(1))  # links of 0.1 and 0.11 m
+    assert np.allclose(seen[:, 8], reach - goal[:, 0], atol=1e-6)
+
+
+def test_rewards_of_distance_and_of_height_by_hand():
+    """A fingertip 0.3 and 0.4 m off, torques of 0.5: -0.5 - 0.5. A torso at 0.3 m: 0.3 / 0.003 + 1."""
+    env = make("Reacher", "2x1")
+
+    def moved_by_hand():
+        env._gap[0][:] = env._gap[1] + [0.3, 0.4, 0.0]
+
+    env.physics.step = moved_by_hand
+    earned = env.advance({"agents": torch.full((3, 2, 1), 0.5)}).reward["agents"]
+    torch.testing.assert_close(earned, torch.full((3, 2), -1.0))
+    env = make("HumanoidStandup", "9|8")
+
+    def put_by_hand():
+        env._place[:] = 0.3
+
+    env.physics.step = put_by_hand
+    moved = env.advance(drawn(env, np.random.default_rng(0), reach=0.0))
+    for earned in moved.reward.values():
+        torch.testing.assert_close(earned, torch.full_like(earned, 101.0))
+    assert not moved.terminated.any()
+
+
+def test_the_horizon_is_gymnasiums_unless_said():
+    horizons = {name: make(name, parts).horizon for name, parts in IN_LIBRARY.items()}
+    assert horizons == dict.fromkeys(IN_LIBRARY, 1000) | {"Reacher": 50}
+    assert make("Reacher", "2x1", horizon=7).horizon == 7
+
+
 @pytest.mark.parametrize("name", robots.ROBOTS)
 def test_the_table_of_robots_is_the_model(name):
     robot, model = robots.ROBOTS[name], physics.load_model(robots.ROBOTS[name].model)
     joints = list(robot.joints)
-    if name == "Humanoid":
+    if name.startswith("Humanoid"):
         joints[:2] = joints[1::-1]  # as the library has them
-    assert [model.joint(i).name for i in range(model.njnt)][-len(joints) :] == joints
-    assert (model.nq, model.nv) == tuple(size + len(joints) for size in robot.root)
+    goal = [] if robot.goal is None else ["target_x", "target_y"]
+    assert [model.joint(i).name for i in range(model.njnt)][-len(joints + goal) :] == joints + goal
+    assert (model.nq, model.nv) == tuple(size + len(joints + goal) for size in robot.root)
+    if robot.gap:
+        assert [model.body(body).name for body in robot.gap] == ["fingertip", "target"]
+    assert not robot.height or robot.height == 1 / model.opt.timestep
     assert [model.joint(model.actuator_trnid[i, 0]).name for i in range(model.nu)] == list(robot.controls)
     assert (model.actuator_ctrlrange == [-robot.torque, robot.torque]).all()
     assert not robot.n_bodies or robot.n_bodies == model.nbody
@@ -232,7 +299,9 @@ def test_the_table_of_robots_is_the_model(name):
 # ----- the simulation
 
 
-@pytest.mark.parametrize(("name", "parts"), [("Hopper", "3x1"), ("Ant", "4x2"), ("Humanoid", "9|8")])
+@pytest.mark.parametrize(
+    ("name", "parts"), [("Hopper", "3x1"), ("Ant", "4x2"), ("Humanoid", "9|8"), ("Reacher", "2x1"), ("Swimmer", "2x1")]
+)
 def test_one_simulator_steps_as_one_for_each_environment(name, parts):
     """Loading rows, stepping and writing them back loses no bit against a simulator for each row."""
     env = make(name, parts)
@@ -352,6 +421,8 @@ def test_torchrl_resets_only_the_rows_it_asks_for():
         ("HalfCheetah 2x3", "full+id", {"back": 1, "front": 1}),
         ("Hopper 3x1", "local", {"thigh_joint": 1, "leg_joint": 1, "foot_joint": 1}),
         ("Humanoid 9|8", "local", {"upper": 1, "lower": 1}),
+        ("Reacher 2x1", "full+id", {"joint0": 1, "joint1": 1}),
+        ("Swimmer 2x1", "local", {"motor1_rot": 1, "motor2_rot": 1}),
     ],
 )
 def test_mirrored_limbs_have_one_body(task, observation, bodies):
@@ -361,12 +432,19 @@ def test_mirrored_limbs_have_one_body(task, observation, bodies):
 
 
 def test_sizes():
-    """As the library's: hopper 8, 9, 8 (the middle joint has two neighbours), humanoid 242 and 170."""
+    """As the library's: hopper 8, 9, 8 (the middle joint has two neighbours), humanoid 242 and 170, and the reacher's
+    second joint alone sees how far its tip is off, in three numbers."""
     sizes = {
         task: [agent.observation_size for agent in robots.team(robots.robot(task[0]), task[1], "local", 1).agents]
-        for task in [("Hopper", "3x1"), ("Humanoid", "9|8"), ("HalfCheetah", "2x3")]
+        for task in [
+            ("Hopper", "3x1"),
+            ("Humanoid", "9|8"),
+            ("HalfCheetah", "2x3"),
+            ("Reacher", "2x1"),
+            ("Swimmer", "2x1"),
+        ]
     }
-    assert list(sizes.values()) == [[8, 9, 8], [242, 170], [12, 12]]
+    assert list(sizes.values()) == [[8, 9, 8], [242, 170], [12, 12], [7, 10], [6, 6]]
 
 
 def test_the_catalogue_has_every_task_with_its_sizes():
@@ -384,7 +462,9 @@ def test_per_agent_makes_no_team_reward():
 # ----- random numbers and exact continuation
 
 
-@pytest.mark.parametrize(("name", "parts"), [("Hopper", "3x1"), ("Humanoid", "17x1"), ("Ant", "4x2")])
+@pytest.mark.parametrize(
+    ("name", "parts"), [("Hopper", "3x1"), ("Humanoid", "17x1"), ("Ant", "4x2"), ("Reacher", "2x1"), ("Swimmer", "2x1")]
+)
 def test_state_continues_bit_for_bit(name, parts):
     """Saved in the middle of episodes, with ends and resets after it."""
     env = make(name, parts, horizon=25)
@@ -460,8 +540,13 @@ def test_the_random_stream_is_private():
     [
         ({"robot": "HalfCheeta"}, "task.robot: no robot 'HalfCheeta'. Nearest: 'HalfCheetah'."),
         (
-            {"robot": "Swimmer", "parts": "2x1"},
-            "task.robot: no robot 'Swimmer'. There are: Ant, HalfCheetah, Hopper, Humanoid, Walker2d.",
+            {"robot": "Pusher", "parts": "3p"},
+            "task.robot: no robot 'Pusher'. There are: Ant, HalfCheetah, Hopper, Humanoid, HumanoidStandup, Reacher, "
+            "Swimmer, Walker2d.",
+        ),
+        (
+            {"robot": "ManySegmentSwimmer"},
+            "task.robot: ManySegmentSwimmer's model is generated by gymnasium-robotics and not offered here.",
         ),
         ({"parts": "4x3"}, "task.parts: no factorisation '4x3'. Nearest: '2x3'."),
         ({"observation": "all"}, "env/mamujoco: observation = 'all': Input should be 'local' or 'full+id'."),
