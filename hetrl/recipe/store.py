@@ -92,6 +92,7 @@ class Store:
     def write_turns(self, rounds: Sequence[Sequence[Agent]]) -> None:
         """Put under ``agent.turn`` the round in which each agent is updated."""
         for number, agents in enumerate(rounds):
-            turn = torch.tensor(number, device=self.device).expand(self.batch_size)
+            # Filled where it is: a number copied from the host would wait for the device.
+            turn = torch.full((), number, device=self.device).expand(self.batch_size)
             for agent in agents:
                 self.write(keys.TURN, (agent,), turn)
