@@ -8,11 +8,11 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from hetrl import arguments
 from hetrl.component import Table
-from hetrl.ops.activation import ACTIVATIONS
+from hetrl.ops.activation import ACTIVATIONS, SLOPES
+from hetrl.ops.layers import layers
 from hetrl.team import Box
 
 Activation = Literal["relu", "tanh", "silu", "mish", "elu", "gelu"]
@@ -117,19 +117,16 @@ class MLP(nn.ModuleList):
     def __init__(self, sizes: Sequence[int], activation: Activation, *, last_gain: float) -> None:
         super().__init__(nn.Linear(*pair) for pair in pairwise(sizes))
         self._activation = ACTIVATIONS[activation]
+        self._slope = SLOPES.get(self._activation)
         for linear in self.layers:
             nn.init.orthogonal_(linear.weight, last_gain if linear is self.last else math.sqrt(2))
             nn.init.zeros_(linear.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output, ``*B out``, for an input ``*B in``."""
-        batch, last = x.shape[:-1], self.last
-        x = x.reshape(-1, x.shape[-1])  # once here, rather than inside of every layer
-        for linear in self.layers:
-            x = functional.linear(x, linear.weight, linear.bias)  # not linear(x): a module's __call__ costs as much
-            if linear is not last:
-                x = self._activation(x)
-        return x.view(*batch, x.shape[-1])
+        own: list[Any] = [linear._parameters for linear in self._modules.values() if linear is not None]
+        weights, biases = [each["weight"] for each in own], [each["bias"] for each in own]
+        return layers(x, weights, biases, self._activation, self._slope)
 
     @property
     def layers(self) -> list[nn.Linear]:

@@ -17,12 +17,11 @@ def log_prob(
     squares = mse_loss(mean, x, reduction="none")  # one node of the graph, and a cheap one
     precision = (-2 * log_std).exp()
     constant = log_std.sum(-1) + _LOG_SQRT_2PI * x.shape[-1]
+    if log_std.dim() > 1:
+        return torch.add(-constant, (squares * precision).sum(-1), alpha=-0.5)
     # One deviation for all samples makes this a matrix product, which costs half of the elementwise sum.
-    if log_std.dim() == 1:
-        distance = (squares.flatten(0, -2) @ precision).view(squares.shape[:-1])
-    else:
-        distance = (squares * precision).sum(-1)
-    return torch.add(-constant, distance, alpha=-0.5)
+    rows = torch.addmv(constant, squares.flatten(0, -2), precision, beta=-1, alpha=-0.5)
+    return rows.view(squares.shape[:-1])
 
 
 def entropy(log_std: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch"]:

@@ -1,0 +1,99 @@
+"""Linear layers with an activation between them, as one node of the graph.
+
+torch makes a node for each product and each activation, takes new memory for each derivative, and passes over the
+activations more often than the maths does. Here the gradient is written out, with the activation's slope in place.
+
+    x_l = f(x_l-1 W_l^T + b_l),   the last without f
+    dW_l = g_l^T x_l-1,   db_l = sum of g_l over rows,   g_l-1 = (g_l W_l) f'(x_l-1)
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Function = Callable[[Tensor], Tensor]
+Slope = Callable[[Tensor, Tensor], Tensor]
+
+
+def layers(
+    x: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    activation: Function,
+    slope: Slope | None,
+    sparse: bool = False,
+) -> Tensor:
+    """Return the output, ``*B out``, for an input ``*B in``.
+
+    Args:
+        x: the input.
+        weights: of each layer, ``out in``.
+        biases: of each layer, ``out`` or, where it is a constant, for each row ``rows out``.
+        activation: between the layers.
+        slope: from the gradient after an activation and its result to the gradient before it, see
+            ``hetrl.ops.activation.SLOPES``; None leaves the gradients to torch.
+        sparse: leave out the rows that have no gradient on the way back; finding them waits for the device.
+    """
+    if torch.is_grad_enabled() and slope is not None and not torch.compiler.is_compiling():
+        return _Layers.apply(activation, slope, sparse, x, *weights, *biases)
+    return _forward(x, weights, biases, activation)[-1]
+
+
+def _forward(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], activation: Function) -> list[Tensor]:
+    """Return the input of every layer, as rows, and the output."""
+    values = [x.reshape(-1, x.shape[-1])]  # once here, rather than inside of every layer
+    out = torch.addmm(biases[0], values[0], weights[0].t())
+    for weight, bias in zip(weights[1:], biases[1:], strict=True):
+        values.append(activation(out))
+        out = torch.addmm(bias, values[-1], weight.t())
+    return [*values, out.view(*x.shape[:-1], out.shape[-1])]
+
+
+class _Layers(torch.autograd.Function):
+    """The layers, and the gradients of their input and their parameters."""
+
+    @staticmethod
+    def forward(
+        context: Any, activation: Function, slope: Slope, sparse: bool, x: Tensor, *parameters: Tensor
+    ) -> Tensor:
+        """Return the output."""
+        depth = len(parameters) // 2
+        *seen, out = _forward(x, parameters[:depth], parameters[depth:], activation)
+        context.activation, context.slope, context.sparse = activation, slope, sparse
+        context.save_for_backward(x, *parameters, *seen)
+        return out
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients."""
+        x, *saved = context.saved_tensors
+        depth = len(saved) // 3
+        weights, biases, seen = saved[:depth], saved[depth : 2 * depth], saved[2 * depth :]
+        wanted = context.needs_input_grad[3:]
+        if torch.is_grad_enabled():  # asked for gradients that have one themselves: torch's own, of another pass
+            out = _forward(x, weights, biases, context.activation)[-1]
+            inputs = [each for each, want in zip((x, *weights, *biases), wanted, strict=True) if want]
+            found = iter(torch.autograd.grad(out, inputs, gradient, create_graph=True))
+            return (None, None, None, *[next(found) if want else None for want in wanted])
+        rows = gradient.reshape(-1, gradient.shape[-1])
+        if context.sparse:
+            chosen = rows.any(-1).nonzero().squeeze(-1)
+            rows, seen = rows[chosen], [each[chosen] for each in seen]
+        of_weights: list[Tensor | None] = [None] * depth
+        of_biases: list[Tensor | None] = [None] * depth
+        for layer in reversed(range(depth)):
+            if wanted[1 + layer]:
+                of_weights[layer] = rows.t() @ seen[layer]
+            if wanted[1 + depth + layer]:
+                of_biases[layer] = rows.sum(0)
+            if layer > 0:
+                rows = context.slope(rows @ weights[layer], seen[layer])
+        of_x = None
+        if wanted[0]:
+            of_x = rows @ weights[0]
+            if context.sparse:
+                of_x = of_x.new_zeros(x.shape).view(-1, x.shape[-1]).index_copy_(0, chosen, of_x)
+            of_x = of_x.view(x.shape)
+        return (None, None, None, of_x, *of_weights, *of_biases)

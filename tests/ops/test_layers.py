@@ -1,0 +1,88 @@
+"""Linear layers as one node of the graph."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+from torch.nn import functional
+
+from hetrl.ops.activation import ACTIVATIONS, SLOPES
+from hetrl.ops.layers import layers
+
+
+def chain(sizes=(5, 7, 6, 2)):
+    weights = [torch.randn(out, size).double().requires_grad_() for size, out in pairwise(sizes)]
+    biases = [torch.randn(out).double().requires_grad_() for out in sizes[1:]]
+    return weights, biases
+
+
+def ours(x, weights, biases, activation, sparse=False):
+    function = ACTIVATIONS[activation]
+    return layers(x, weights, biases, function, SLOPES.get(function), sparse)
+
+
+def plain(x, weights, biases, activation):
+    for layer, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+        x = functional.linear(x if layer == 0 else getattr(functional, activation)(x), weight, bias)
+    return x
+
+
+def test_by_hand():
+    """relu(2 x - 1) 3 + 0.5 of x = 2 is 9.5; the derivatives by x, weights and biases are 6, 6 and 3, 3 and 1."""
+    x = torch.tensor([[2.0]], requires_grad=True)
+    weights = [torch.tensor([[number]], requires_grad=True) for number in (2.0, 3.0)]
+    biases = [torch.tensor([number], requires_grad=True) for number in (-1.0, 0.5)]
+    out = ours(x, weights, biases, "relu")
+    assert out.item() == 9.5
+    found = torch.autograd.grad(out, [x, *weights, *biases])
+    assert [each.item() for each in found] == [6, 6, 3, 3, 1]
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "silu"])
+@pytest.mark.parametrize("shape", [(4,), (3, 2), ()], ids=str)
+@pytest.mark.parametrize("sparse", [False, True])
+def test_is_what_torch_makes_of_the_layers(activation, shape, sparse):
+    """Outputs and all gradients, and the gradient of the gradients; with and without the rows that have none."""
+    x = torch.randn(*shape, 5).double().requires_grad_()
+    weights, biases = chain()
+    inputs = [x, *weights, *biases]
+    judged = torch.randn(*shape, 2).double() * (torch.rand(*shape, 1) < 0.6)
+    mine = ours(x, weights, biases, activation, sparse)
+    theirs = plain(x, weights, biases, activation)
+    torch.testing.assert_close(mine, theirs)
+    found, expected = (torch.autograd.grad(out, inputs, judged, retain_graph=True) for out in (mine, theirs))
+    torch.testing.assert_close(found, expected)
+    twice = []
+    for out in (mine, theirs):
+        slope = torch.autograd.grad((out.square() * judged).sum(), inputs, create_graph=True)
+        length = sum(each.square().sum() for each in slope)
+        twice.append(torch.autograd.grad(length, inputs, allow_unused=True, materialize_grads=True))
+    torch.testing.assert_close(*twice)
+
+
+def test_only_what_needs_a_gradient_gets_one():
+    x = torch.randn(3, 5).double()
+    weights, biases = chain()
+    weights[1].requires_grad_(False)
+    ours(x, weights, biases, "relu").sum().backward()
+    assert x.grad is None and weights[1].grad is None
+    assert all(each.grad is not None for each in (weights[0], weights[2], *biases))
+
+
+def test_a_gradient_of_nothing_is_zero():
+    """No row is left, and everything has the shape that it should."""
+    x = torch.randn(3, 5).double().requires_grad_()
+    weights, biases = chain()
+    out = ours(x, weights, biases, "tanh", sparse=True)
+    for each in torch.autograd.grad(out, [x, *weights, *biases], torch.zeros_like(out)):
+        assert not each.any()
+
+
+def test_what_comes_back_is_not_written_to():
+    """The slope is taken in place, but never in what the caller holds."""
+    x = torch.randn(4, 5).double().requires_grad_()
+    weights, biases = chain((5, 5))
+    judged = torch.randn(4, 5).double()
+    before = judged.clone()
+    torch.autograd.grad(ours(x, weights, biases, "relu"), x, judged)
+    assert torch.equal(judged, before)
