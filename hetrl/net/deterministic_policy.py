@@ -1,6 +1,7 @@
 """Deterministic policies."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -9,6 +10,7 @@ from torch import Tensor
 from hetrl.arguments import Count, NonNegative, Widths
 from hetrl.errors import RecipeError
 from hetrl.network import MLP, Activation, Policy, mode
+from hetrl.ops.inverted import held
 from hetrl.team import Agent, Box, Team
 
 
@@ -17,11 +19,17 @@ class DeterministicPolicy(Policy):
 
     mu(o) = low + (high - low) (1 + tanh u(o)) / 2,   explores with clip(mu(o) + noise (high - low) / 2 eps, low, high)
 
+    Behind tanh a policy that runs to the ends of the box while the critic is still wrong hardly comes back, as there
+    is no gradient there. With ``bounds: inverted`` u is clipped instead, and its gradient inverted beyond the ends
+    (:func:`hetrl.ops.inverted.held`).
+
     Args:
         hidden: widths of the hidden layers.
         activation: between them.
         noise: deviation of the exploration, in halves of the action's range [1], 0 or more.
-    Source: Lillicrap et al. 2016, arXiv:1509.02971; Fujimoto et al. 2018, arXiv:1802.09477.
+        bounds: what keeps it in the box, ``tanh`` or ``inverted`` gradients.
+    Source: Lillicrap et al. 2016, arXiv:1509.02971; Fujimoto et al. 2018, arXiv:1802.09477; Hausknecht and Stone 2016,
+        arXiv:1511.04143 (inverted).
     Differs: the bounds need not be symmetric.
     """
 
@@ -36,12 +44,14 @@ class DeterministicPolicy(Policy):
         hidden: Widths = [256, 256],  # noqa: B006 (never written to; the signature is the schema)
         activation: Activation = "relu",
         noise: NonNegative = 0.1,
+        bounds: Literal["tanh", "inverted"] = "tanh",
     ) -> None:
         super().__init__()
         assert isinstance(agent.action, Box)  # the checker has compared it with `serves`
         if not agent.action.bounded:
             raise RecipeError(f"agent '{agent.name}' has an action without bounds; use net/gaussian_policy.")
         self.size, self.deviation = agent.action.size, noise
+        self._bounded = torch.tanh if bounds == "tanh" else held
         self.register_buffer("low", torch.tensor(agent.action.low), persistent=False)
         self.register_buffer("high", torch.tensor(agent.action.high), persistent=False)
         self.body = MLP([agent.observation_size, *hidden, self.size], activation, last_gain=0.01)
@@ -113,7 +123,7 @@ class DeterministicPolicy(Policy):
 
     def greedy(self, observation: Tensor, action_mask: Tensor | None = None) -> Tensor:
         """Return mu(o), ``*B A``."""
-        return self.low + (self.high - self.low) * 0.5 * (1 + self.body(observation).tanh())
+        return self.low + (self.high - self.low) * 0.5 * (1 + self._bounded(self.body(observation)))
 
     def _moved(self, action: Tensor, by: Tensor) -> Tensor:
         return torch.minimum(torch.maximum(action + by * (self.high - self.low) / 2, self.low), self.high)

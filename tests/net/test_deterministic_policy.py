@@ -29,6 +29,17 @@ def test_by_hand():
     assert torch.equal(net.greedy(OBSERVATION), found)
 
 
+def test_inverted_bounds_by_hand():
+    """u = 0.5 is three quarters up, as above; beyond the ends it is clipped, and has a gradient still."""
+    net = policy(0.5, 1.2, bounds="inverted")
+    found = net.act(OBSERVATION)["proposal"]
+    torch.testing.assert_close(found, torch.tensor([[1.375, 10.0]]).double(), rtol=1e-6, atol=1e-6)
+    found.sum().backward()  # half the range times (1 + u) / 2
+    torch.testing.assert_close(
+        net.body[0].bias.grad, torch.tensor([1.25 * 0.75, 5 * 1.1]).double(), rtol=1e-6, atol=1e-6
+    )
+
+
 @pytest.mark.parametrize("bounds", [((-0.5, 0.0), (2.0, 10.0)), ((0.0, -3.0), (1.0, -1.0))])
 def test_both_ends_of_asymmetric_bounds_are_reached_and_not_passed(bounds):
     agent = Agent("a", "agents", 0, 1, Box(*bounds), "agents")
