@@ -1,7 +1,8 @@
 """The names a recipe may use: built-in entries (imported when first used) and installed entry points.
 
 A name is ``kind/entry``; it is never an import path, so a recipe can choose code but not bring any. Packages add
-entries under the entry-point group ``hetrl.<kind>`` as ``vendor.name``.
+entries under the entry-point group ``hetrl.<kind>`` as ``vendor.name``; their code is imported when a recipe names
+them, and not before.
 """
 
 import functools
@@ -10,9 +11,10 @@ import inspect
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from hetrl import arguments
+from hetrl import arguments, keys
 from hetrl.component import Component
 from hetrl.errors import RecipeError, nearest
+from hetrl.network import Network
 
 KINDS = ("order", "estimate", "weight", "loss", "net", "optim", "env", "data")
 
@@ -26,6 +28,7 @@ BUILT_IN: dict[str, str] = {
     "estimate/standardize_jointly": "hetrl.estimate.standardize_jointly:StandardizeJointly",
     "estimate/td_target": "hetrl.estimate.td_target:TDTarget",
     "estimate/soft_td_target": "hetrl.estimate.soft_td_target:SoftTDTarget",
+    "estimate/best_candidate": "hetrl.estimate.best_candidate:BestCandidate",
     "estimate/joint_log_prob": "hetrl.estimate.joint_log_prob:JointLogProb",
     "estimate/optimal_marginal_q": "hetrl.estimate.optimal_marginal_q:OptimalMarginalQ",
     "estimate/marginal_action": "hetrl.estimate.marginal_action:MarginalAction",
@@ -78,16 +81,36 @@ def installed() -> dict[str, EntryPoint]:
     """Return the entries that installed packages add, by name, without importing them.
 
     Raises:
-        RecipeError: two packages claim one name.
+        RecipeError: two packages claim one name, or a package one of hetrl's own; an entry has no vendor, or its group
+            is of no kind.
     """
     found: dict[str, EntryPoint] = {}
-    for kind in KINDS:
-        for point in entry_points(group=f"hetrl.{kind}"):
-            name = f"{kind}/{point.name}"
-            if name in found or name in BUILT_IN:
-                raise RecipeError(f"'{name}' is provided twice ({point.value} is one of them); uninstall one package.")
-            found[name] = point
+    groups = sorted(group for group in entry_points().groups if group.startswith("hetrl."))
+    for point in (point for group in groups for point in entry_points(group=group)):
+        kind = point.group.removeprefix("hetrl.")
+        name, package = f"{kind}/{point.name}", provider(point)
+        if kind not in KINDS:
+            raise RecipeError(
+                f"{package} offers '{point.name}' under '{point.group}', and there is no kind '{kind}'."
+                f"{nearest(kind, KINDS)} Correct its pyproject.toml, or uninstall it."
+            )
+        if name in BUILT_IN:
+            raise RecipeError(f"'{name}' is hetrl's own, and {package} claims it too; uninstall that package.")
+        if "." not in point.name:
+            raise RecipeError(
+                f"'{name}' of {package} names no vendor; call it 'vendor.{point.name}' in its pyproject.toml, or "
+                "uninstall it."
+            )
+        if name in found:
+            raise RecipeError(f"'{name}' is provided twice, by {provider(found[name])} and by {package}; "
+                              "uninstall one of them.")  # fmt: skip
+        found[name] = point
     return found
+
+
+def provider(point: EntryPoint) -> str:
+    """Return the package and version that brings an entry."""
+    return f"{point.dist.name} {point.dist.version}" if point.dist else f"the package of {point.value}"
 
 
 def names(kind: str | None = None) -> list[str]:
@@ -119,11 +142,45 @@ def resolve(name: str, kind: str | tuple[str, ...] | None = None) -> type[Any]:
     if name in BUILT_IN:
         module, attribute = BUILT_IN[name].split(":")
         return getattr(importlib.import_module(module), attribute)
+    return _load(name, installed()[name])
+
+
+def _load(name: str, point: EntryPoint) -> type[Any]:
+    """Import what a package offers under a name, and refuse what is not of the name's kind."""
+    where = f"'{name}' of {provider(point)} ({point.value})"
     try:
-        return installed()[name].load()
+        found = point.load()
     except Exception as error:
-        point = installed()[name]
-        raise RecipeError(f"'{name}' ({point.value}) is installed but does not import: {error!r}") from error
+        text = (str(error).strip().splitlines() or [""])[0]
+        raise RecipeError(
+            f"{where} does not import: {type(error).__name__}: {text} Repair that package, or uninstall it."
+        ) from error
+    problem = misfit(found, name.split("/")[0])
+    if problem:
+        raise RecipeError(f"{where} {problem}; correct the entry in its pyproject.toml, or uninstall it.")
+    return found
+
+
+def misfit(found: Any, kind: str) -> str:
+    """Return why something cannot be an entry of a kind; ``""`` where it can."""
+    if not inspect.isclass(found):
+        return f"is a {type(found).__name__}, not a class"
+    if kind == "net":
+        return "" if issubclass(found, Network) else "is no Network, as every net/... is"
+    if kind not in ("order", "estimate", "weight", "loss"):
+        return ""
+    if not issubclass(found, Component):
+        return f"is no Component, as every {kind}/... is"
+    mark = next((word for key in found.writes.values() if (word := key.split(".")[0]) in _MARKS), "")
+    if _MARKS.get(mark) == kind or not (mark or kind in _MARKS.values()):
+        return ""
+    if mark:
+        return f"writes '{mark}', which makes it {_MARKS[mark]}/..., not {kind}/..."
+    return f"writes no '{next(word for word, of in _MARKS.items() if of == kind)}', as every {kind}/... does"
+
+
+_MARKS = {keys.LOSS: "loss", "round": "order"}
+"""First words of keys that entries of one kind write, all of them, and those of no other."""
 
 
 def component(name: str, **values: Any) -> Component:

@@ -1,27 +1,36 @@
 """Names, kinds, and installed packages."""
 
-from importlib.metadata import EntryPoint
+import importlib
+import re
+import sys
 
 import pytest
 import torch
 
-from hetrl import catalog
+import hetrl
+from hetrl import catalog, cli
 from hetrl.errors import RecipeError
-from hetrl.loss.entropy_bonus import EntropyBonus
 
 
 @pytest.fixture
-def install(monkeypatch):
-    """Return a function that makes packages provide entries: kind, name, value."""
+def install(monkeypatch, tmp_path):
+    """Return a function that installs a package on a path of its own: its entries by kind and name, and its module."""
+    monkeypatch.syspath_prepend(tmp_path)
 
-    def provide(*entries):
-        points = [EntryPoint(name, value, f"hetrl.{kind}") for kind, name, value in entries]
-        monkeypatch.setattr(catalog, "entry_points", lambda group: [point for point in points if point.group == group])
+    def provide(package: str, entries: dict[str, str], code: str = "", version: str = "1.2") -> None:
+        info = tmp_path / f"{package}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
+        lines = [f"[hetrl.{name.split('/')[0]}]\n{name.split('/')[1]} = {value}\n" for name, value in entries.items()]
+        (info / "entry_points.txt").write_text("\n".join(lines))
+        (tmp_path / f"{package}.py").write_text(code)
+        importlib.invalidate_caches()
         catalog.installed.cache_clear()
 
     yield provide
-    monkeypatch.undo()
     catalog.installed.cache_clear()
+    for path in tmp_path.glob("*.py"):
+        sys.modules.pop(path.stem, None)
 
 
 @pytest.mark.parametrize("name", catalog.BUILT_IN)
@@ -76,34 +85,125 @@ def test_a_component_by_name():
             catalog.component(name)
 
 
-def test_installed_entries(install):
-    install(("loss", "vendor.bonus", "hetrl.loss.entropy_bonus:EntropyBonus"))
-    assert "loss/vendor.bonus" in catalog.names("loss")
-    assert catalog.resolve("loss/vendor.bonus", "loss") is EntropyBonus
-    with pytest.raises(RecipeError, match=r"Nearest: 'loss/vendor.bonus'"):
-        catalog.resolve("loss/vendor.bonu", "loss")
+LOSS = """
+from jaxtyping import Float
+from torch import Tensor
+from hetrl.component import Component
+
+class Bonus(Component):
+    reads, writes = {"entropy": "agent.entropy"}, {"loss": "loss.agent.bonus"}
+
+    def compute(self, entropy: Float[Tensor, "*batch"]) -> dict[str, Tensor]:
+        return {"loss": -entropy}
+
+class Weight(Component):
+    reads, writes = {"advantage": "advantage"}, {"factor": "factor"}
+
+    def compute(self, advantage: Float[Tensor, "*batch"]) -> dict[str, Tensor]:
+        return {"factor": advantage}
+
+def function():
+    pass
+"""
 
 
-def test_listing_does_not_import_what_is_installed(install):
-    install(("loss", "vendor.broken", "no_such_package.module:Thing"))
-    assert "loss/vendor.broken" in catalog.names()
-    with pytest.raises(
-        RecipeError,
-        match=r"^'loss/vendor.broken' \(no_such_package.module:Thing\) is installed but does not import: Module",
-    ):
-        catalog.resolve("loss/vendor.broken")
+def test_a_recipe_that_names_an_installed_entry_imports_it(install):
+    install("acme", {"loss/acme.bonus": "acme:Bonus"}, LOSS)
+    assert "loss/acme.bonus" in catalog.names("loss")
+    hetrl.check(hetrl.load("happo"))
+    assert "acme" not in sys.modules
+    hetrl.check(hetrl.load("happo", "update.actors.steps.entropy_bonus={use: loss/acme.bonus}"))
+    assert catalog.resolve("loss/acme.bonus", "loss") is sys.modules["acme"].Bonus
+    with pytest.raises(RecipeError, match=r"Nearest: 'loss/acme.bonus'"):
+        catalog.resolve("loss/acme.bonu", "loss")
+
+
+def test_an_override_names_it_by_its_last_word(install):
+    install("acme", {"loss/acme.bonus": "acme:Bonus"}, LOSS)
+    step = "update.actors.steps.entropy_bonus={use: loss/acme.bonus}"
+    recipe = hetrl.load("happo", step, "update.actors.steps.bonus={use: loss/entropy_bonus, coef: 0.5}")
+    assert recipe.update[1].steps[-1].use == "loss/entropy_bonus"
+
+
+def test_listing_names_packages_and_imports_none(install, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+    install("acme", {"loss/acme.bonus": "acme:Bonus", "weight/acme.odd": "nowhere.at_all:Odd"}, "raise SystemExit(1)")
+    for kind, line in (("loss", r"loss/acme\.bonus +acme 1\.2"), ("weight", r"weight/acme\.odd +acme 1\.2")):
+        monkeypatch.setattr(sys, "argv", ["hetrl", "list", kind])
+        with pytest.raises(SystemExit):
+            cli.main()
+        assert re.search(line, capsys.readouterr().out)
+    assert "acme" not in sys.modules
 
 
 @pytest.mark.parametrize(
-    "entries",
+    ("entry", "value", "code", "problem"),
     [
-        [("loss", "entropy_bonus", "vendor:Thing")],
-        [("loss", "vendor.x", "vendor:Thing"), ("loss", "vendor.x", "other:Thing")],
+        (
+            "loss/acme.bonus",
+            "acme:Bonus",
+            "import no_such_module",
+            "does not import: ModuleNotFoundError: No module",
+        ),
+        (
+            "loss/acme.bonus",
+            "acme:Bonus",
+            "raise ValueError('a\\nb')",
+            "does not import: ValueError: a Repair that",
+        ),
+        ("loss/acme.bonus", "acme:Bonsu", LOSS, "does not import: AttributeError: .* uninstall it."),
+        (
+            "loss/acme.bonus",
+            "acme:function",
+            LOSS,
+            "is a function, not a class; correct the entry in its",
+        ),
+        ("loss/acme.bonus", "acme:Component", LOSS, "writes no 'loss', as every loss/... does; correct"),
+        ("loss/acme.bonus", "acme:Tensor", LOSS, "is no Component, as every loss/... is"),
+        ("net/acme.bonus", "acme:Bonus", LOSS, "is no Network, as every net/... is"),
+        (
+            "weight/acme.bonus",
+            "acme:Bonus",
+            LOSS,
+            "writes 'loss', which makes it loss/..., not weight/...; correct",
+        ),
+        ("loss/acme.weight", "acme:Weight", LOSS, "writes no 'loss', as every loss/... does; correct"),
+        ("order/acme.weight", "acme:Weight", LOSS, "writes no 'round', as every order/... does; correct"),
     ],
 )
-def test_two_packages_cannot_provide_one_name(install, entries):
-    install(*entries)
-    with pytest.raises(
-        RecipeError, match=r"is provided twice \((vendor|other):Thing is one of them\); uninstall one package."
-    ):
+def test_what_does_not_load_is_said_in_one_line(install, entry, value, code, problem):
+    install("acme", {entry: value}, code)
+    with pytest.raises(RecipeError, match=rf"^'{entry}' of acme 1\.2 \({value}\) {problem}") as caught:
+        catalog.resolve(entry)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_recipe_says_which_of_its_steps_does_not_load(install):
+    install("acme", {"loss/acme.bonus": "acme:Bonus"}, "import no_such_module")
+    recipe = hetrl.load("happo", "update.actors.steps.entropy_bonus={use: loss/acme.bonus}")
+    with pytest.raises(RecipeError, match=r"^update.actors.steps\[2\].*: 'loss/acme.bonus' of acme 1.2 .* does not im"):
+        hetrl.check(recipe)
+
+
+@pytest.mark.parametrize(
+    ("packages", "problem"),
+    [
+        ({"acme": "loss/entropy_bonus"}, "'loss/entropy_bonus' is hetrl's own, and acme 1.2 claims it too; uninstall"),
+        ({"acme": "loss/x.y", "best": "loss/x.y"},
+         "'loss/x.y' is provided twice, by (acme|best) 1.2 and by (acme|best) 1.2; uninstall one of them."),
+        ({"acme": "loss/bonus"}, "'loss/bonus' of acme 1.2 names no vendor; call it 'vendor.bonus' in its pyproject"),
+        ({"acme": "losses/acme.bonus"}, "acme 1.2 offers 'acme.bonus' under 'hetrl.losses', and there is no kind "
+         "'losses'. Nearest: 'loss'. Correct its pyproject.toml, or uninstall it."),
+    ],
+)  # fmt: skip
+def test_claims_that_are_refused(install, packages, problem):
+    for package, name in packages.items():
+        install(package, {name: f"{package}:Bonus"}, LOSS)
+    with pytest.raises(RecipeError, match=f"^{problem}"):
         catalog.names()
+    assert catalog.resolve("loss/entropy_bonus").__module__ == "hetrl.loss.entropy_bonus"  # ours stays ours
+
+
+@pytest.mark.parametrize("name", catalog.BUILT_IN)
+def test_built_in_entries_are_of_their_kind(name):
+    assert catalog.misfit(catalog.resolve(name), name.split("/")[0]) == ""

@@ -12,12 +12,13 @@ from hetrl import catalog
 from hetrl.component import Component
 from hetrl.testing import N_OTHER, N_SAMPLES, check_component, fake_batch
 
-COMPONENTS = [
-    name
-    for kind in ("order", "estimate", "weight", "loss")
-    for name in catalog.names(kind)
-    if not getattr(catalog.resolve(name), "calls", {})  # what calls a network is checked with one, in its own test
-]
+
+def joint_value(state, action):
+    """Return a made-up joint value, for what calls a network."""
+    return {"q": -(torch.cat(action, -1) - state.sum(-1, keepdim=True)).square().sum(-1)}
+
+
+COMPONENTS = [name for name in catalog.BUILT_IN if issubclass(catalog.resolve(name), Component)]
 VARIANTS = [
     ("order/fixed", {"order": [2, 0, 1]}),
     ("estimate/gae", {"gamma": 0.9, "lmbda": 0.5, "truncation": "discard"}),
@@ -32,7 +33,12 @@ VARIANTS = [
 
 @pytest.mark.parametrize("name", COMPONENTS)
 def test_keeps_the_contract(name):
-    check_component(name)
+    check_component(name, given=dict.fromkeys(catalog.resolve(name).calls, joint_value))
+
+
+def test_every_row_of_these_kinds_is_checked():
+    kinds = [name for name in catalog.BUILT_IN if name.split("/")[0] in ("order", "estimate", "weight", "loss")]
+    assert sorted(kinds) == sorted(COMPONENTS)
 
 
 @pytest.mark.parametrize(("name", "values"), VARIANTS)
@@ -65,7 +71,7 @@ class Sound(Component):
         active: Bool[Tensor, "*batch"],
         each: Float[Tensor, "ensemble *batch 2"] | None = None,
     ) -> dict[str, Tensor]:
-        extra = 0.0 if each is None else each.mean((0, 2))
+        extra = 0.0 if each is None else each.mean((0, -1))
         return {"loss": (sum(x) - y + extra).square() * self.scale * active / 2}
 
 
@@ -106,6 +112,15 @@ def test_fake_batches_follow_the_annotations():
     assert torch.equal(fake_batch(Sound)["y"], batch["y"].float())
 
 
+# --------------------------------------------------------------------------- one broken component for each property
+
+
+def with_init(init, compute=None, doc="    scale: weight [1].", **changed):
+    """Return a component with that constructor, whose argument is explained."""
+    doc = f"Halves.\n\n y = x / 2\n\nArgs:\n{doc}\nSource: made up.\nDiffers: nothing."
+    return broken(compute or Simple.compute, __init__=init, __doc__=doc, **changed)
+
+
 def wrong_role(self, x: Float[Tensor, "*batch"]):
     return {"los": x}
 
@@ -126,6 +141,14 @@ def by_place(self, x: Float[Tensor, "*batch"]):
     return {"loss": x * torch.arange(len(x))}
 
 
+def fixed_dim(self, x: Float[Tensor, "*batch several"]):
+    return {"loss": x.square().sum(1)}
+
+
+def fixed_size(self, x: Float[Tensor, "*batch"]):
+    return {"loss": x * torch.ones(len(x), dtype=x.dtype)}
+
+
 def detached(self, x: Float[Tensor, "*batch"]):
     return {"loss": x.detach() / 2}
 
@@ -134,14 +157,36 @@ def flat(self, x: Float[Tensor, "*batch"]):
     return {"loss": x * 0}
 
 
+def half_detached(self, x: Float[Tensor, "*batch"]):
+    return {"loss": x * x.detach()}
+
+
+def to_others(self, x: Float[Tensor, "*batch"]):
+    return {"loss": x / 2 + x.mean() - x.mean().detach()}
+
+
+def steep(self, x: Float[Tensor, "*batch"]):
+    return {"loss": (x - x.detach()).abs().sqrt() + x}
+
+
 def in_place(self, x: Float[Tensor, "*batch"]):
     result = x / 2
     x.data.mul_(2)
     return {"loss": result}
 
 
+def backward(self, x: Float[Tensor, "*batch"]):
+    if x.requires_grad:
+        x.sum().backward()
+    return {"loss": x / 2}
+
+
 def single(self, x: Float[Tensor, "*batch"]):
     return {"loss": x.float()}
+
+
+def rounded(self, x: Float[Tensor, "*batch"]):
+    return {"loss": x + 1e8 - 1e8}
 
 
 def bare(self, x: Tensor):
@@ -156,6 +201,23 @@ def number(self, x: Float[Tensor, "*batch"]):
     return {"loss": 1.0}
 
 
+def kept(self, x: Float[Tensor, "*batch"]):
+    self.first = getattr(self, "first", x.detach().sign())
+    return {"loss": x / 2 + self.first}
+
+
+def branching(self, x: Float[Tensor, "*batch"]):
+    return {"loss": x / 2 if x.sum() < 1e9 else x}
+
+
+def two_minded(self, x: Float[Tensor, "*batch"]):
+    return {"loss": x / 2 if torch.compiler.is_compiling() else x / 3}
+
+
+def other_gradient(self, x: Float[Tensor, "*batch"]):
+    return {"loss": (x.detach() if torch.compiler.is_compiling() else x) / 2 + x - x}
+
+
 @pytest.mark.parametrize(
     ("compute", "problem"),
     [
@@ -164,13 +226,27 @@ def number(self, x: Float[Tensor, "*batch"]):
         (infinite, "loss 'loss' is not finite"),
         (centred, "output 'loss' of a sample depends on other samples"),
         (by_place, "output 'loss' of a sample depends on other samples"),
+        (fixed_dim, "output 'loss' is another one where the batch has two dimensions, as agents that share a net"),
+        (fixed_size, r"compute failed on x \[5, 2\] \(a batch of two dimensions, .*\): RuntimeError"),
         (detached, "loss 'loss' sends no gradient"),
         (flat, "gradient of loss 'loss' is 0 for every input"),
+        (half_detached, "loss 'loss' changes with 'x' at a rate of .*, and its gradient says .*; detach nothing"),
+        (to_others, "loss 'loss' changes with 'x' at a rate of .*, and its gradient says .*; detach nothing"),
+        (steep, "the gradient of loss 'loss' is not finite"),
         (in_place, "compute changes its input 'x' in place"),
+        (backward, "compute puts a gradient into its input 'x'; leave that to the phase"),
         (single, "output 'loss' is torch.float32 where the inputs are torch.float64"),
+        (rounded, "output 'loss' in float32 is not that in float64"),
         (bare, "role 'x' has no shape; annotate it"),
         (failing, r"compute failed on x \[5\]: RuntimeError"),
         (number, "output 'loss' is a float, not a tensor"),
+        (kept, "output 'loss' is another one wired to agent 'somebody_else'"),
+        (
+            branching,
+            "torch.compile makes no single graph of compute: .* Branch on no tensor's value, and call no",
+        ),
+        (two_minded, "output 'loss' is another one when compiled"),
+        (other_gradient, "its gradients are others when compiled"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -178,6 +254,71 @@ def test_notices_a_broken_compute(compute, problem):
     with pytest.raises(AssertionError, match=f"^Broken: .*{problem}") as caught:
         check_component(broken(compute))
     assert "\n" not in str(caught.value)
+
+
+def test_notices_what_does_not_build_from_its_defaults():
+    def needs(self, *, scale: float) -> None:
+        Component.__init__(self)
+        self.scale = scale
+
+    with pytest.raises(AssertionError, match=r"does not build from its defaults: .* 'scale'. Give every argument a d"):
+        check_component(with_init(needs))
+    check_component(with_init(needs), scale=1.0)
+    with pytest.raises(AssertionError, match=r"does not build with {'scale': 'much'}: "):
+        check_component(with_init(needs), scale="much")
+
+
+def test_notices_an_output_that_is_not_finite():
+    def compute(self, x: Float[Tensor, "*batch"]):
+        return {"y": x / 0}
+
+    with pytest.raises(AssertionError, match="output 'y' is not finite"):
+        check_component(broken(compute, writes={"y": "agent.y"}))
+
+
+def test_notices_an_estimate_that_knows_the_order_of_samples():
+    def compute(self, x: Float[Tensor, "*batch"]):
+        return {"y": x - x[0]}
+
+    cls = broken(compute, writes={"y": "agent.y"})
+    with pytest.raises(AssertionError, match="output 'y' does not follow when the batch is put into another order"):
+        check_component(cls)
+    check_component(cls, permutes=False)
+
+
+def test_notices_parameters_and_state_with_a_graph():
+    def owns(self, *, scale: float = 1.0) -> None:
+        Component.__init__(self)
+        self.scale, self.layer = scale, torch.nn.Linear(1, 1)
+
+    with pytest.raises(AssertionError, match=r"owns the parameter 'layer.weight'; a network is a step of the recipe"):
+        check_component(with_init(owns))
+
+    def remembers(self, *, scale: float = 1.0) -> None:
+        Component.__init__(self)
+        self.scale = scale
+        self.register_buffer("mean", torch.zeros(()))
+
+    def compute(self, x: Float[Tensor, "*batch"]):
+        self.mean = x.mean()
+        return {"loss": x / 2}
+
+    with pytest.raises(AssertionError, match="its state 'mean' keeps a gradient's graph"):
+        check_component(with_init(remembers, compute))
+
+
+def test_a_published_stop_is_named():
+    check_component(broken(half_detached), stopped=["x"])
+    with pytest.raises(AssertionError, match="no role 'z' to stop a gradient at"):
+        check_component(Simple, stopped=["z"])
+
+
+def test_notices_an_optional_role_that_is_needed():
+    def compute(self, x: Float[Tensor, "*batch"], y: Float[Tensor, "*batch"] | None = None):
+        return {"loss": x * y}
+
+    with pytest.raises(AssertionError, match=r"compute failed on x \[5\] \(its optional y left out\): TypeError"):
+        check_component(broken(compute, reads={"x": "agent.x", "y": "agent.y"}))
 
 
 def test_per_sample_can_be_declined():
@@ -206,14 +347,32 @@ def test_notices_state_that_state_dict_forgets():
         check_component(broken(compute))
 
 
+@pytest.mark.parametrize("state", [Simple, lambda: None], ids=["code", "unpicklable"])
+def test_notices_state_that_cannot_be_loaded_safely(state):
+    changed = {"get_extra_state": lambda self: state, "set_extra_state": lambda self, state: None}
+    with pytest.raises(AssertionError, match=r"its state_dict does not load again: .* Keep tensors and plain values"):
+        check_component(broken(Simple.compute, **changed))
+
+
+def test_notices_a_wiring_of_its_own():
+    def forward(self, tensordict):
+        return tensordict.set(("agent_0", "loss"), tensordict["agent_0", "x"] / 2)
+
+    changed = {"forward": forward, "writes": {"loss": "agent.loss"}}
+    with pytest.raises(AssertionError, match="it fails on a TensorDict: KeyError"):
+        check_component(broken(Simple.compute, **changed))
+    changed["forward"] = lambda self, tensordict: tensordict.set(("agent_0", "loss"), tensordict[self.in_keys[0]] / 2)
+    with pytest.raises(AssertionError, match=r"wired to agent 'somebody_else' it does not write 'somebody_else.loss'"):
+        check_component(broken(Simple.compute, **changed))
+
+
 def test_notices_an_argument_that_is_not_kept():
     def init(self, *, scale: float = 1.0) -> None:
         Component.__init__(self)
         self.factor = scale
 
-    doc = "Halves.\n\n y = x / 2\n\n Args:\n     scale: weight.\n Source: made up.\n Differs: nothing."
     with pytest.raises(AssertionError, match=r"argument 'scale' is not kept as self.scale"):
-        check_component(broken(Simple.compute, __init__=init, __doc__=doc))
+        check_component(with_init(init))
 
 
 @pytest.mark.parametrize(
@@ -227,6 +386,13 @@ def test_notices_an_argument_that_is_not_kept():
         ("Halves.\n\ny = x / 2\n\nDiffers: b.", "no line that starts with 'Source:'"),
         ("Halves.\n\ny = x / 2\n\nSource: a.", "no line that starts with 'Differs:'"),
         ("Halves.\n\ny = x / 2\n\nDiffers: b.\nSource: a.", "in another order"),
+        ("Halves.\n\ny = x / 2\n\nSource: a.\nDiffers: b.\nRaises: c.", "in another order"),
+        ("Halves.\n\ny = x / 2\n\nSource:\n\nDiffers: b.", "'Source:' is empty"),
+        ("Halves.\n\ny = x / 2\n\nSource: a.\nDiffers:", "'Differs:' is empty"),
+        (
+            "Halves.\n\ny = x / 2\n\nSource: FILL IN authors.\nDiffers: b.",
+            "a place to fill in: 'Source: FILL IN authors.'",
+        ),
     ],
 )
 def test_notices_a_broken_docstring(doc, problem):
@@ -235,12 +401,17 @@ def test_notices_a_broken_docstring(doc, problem):
 
 
 def test_notices_an_argument_without_an_explanation():
-    doc = Sound.__doc__.replace("        scale: weight [1].\n", "")
+    def init(self, *, scale: float = 1.0) -> None:
+        Component.__init__(self)
+        self.scale = scale
+
+    check_component(with_init(init))
     with pytest.raises(AssertionError, match="Args do not explain 'scale'"):
-        check_component(type("Broken", (Component,), {**vars(Sound), "__doc__": doc}))
-    doc = Sound.__doc__.replace("Args:", "Arguments:")
+        check_component(with_init(init, doc="    size: weight [1]."))
+    cls = with_init(init)
+    cls.__doc__ = cls.__doc__.replace("Args:", "Arguments:")
     with pytest.raises(AssertionError, match="no line that starts with 'Args:'"):
-        check_component(type("Broken", (Component,), {**vars(Sound), "__doc__": doc}))
+        check_component(cls)
 
 
 def test_a_called_network_is_given_as_a_function():
@@ -259,7 +430,9 @@ def test_given_values_replace_made_up_ones():
 
     with pytest.raises(AssertionError, match="not finite"):
         check_component(broken(compute))
-    check_component(broken(compute), given={"x": torch.arange(1.0, 6.0)})
+    given = torch.arange(1.0, 6.0, dtype=torch.float64)
+    check_component(broken(compute), given={"x": given})
+    assert given.tolist() == [1, 2, 3, 4, 5] and not given.requires_grad  # it stays the caller's
     with pytest.raises(AssertionError, match="no role 'z'"):
         check_component(Simple, given={"z": torch.ones(5)})
 

@@ -277,7 +277,7 @@ def _titles(entry: Any) -> list[str]:
     if not isinstance(entry, dict):
         return []
     names = [str(entry[word]) for word in ("phase", "use", "net") if word in entry]
-    return [*names, *(name.split("/")[-1] for name in names if "/" in name)]
+    return [*names, *(re.split(r"[/.]", name)[-1] for name in names if "/" in name)]
 
 
 def _refuse_resolvers(tree: Any, where: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from rich.console import Group, RenderableType
+from rich.table import Column
 from rich.table import Table as Grid
 from rich.text import Text
 from tensordict import TensorDict
@@ -42,8 +43,8 @@ def show(recipe: Recipe, team: Team | None = None) -> RenderableType:
         words += [phase.order.name] if phase.order else []
         words += [f"{phase.epochs} epochs x {phase.minibatches} minibatches"] if phase.train else []
         words += [f"every {phase.every}"] if phase.every > 1 else []
-        grid = Grid("", "step", "reads", "writes", title=f"{phase.name}: {', '.join(words)}", title_justify="left",
-                    title_style="bold", expand=False)  # fmt: skip
+        columns = [Column(word, overflow="fold") for word in ("", "step", "reads", "writes")]  # no name is cut short
+        grid = Grid(*columns, title=f"{phase.name}: {', '.join(words)}", title_justify="left", title_style="bold")
         for section, planned in _steps(plan, phase.name):
             title = planned.step.use or f"net {planned.net}.{planned.mode}"
             values = ", ".join(f"{name}={value}" for name, value in planned.step.arguments.items())

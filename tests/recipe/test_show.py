@@ -18,8 +18,8 @@ MIXED = Team((*ALIKE.agents[:2], Agent("walker", "walkers", 0, 6, LEG, "walkers"
 CHOOSING = Team(tuple(replace(agent, action=Discrete((3, 2))) for agent in ALIKE.agents), 12)
 
 
-def text(recipe, team=None):
-    console = Console(width=250, file=io.StringIO())
+def text(recipe, team=None, width=250):
+    console = Console(width=width, file=io.StringIO())
     console.print(show(recipe, team))
     return console.file.getvalue()
 
@@ -97,3 +97,7 @@ def test_an_empty_batch_has_what_collection_delivers():
     leaves = [{key: (value.shape, value.dtype) for key, value in each.items(True, True)} for each in (real, made)]
     assert leaves[0] == leaves[1]
     assert isinstance(made["state"], torch.Tensor)
+
+
+def test_no_name_is_cut_short_where_the_terminal_is_narrow():
+    assert "…" not in text(load("happo"), ALIKE, width=80)

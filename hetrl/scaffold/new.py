@@ -1,0 +1,114 @@
+"""A new package with one component, a test to fill in and a recipe that uses it."""
+
+import keyword
+import re
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+from string import Template
+
+from hetrl import catalog
+from hetrl.errors import RecipeError, RunError, nearest
+
+TEMPLATES = Path(__file__).parent / "template"
+SUFFIX = ".in"
+"""Of the templates, so that no tool takes them for what they become."""
+STEPS = {
+    "estimate": "estimate/standardize",
+    "weight": "weight/unit_factor",
+    "loss": "loss/clipped_surrogate, clip: 0.2",
+}
+"""The kinds there are templates for, and the step whose place a new one takes in the recipe."""
+FILES = {
+    ".gitignore": "gitignore",
+    "README.md": "README.md",
+    "pyproject.toml": "pyproject.toml",
+    "$word.yaml": "recipe.yaml",
+    "$package/__init__.py": "package.py",
+    "$package/$word.py": "$kind/component.py",
+    "tests/test_numbers.py": "$kind/numbers.py",
+    "tests/test_contract.py": "contract.py",
+}
+"""What is written -> its template."""
+_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+_TAKEN = ("Component", "Float", "NonNegative", "Tensor")
+"""Classes that a template imports."""
+
+
+def new(kind: str, name: str, folder: Path) -> list[Path]:
+    """Write the package of a new component, and return its files.
+
+    Args:
+        kind: ``loss``, ``weight`` or ``estimate``.
+        name: ``vendor.name``: who brings it, and what it is.
+        folder: where to; it must not exist.
+
+    Raises:
+        RecipeError: there is no template for the kind, or the name cannot be one or is taken.
+        RunError: the folder exists, or cannot be written.
+    """
+    words = _words(kind, name)
+    if folder.exists():
+        raise RunError(f"{folder} exists; name a folder that does not.")
+    files = {folder / _filled(path, words): _template(_filled(source, words)) for path, source in FILES.items()}
+    texts = {path: _filled(text, words) for path, text in files.items()}
+    try:
+        for path, text in texts.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"{folder} cannot be written: {error.strerror}.") from error
+    return list(texts)
+
+
+def _words(kind: str, name: str) -> dict[str, str]:
+    """Return what the templates call things, once the names are found fit."""
+    if kind not in STEPS:
+        what = f"no template for '{kind}'" if kind in catalog.KINDS else f"no kind '{kind}'"
+        raise RecipeError(f"{what}.{nearest(kind, STEPS)}")
+    vendor, dot, word = name.partition(".")
+    for part in (vendor, word):
+        if not dot or not _NAME.fullmatch(part) or keyword.iskeyword(part):
+            raise RecipeError(
+                f"'{name}' is no name for a {kind}; write vendor.name, each of small letters, digits and underscores, "
+                f"such as '{_proposed(name, kind)}'."
+            )
+    if vendor == "hetrl":
+        raise RecipeError(f"'{name}': hetrl's own entries have no vendor; write your own, such as 'yourlab.{word}'.")
+    cls = "".join(part.capitalize() for part in word.split("_"))
+    if cls in _TAKEN:
+        raise RecipeError(f"'{name}': its class would hide {cls}, which it needs; choose another name.")
+    entry, package = f"{kind}/{name}", f"{vendor}_{word}"
+    if entry in catalog.installed():
+        provider = catalog.provider(catalog.installed()[entry])
+        raise RecipeError(f"'{entry}' is there already, from {provider}; choose another name, or uninstall that.")
+    if package in packages_distributions():
+        raise RecipeError(f"'{name}' would be a package '{package}', and one is installed; choose another name.")
+    return {
+        "kind": kind,
+        "name": name,
+        "word": word,
+        "class_": cls,
+        "entry": entry,
+        "package": package,
+        "distribution": package.replace("_", "-"),
+        "per_sample": str(kind in ("loss", "weight")),
+        "replaced": STEPS[kind].split(",")[0],
+        "version": ".".join(version("hetrl").split(".")[:2]),
+        **{f"{each}_step": entry if each == kind else step for each, step in STEPS.items()},
+    }
+
+
+def _proposed(name: str, kind: str) -> str:
+    """Return what the author may have meant."""
+    spoken = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.removeprefix(f"{kind}/")).lower()
+    parts = [re.sub(r"[^a-z0-9]+", "_", part).strip("_0123456789") for part in spoken.split(".", 1)]
+    parts = [part if part and not keyword.iskeyword(part) else f"my_{part or kind}" for part in parts]
+    return ".".join(parts if len(parts) == 2 else ["yourlab", *parts])
+
+
+def _template(name: str) -> str:
+    return (TEMPLATES / f"{name}{SUFFIX}").read_text(encoding="utf-8")
+
+
+def _filled(text: str, words: dict[str, str]) -> str:
+    return Template(text).substitute(words)
