@@ -1,4 +1,4 @@
-"""The command line: train, check, show, list, eval, plot, cp."""
+"""The command line: train, check, show, diff, list, eval, plot, compare, report, cp, new."""
 
 import shutil
 import sys
@@ -37,32 +37,55 @@ def train(
     recipe: Annotated[str | None, typer.Argument(help="A shipped recipe or a YAML file.")] = None,
     overrides: Overrides = None,
     folder: Annotated[Path | None, typer.Option(help="The run's folder; by default a new one under runs/.")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder instead.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Continue the run, or the seeds, in this folder instead.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Train so many seeds, side by side in one folder.")] = None,
+    at_once: Annotated[int | None, typer.Option(min=1, help="Seeds at once; by default as many as cores.")] = None,
+    report: Annotated[bool, typer.Option("--report", help="Write the run's page, report.html, at the end.")] = False,
     wandb: Annotated[str | None, typer.Option(help="Also log to this Weights & Biases project.")] = None,
+    monitor: Annotated[int | None, typer.Option(min=1, help="Measure the bound every so many frames.")] = None,
 ) -> None:
     """Train a recipe, or continue a run with --resume FOLDER."""
     from hetrl.train.run import Folder, train
     from hetrl.train.run import resume as continue_run
+    from hetrl.train.seeds import SeedsFolder, resume_seeds, train_seeds
 
     texts = overrides or []
+    several = seeds is not None or (resume is not None and SeedsFolder(resume).recipe.exists())
+    if at_once is not None and not several:
+        raise RunError("--at-once goes with --seeds.")
+    if several and monitor is not None:
+        raise RunError("--monitor is about one run; train the seeds one by one, with run.seed=...")
+    if several and report:
+        raise RunError("--report is about one run; write it afterwards, hetrl report RUN.")
     if resume is not None:
         if folder is not None:
             raise RunError("--folder and --resume do not go together; the run stays in its folder.")
-        place = continue_run(resume, *([recipe] if recipe else []), *texts, wandb=wandb)
+        texts = [*([recipe] if recipe else []), *texts]
+        if several:
+            _finish_seeds(resume_seeds(resume, *texts, count=seeds, at_once=at_once, wandb=wandb))
+            return
+        place = continue_run(resume, *texts, wandb=wandb, monitor=monitor)
     elif recipe is None:
         raise RunError("say which recipe to train (see 'hetrl list recipe'), or --resume FOLDER.")
+    elif seeds is not None:
+        _finish_seeds(train_seeds(load(recipe, *texts), seeds, folder, at_once=at_once, wandb=wandb))
+        return
     else:
-        place = train(load(recipe, *texts), folder, wandb=wandb)
-    _finish(place if isinstance(place, Folder) else Folder(place))
+        place = train(load(recipe, *texts), folder, wandb=wandb, monitor=monitor)
+    _finish(place if isinstance(place, Folder) else Folder(place), report)
 
 
-def _finish(place: Any) -> None:
+def _finish(place: Any, report: bool) -> None:
     """Say where everything is, and how to go on if the run was stopped early."""
     frames = place.load_checkpoint()["hetrl"]["frames"]
     recipe = load(place.recipe)
     picture = _picture([place.path], None, place.path / "curve.png")
     table = Table.grid(padding=(0, 2))
     rows = {"curve": picture, "metrics": place.metrics, "checkpoint": place.checkpoint, "recipe": place.recipe}
+    if report:
+        from hetrl.report.page import write
+
+        rows["report"] = write(place.path, place.path / "report.html")
     for name, path in rows.items():
         table.add_row(name, str(path))
     if frames < recipe.run.frames:
@@ -71,6 +94,23 @@ def _finish(place: Any) -> None:
     else:
         out.print(f"Done: {frames:,} frames.{_last_return(place.metrics)}", highlight=False)
     out.print(table)
+
+
+def _finish_seeds(outcome: Any) -> None:
+    """Say how the seeds ended, where their curve is, and how to go on."""
+    folder = outcome.folder
+    parts = [f"{len(seeds)} {word}" for word in ("done", "stopped", "failed") if (seeds := getattr(outcome, word))]
+    out.print(f"Seeds: {', '.join(parts)}.", highlight=False)
+    if outcome.done:
+        picture = _picture([folder.runs[seed] for seed in outcome.done], None, folder.path / "curve.png")
+        table = Table.grid(padding=(0, 2))
+        table.add_row("curve", str(picture))
+        table.add_row("runs", str(folder.path))
+        out.print(table)
+    if outcome.stopped or outcome.failed:
+        out.print("Continue with:", highlight=False)
+        out.print(f"  hetrl train --resume {folder.path}", highlight=False, soft_wrap=True)
+    outcome.refuse_failures()
 
 
 def _last_return(metrics: Path) -> str:
@@ -103,6 +143,22 @@ def show(recipe: RecipeName, overrides: Overrides = None) -> None:
     loaded = load(recipe, *(overrides or []))
     check_recipe(loaded)
     out.print(show(loaded, _team(loaded)))
+
+
+@app.command()
+def diff(
+    one: Annotated[str, typer.Argument(help="A shipped recipe, a YAML file, or a run's folder.")],
+    other: Annotated[str, typer.Argument(help="The same, to set beside it.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Changes to the second one.", metavar="[A.B=C]...")
+    ] = None,
+) -> None:
+    """Say what two recipes do differently: nets, phases, steps and arguments, rather than lines of text."""
+    from hetrl.recipe.diff import recipe_of, show_differences
+
+    texts = overrides or []
+    recipes = load(recipe_of(one)), load(recipe_of(other), *texts)
+    out.print(show_differences(*recipes, (one, " ".join([other, *texts]))))
 
 
 def _team(recipe: Recipe) -> Any:
@@ -202,7 +258,7 @@ def groups(
 
 @app.command()
 def plot(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders; those that differ only by seed make one curve.")],
+    runs: Annotated[list[Path], typer.Argument(help="Runs or folders of seeds; what differs only by seed is a curve.")],
     metric: Annotated[str | None, typer.Option(help="By default eval/return, or return without evaluations.")] = None,
     to: Annotated[Path, typer.Option(help="The picture to write.")] = Path("curve.png"),
 ) -> None:
@@ -211,9 +267,41 @@ def plot(
 
 
 def _picture(runs: list[Path], metric: str | None, path: Path) -> Path:
-    from hetrl.report.runs import draw_runs
+    from hetrl.report.runs import draw_runs, run_folders
 
-    return draw_runs(runs, metric, path)
+    return draw_runs(run_folders(runs), metric, path)
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Runs or folders of seeds; seeds of one recipe belong together.")],
+    score: Annotated[
+        str, typer.Option(help="last: the last evaluation; tail: mean of the last tenth; area: mean of the whole run.")
+    ] = "last",
+    metric: Annotated[str, typer.Option(help="A column of metrics.csv.")] = "eval/return",
+    scale: Annotated[
+        list[str] | None, typer.Option(help="Also all tasks together, scaled: TASK=LOW:HIGH for each, or 'runs'.")
+    ] = None,
+    anyway: Annotated[bool, typer.Option("--anyway", help="Compare what is not comparable, and say why not.")] = False,
+    to: Annotated[Path, typer.Option(help="The picture to write.")] = Path("comparison.png"),
+) -> None:
+    """Compare recipes over seeds: interquartile means, probabilities of improvement, sample efficiency."""
+    from hetrl.report.compare import compare
+
+    comparison = compare(runs, score=score, metric=metric, scale=scale or [], anyway=anyway)
+    out.print(comparison.table())
+    out.print(str(comparison.draw(to)), soft_wrap=True, highlight=False)
+
+
+@app.command(name="report")
+def report_(
+    run: Annotated[Path, typer.Argument(help="A run's folder.")],
+    to: Annotated[Path | None, typer.Option(help="The page to write; by default RUN/report.html.")] = None,
+) -> None:
+    """Write one page about a run, in one file: curves, agents, the linked program, recipe, timings, versions."""
+    from hetrl.report.page import write
+
+    out.print(str(write(run, to or run / "report.html")), soft_wrap=True, highlight=False)
 
 
 @app.command()
@@ -233,6 +321,21 @@ def cp(
     file.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(known[recipe], file)
     out.print(f"{file}\nhetrl check {file}\nhetrl train {file}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def new(
+    kind: Annotated[str, typer.Argument(help="loss, weight or estimate.")],
+    name: Annotated[str, typer.Argument(help="What recipes will call it, vendor.name.", metavar="VENDOR.NAME")],
+    folder: Annotated[Path, typer.Argument(help="Where to write the package; a folder that does not exist.")],
+) -> None:
+    """Start a package of your own: one component, its tests to fill in, and a recipe that uses it."""
+    from hetrl.scaffold.new import new
+
+    files = new(kind, name, folder)
+    steps = f'cd {folder}\npython -m pip install -e ".[dev]"\npython -m pytest    # fails where something is to fill in'
+    text = "\n".join([*map(str, files), "", "Next:", *(f"  {line}" for line in steps.splitlines())])
+    out.print(text, soft_wrap=True, highlight=False, markup=False)
 
 
 def main() -> None:

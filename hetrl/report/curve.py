@@ -81,8 +81,13 @@ def draw_panels(panels: Mapping[str, Sequence[Curve]], path: Path, *, ylabel: st
         axis.set(title=title, xlabel="environment frames", ylabel=ylabel)
         axis.grid(alpha=0.3)
         axis.legend(loc="best", fontsize="small")
-        axis.xaxis.set_major_formatter(lambda value, _: f"{value / 1e6:g}M" if value >= 1e6 else f"{value / 1e3:g}k")
+        axis.xaxis.set_major_formatter(frames_as_text)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
     plt.close(figure)
     return path
+
+
+def frames_as_text(value: float, place: int | None = None) -> str:
+    """Return frames as short text; matplotlib adds the tick's place."""
+    return f"{value / 1e6:g}M" if value >= 1e6 else f"{value / 1e3:g}k" if value else "0"

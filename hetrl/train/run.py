@@ -22,6 +22,8 @@ from hetrl.train.build import build, evaluation_env, resolve_device
 from hetrl.train.callbacks import Checkpoints, GracefulStop, ProgressBar
 from hetrl.train.csv_logger import CsvTable
 from hetrl.train.learner import first_difference, refuse_other_recipe
+from hetrl.train.monitor import BoundMonitor
+from hetrl.train.timings import Timings
 
 PACKAGES = ("hetrl", "torch", "torchrl", "tensordict", "lightning", "vmas", "numpy", "omegaconf")
 
@@ -48,6 +50,11 @@ class Folder:
         return self.path / "metrics.csv"
 
     @property
+    def timings(self) -> Path:
+        """The table of where the time went."""
+        return self.path / "timings.csv"
+
+    @property
     def checkpoint(self) -> Path:
         """The last checkpoint."""
         return self.path / "checkpoints" / "last.ckpt"
@@ -66,11 +73,11 @@ class Folder:
             raise RunError(f"{self.checkpoint} cannot be read as a checkpoint: {error}.") from error
 
 
-def default_folder(recipe: Recipe) -> Path:
-    """Return a folder under ``runs/`` that does not exist yet, named after recipe, task and seed."""
+def default_folder(recipe: Recipe, *, seeds: bool = False) -> Path:
+    """Return a folder under ``runs/`` that does not exist yet, named after recipe, task and the one seed."""
     named = [recipe.task.arguments[word] for word in ("scenario", "name", "robot") if word in recipe.task.arguments]
     task = str((*named, recipe.task.name)[0]).split("/")[-1]
-    stem = f"{recipe.name}_{task}_seed{recipe.run.seed}"
+    stem = f"{recipe.name}_{task}" + ("" if seeds else f"_seed{recipe.run.seed}")
     path, number = Path("runs") / stem, 2
     while path.exists():
         path, number = Path("runs") / f"{stem}_{number}", number + 1
@@ -111,13 +118,21 @@ def describe_machine(recipe: Recipe) -> dict[str, Any]:
     return {"seed": recipe.run.seed, **machine, "threads": torch.get_num_threads(), "packages": found}
 
 
-def train(recipe: Recipe, folder: Path | None = None, *, wandb: str | None = None, quiet: bool = False) -> Folder:
+def train(
+    recipe: Recipe,
+    folder: Path | None = None,
+    *,
+    wandb: str | None = None,
+    monitor: int | None = None,
+    quiet: bool = False,
+) -> Folder:
     """Train a recipe in a new folder and return the folder.
 
     Args:
         recipe: what to train.
         folder: where; by default a new one under ``runs/``.
         wandb: a Weights & Biases project to log to as well.
+        monitor: frames between two measurements of the bound, see :class:`~hetrl.train.monitor.BoundMonitor`.
         quiet: no progress bar.
 
     Raises:
@@ -127,17 +142,20 @@ def train(recipe: Recipe, folder: Path | None = None, *, wandb: str | None = Non
     """
     module, data = build(recipe)  # before anything is written
     place = open_folder(folder or default_folder(recipe), recipe)
-    _fit(place, recipe, module, data, None, wandb, quiet)
+    _fit(place, recipe, module, data, None, wandb, monitor, quiet)
     return place
 
 
-def resume(path: Path, *overrides: str, wandb: str | None = None, quiet: bool = False) -> Folder:
+def resume(
+    path: Path, *overrides: str, wandb: str | None = None, monitor: int | None = None, quiet: bool = False
+) -> Folder:
     """Continue a run from its last checkpoint, bit for bit on the CPU.
 
     Args:
         path: the run's folder.
         overrides: only of ``run`` (more frames, another evaluation interval).
         wandb: a Weights & Biases project to log to as well.
+        monitor: as for :func:`train`.
         quiet: no progress bar.
 
     Raises:
@@ -156,12 +174,19 @@ def resume(path: Path, *overrides: str, wandb: str | None = None, quiet: bool = 
         raise RunError(f"{path} is finished ({state['frames']} frames); go on with run.frames=... above that.")
     module, data = build(recipe)
     folder.recipe.write_text(recipe.yaml())
-    _fit(folder, recipe, module, data, int(state["frames"]), wandb, quiet)
+    _fit(folder, recipe, module, data, int(state["frames"]), wandb, monitor, quiet)
     return folder
 
 
 def _fit(
-    folder: Folder, recipe: Recipe, module: Any, data: Any, resumed: int | None, wandb: str | None, quiet: bool
+    folder: Folder,
+    recipe: Recipe,
+    module: Any,
+    data: Any,
+    resumed: int | None,
+    wandb: str | None,
+    monitor: int | None,
+    quiet: bool,
 ) -> None:
     loggers: list[Logger] = [
         CsvTable(folder.metrics, resumed),
@@ -170,7 +195,13 @@ def _fit(
     if wandb is not None:
         loggers.append(_wandb_logger(wandb, folder))
     every = recipe.run.checkpoint_every or max(recipe.run.frames // 20, 1)
-    callbacks: list[L.Callback] = [Checkpoints(folder.checkpoint.parent, every), GracefulStop()]
+    callbacks: list[L.Callback] = [
+        Checkpoints(folder.checkpoint.parent, every),
+        GracefulStop(),
+        Timings(folder.timings, resumed),
+    ]
+    if monitor is not None:
+        callbacks.append(BoundMonitor(monitor))
     if not quiet:
         callbacks.append(ProgressBar())
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)

@@ -1,0 +1,237 @@
+"""What two recipes do differently, as steps of the linked program rather than as lines of text."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from difflib import SequenceMatcher
+from inspect import Parameter
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table as Grid
+from rich.text import Text
+
+from hetrl import arguments, catalog
+from hetrl.recipe.check import SECTIONS, Plan, PlannedStep, check
+from hetrl.recipe.load import Net, Phase, Recipe, Use
+
+_ABSENT = "-"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that two recipes do differently."""
+
+    section: str
+    """``task``, ``nets``, ``data``, ``run``, or a phase's name."""
+    what: str
+    """Which net, step, argument or word it is about."""
+    one: str
+    other: str
+    """How it is in each; ``-`` where it is not there."""
+
+
+def differences(one: Recipe, other: Recipe) -> list[Difference]:
+    """Return what two recipes that link do differently.
+
+    Arguments count with their defaults, and keys as they are bound in the end: a default that only one of them spells
+    out, or ``keys:`` instead of ``reads:``, is no difference. Steps are matched by what they use, in their order.
+
+    Raises:
+        RecipeError: one of them does not link.
+    """
+    plans = check(one), check(other)
+    found = list(_use("task", one.task, other.task))
+    if one.groups != other.groups:
+        found.append(Difference("task", "groups", _text(one.groups), _text(other.groups)))
+    found += _nets(*plans)
+    found += _use("data", one.data, other.data)
+    found += _phases(*plans)
+    ran = asdict(one.run), asdict(other.run)
+    return found + list(_values("run", "", *ran))
+
+
+def recipe_of(name: str) -> str:
+    """Return what loads the recipe that ``name`` stands for: the file in a folder of a run or of seeds, or itself."""
+    files = (Path(name) / file for file in ("seeds.yaml", "recipe.yaml"))
+    return next((str(file) for file in files if file.is_file()), name)
+
+
+def show_differences(one: Recipe, other: Recipe, names: tuple[str, str]) -> RenderableType:
+    """Return the differences of two recipes as a table for the terminal.
+
+    Raises:
+        RecipeError: one of them does not link.
+    """
+    found = differences(one, other)
+    if not found:
+        return Text(f"{names[0]} and {names[1]} do the same.")
+    grid = Grid("", "", *names, expand=False)
+    for before, each in zip([None, *found], found, strict=False):
+        new = before is None or before.section != each.section
+        if new and before is not None:
+            grid.add_section()
+        grid.add_row(
+            Text(each.section if new else "", style="bold"),
+            each.what,
+            Text(each.one, style="red"),
+            Text(each.other, style="green"),
+        )
+    apart = {each.section for each in found}
+    same = [word for word in ("task", "nets", "data") if word not in apart]
+    both = {phase.name for phase in other.update}
+    same += [phase.name for phase in one.update if phase.name in both - apart]
+    count = f"{len(found)} difference{'s' if len(found) > 1 else ''}."
+    return Group(grid, Text(count + (f" The same: {', '.join(same)}." if same else "")))
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return _ABSENT
+    if isinstance(value, Mapping):
+        return ", ".join(f"{word}={_text(each)}" for word, each in value.items())
+    return str(value)
+
+
+def _values(section: str, what: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[Difference]:
+    """Compare two sets of named values."""
+    for word in {**one, **other}:
+        mine, theirs = one.get(word), other.get(word)
+        if mine != theirs:
+            yield Difference(section, f"{what} {word}".strip(), _text(mine), _text(theirs))
+
+
+def _with_defaults(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    known = arguments.parameters(function).items()
+    defaults = {name: each.default for name, each in known if each.default is not Parameter.empty}
+    return {**defaults, **given}
+
+
+def _use(section: str, one: Use | None, other: Use | None, what: str = "") -> Iterator[Difference]:
+    """Compare two catalog entries: the entry itself, or its arguments."""
+    if one is None or other is None or one.name != other.name:
+        if one is not other:
+            yield Difference(section, what or "use", _entry(one), _entry(other))
+        return
+    function = catalog.resolve(one.name).__init__
+    given = (_with_defaults(function, each.arguments) for each in (one, other))
+    yield from _values(section, what, *given)
+
+
+def _entry(use: Use | Net | None) -> str:
+    if use is None:
+        return _ABSENT
+    name = use.use if isinstance(use, Net) else use.name
+    return _with_arguments(name, use.arguments)
+
+
+def _with_arguments(name: str, given: Mapping[str, Any]) -> str:
+    return f"{name}\n  {_text(given)}" if given else name
+
+
+def _nets(one: Plan, other: Plan) -> Iterator[Difference]:
+    mine, theirs = one.recipe.nets, other.recipe.nets
+    for name in {**mine, **theirs}:
+        if name not in mine or name not in theirs or mine[name].use != theirs[name].use:
+            yield Difference("nets", name, _entry(mine.get(name)), _entry(theirs.get(name)))
+            if name not in mine or name not in theirs:
+                continue
+        else:
+            function = catalog.resolve(mine[name].use).__init__
+            given = (_with_defaults(function, nets[name].arguments) for nets in (mine, theirs))
+            yield from _values("nets", name, *given)
+        rest = ({"per": plan.per[name], "target": _target(plan.recipe.nets[name])} for plan in (one, other))
+        yield from _values("nets", name, *rest)
+    if one.policy != other.policy:
+        yield Difference("nets", "acting", one.policy, other.policy)
+
+
+def _target(net: Net) -> dict[str, Any] | None:
+    return None if net.target is None else asdict(net.target)
+
+
+def _phases(one: Plan, other: Plan) -> Iterator[Difference]:
+    mine, theirs = one.recipe.update, other.recipe.update
+    for left, right in _aligned([phase.name for phase in mine], [phase.name for phase in theirs]):
+        if left is not None and right is not None:
+            yield from _phase(mine[left], theirs[right], one, other)
+        elif left is not None:
+            yield Difference(mine[left].name, "phase", _outline(one, mine[left]), _ABSENT)
+        elif right is not None:
+            yield Difference(theirs[right].name, "phase", _ABSENT, _outline(other, theirs[right]))
+
+
+def _aligned(one: Sequence[str], other: Sequence[str]) -> Iterator[tuple[int | None, int | None]]:
+    """Yield the places of two lists' entries side by side, equal ones together."""
+    for kind, i, j, k, m in SequenceMatcher(None, one, other, autojunk=False).get_opcodes():
+        if kind == "equal":
+            yield from zip(range(i, j), range(k, m), strict=True)
+        else:
+            yield from ((place, None) for place in range(i, j))
+            yield from ((None, place) for place in range(k, m))
+
+
+def _outline(plan: Plan, phase: Phase) -> str:
+    words = [f"train {phase.train}, per {phase.per}" if phase.train else "no gradient"]
+    return "\n".join(words + [_title(step) for section in SECTIONS for step in plan.sections[phase.name, section]])
+
+
+def _phase(mine: Phase, theirs: Phase, one: Plan, other: Plan) -> Iterator[Difference]:
+    name, words = mine.name, ("train", "per", "epochs", "minibatches", "every", "inactive")
+    yield from _values(name, "", *({word: getattr(phase, word) for word in words} for phase in (mine, theirs)))
+    yield from _use(name, mine.order, theirs.order, "order")
+    yield from _use(name, mine.optim, theirs.optim, "optim")
+    for section in SECTIONS:
+        for left, right in _placed(one.sections[name, section], other.sections[name, section]):
+            if left is None or right is None or _title(left) != _title(right):
+                yield Difference(name, section, _step(left), _step(right))
+                continue
+            what = f"{section}: {_title(left)}"
+            yield from _values(name, what, _arguments(left), _arguments(right))
+            for word in ("reads", "writes", "calls"):
+                tables = getattr(left.table, word), getattr(right.table, word)
+                roles = tables[0].keys() & tables[1].keys()  # what only one has comes of another net, said already
+                bound = ({f"{word} {role}": table[role] for role in table if role in roles} for table in tables)
+                yield from _values(name, what, *bound)
+
+
+def _placed(
+    one: Sequence[PlannedStep], other: Sequence[PlannedStep]
+) -> Iterator[tuple[PlannedStep | None, PlannedStep | None]]:
+    """Yield the steps of two sections side by side: equal ones, and between those, what took another's place."""
+    mine: list[PlannedStep] = []
+    theirs: list[PlannedStep] = []
+    for left, right in [*_aligned([*map(_title, one)], [*map(_title, other)]), (None, None)]:
+        together = left is not None and right is not None
+        if together or left is right:  # equal ones, or the end: first what stood before them
+            for i, k in _aligned([*map(_family, mine)], [*map(_family, theirs)]):
+                yield None if i is None else mine[i], None if k is None else theirs[k]
+            mine, theirs = [], []
+        if left is not None and right is not None:
+            yield one[left], other[right]
+        elif left is not None:
+            mine.append(one[left])
+        elif right is not None:
+            theirs.append(other[right])
+
+
+def _family(planned: PlannedStep) -> str:
+    """Return what a step may take the place of: another mode of the net, another component of the kind."""
+    return f"net {planned.net}" if planned.component is None else str(planned.step.use).split("/")[0]
+
+
+def _title(planned: PlannedStep) -> str:
+    at = f" at {planned.step.at}" if planned.step.at else ""
+    return (planned.step.use or f"net {planned.net}.{planned.mode}") + at
+
+
+def _step(planned: PlannedStep | None) -> str:
+    if planned is None:
+        return _ABSENT
+    return _with_arguments(_title(planned), planned.step.arguments)
+
+
+def _arguments(planned: PlannedStep) -> dict[str, Any]:
+    if planned.component is None:
+        return planned.step.arguments
+    return _with_defaults(planned.component.__init__, planned.step.arguments)

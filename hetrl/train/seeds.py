@@ -1,0 +1,364 @@
+"""Several seeds of one recipe, each in a process of its own, side by side in one folder."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, Self
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from hetrl.errors import RunError
+from hetrl.recipe.check import check
+from hetrl.recipe.load import Recipe, load
+from hetrl.train.build import make_env, resolve_device
+from hetrl.train.csv_logger import FRAMES
+from hetrl.train.learner import refuse_other_recipe
+from hetrl.train.run import Folder, default_folder
+
+_POLL, _LINE = 0.2, 30.0
+"""Seconds between two looks at the processes, and between two plain lines where there is no terminal."""
+
+
+@dataclass(frozen=True)
+class SeedsFolder:
+    """Where the runs of several seeds lie: ``seed0``, ``seed1``, ... with what they printed in ``seed0.log``, ..."""
+
+    path: Path
+
+    @property
+    def recipe(self) -> Path:
+        """The resolved recipe of the first seed; its presence makes a folder one of seeds."""
+        return self.path / "seeds.yaml"
+
+    @property
+    def runs(self) -> dict[int, Path]:
+        """Seed -> its run's folder, which is empty until it is started."""
+        numbers = {path.name.removeprefix("seed"): path for path in self.path.glob("seed*") if path.is_dir()}
+        return {int(number): numbers[number] for number in sorted(filter(str.isdecimal, numbers), key=int)}
+
+    def add(self, seeds: Sequence[int]) -> None:
+        """Make room for seeds."""
+        for seed in seeds:
+            (self.path / f"seed{seed}").mkdir(parents=True, exist_ok=True)
+
+
+@dataclass
+class Outcome:
+    """How the seeds ended."""
+
+    folder: SeedsFolder
+    done: list[int] = field(default_factory=list)
+    stopped: list[int] = field(default_factory=list)
+    failed: dict[int, str] = field(default_factory=dict)
+    """Seed -> the last line that it printed."""
+
+    def refuse_failures(self) -> None:
+        """Raise where seeds failed.
+
+        Raises:
+            RunError: naming them, and what each said last.
+        """
+        if self.failed:
+            said: dict[str, list[str]] = {}
+            for seed, text in self.failed.items():
+                said.setdefault(text or "no message", []).append(str(seed))
+            reasons = "; ".join(f"{', '.join(seeds)}: {text}" for text, seeds in said.items())
+            total = len(self.done) + len(self.stopped) + len(self.failed)
+            raise RunError(
+                f"{len(self.failed)} of {total} seeds failed ({reasons}). What they printed is in "
+                f"{self.folder.path}/seed*.log."
+            )
+
+
+def train_seeds(
+    recipe: Recipe, count: int, path: Path | None = None, *, at_once: int | None = None, wandb: str | None = None
+) -> Outcome:
+    """Train a recipe with ``count`` seeds from its own upwards, in a new folder.
+
+    Args:
+        recipe: what to train.
+        count: how many seeds.
+        path: the folder; by default a new one under ``runs/``.
+        at_once: processes; by default as many as there are cores for their threads.
+        wandb: a Weights & Biases project to log to as well.
+
+    Raises:
+        RecipeError: the recipe does not link.
+        RunError: the folder is taken.
+    """
+    check(recipe, make_env(recipe, resolve_device("cpu"), 0, n_envs=1).team)  # before anything is written
+    resolve_device(recipe.run.device)
+    folder = SeedsFolder(path or default_folder(recipe, seeds=True))
+    if folder.path.exists() and any(folder.path.iterdir()):
+        if not folder.recipe.exists():
+            raise RunError(f"{folder.path} exists and is no folder of seeds; choose another --folder.")
+        raise RunError(
+            f"{folder.path} holds seeds already; continue them with --resume {folder.path}, or choose another --folder."
+        )
+    folder.add(range(recipe.run.seed, recipe.run.seed + count))
+    folder.recipe.write_text(recipe.yaml())
+    return _run(folder, recipe, [], at_once, wandb)
+
+
+def resume_seeds(
+    path: Path,
+    *overrides: str,
+    count: int | None = None,
+    at_once: int | None = None,
+    wandb: str | None = None,
+) -> Outcome:
+    """Continue the seeds of a folder: those that were stopped, and those that have not been started.
+
+    Args:
+        path: the folder.
+        overrides: only of ``run`` (more frames, another evaluation interval).
+        count: how many seeds there shall be now; new ones are added.
+        at_once: see :func:`train_seeds`.
+        wandb: see :func:`train_seeds`.
+
+    Raises:
+        RunError: there is nothing to continue, or the overrides change the recipe.
+    """
+    folder = SeedsFolder(path)
+    if not folder.recipe.exists():
+        raise RunError(f"{path} is no folder of seeds (it has no seeds.yaml).")
+    recipe = load(folder.recipe, *overrides)
+    refuse_other_recipe(recipe, folder.recipe.read_text())
+    if count is not None:
+        folder.add(range(recipe.run.seed, recipe.run.seed + count))
+    if all(frames_of(run) >= recipe.run.frames for run in folder.runs.values()):
+        raise RunError(
+            f"every seed in {path} is finished ({recipe.run.frames} frames); add some with --seeds, or go on with "
+            "run.frames=... above that."
+        )
+    folder.recipe.write_text(recipe.yaml())
+    return _run(folder, recipe, list(overrides), at_once, wandb)
+
+
+def frames_of(run: Path) -> int:
+    """Return the frames of a run's last checkpoint, without reading its tensors; 0 where it has none."""
+    checkpoint = Folder(run).checkpoint
+    if not checkpoint.exists():
+        return 0
+    try:
+        return int(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["hetrl"]["frames"])
+    except Exception as error:
+        raise RunError(f"{checkpoint} cannot be read as a checkpoint: {error}.") from error
+
+
+@dataclass
+class _Seed:
+    """One seed's process."""
+
+    seed: int
+    run: Path
+    command: list[str]
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> Path:
+        return self.run.with_name(self.run.name + ".log")
+
+    def start(self, threads: int) -> None:
+        # A session of its own: Ctrl-C in the terminal reaches this process alone, which then tells each seed once.
+        environment = {"OMP_NUM_THREADS": str(threads), **os.environ, "COLUMNS": "200"}
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment,
+                start_new_session=True,
+            )  # fmt: skip
+
+    def interrupt(self) -> None:
+        # Not SIGINT: a shell's background jobs ignore that one from birth on.
+        if self.process is not None:
+            self.process.send_signal(signal.SIGTERM)
+
+    def last_words(self) -> str:
+        lines = self.log.read_text(errors="replace").split("\n")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def _run(folder: SeedsFolder, recipe: Recipe, overrides: list[str], at_once: int | None, wandb: str | None) -> Outcome:
+    console, outcome = Console(), Outcome(folder)
+    threads, wanted = recipe.run.threads or 1, recipe.run.frames
+    seeds = []
+    for seed, run in folder.runs.items():
+        frames = frames_of(run)
+        if frames >= wanted:
+            outcome.done.append(seed)
+            continue
+        if not frames and any(run.iterdir()):
+            console.print(f"seed {seed} has no checkpoint and starts again.", highlight=False)
+            shutil.rmtree(run)
+        new = [str(folder.recipe), f"run.seed={seed}", f"run.threads={threads}", "--folder", str(run)]
+        words = ["--resume", str(run), *overrides] if frames else new
+        seeds.append(_Seed(seed, run, _command(words, wandb)))
+    with _Stop() as stop, _Board(console, seeds, wanted) as board:
+        _work(seeds, at_once or max(_cores() // threads, 1), threads, stop, board)
+    for each in seeds:
+        code = None if each.process is None else each.process.returncode
+        if code == 0 and frames_of(each.run) >= wanted:
+            outcome.done.append(each.seed)
+        elif code == 0 or (stop.asked and code != 2):  # 2 is an error that hetrl raised on purpose
+            outcome.stopped.append(each.seed)
+        else:
+            outcome.failed[each.seed] = each.last_words()
+    outcome.done.sort()
+    return outcome
+
+
+def _command(words: list[str], wandb: str | None) -> list[str]:
+    """Return the command line that trains one seed; what lies in the current folder is not imported."""
+    more = [] if wandb is None else ["--wandb", wandb]
+    return [sys.executable, "-P", "-m", "hetrl.cli", "train", *words, *more]
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def _work(seeds: list[_Seed], n_processes: int, threads: int, stop: "_Stop", board: "_Board") -> None:
+    """Run the seeds, ``n_processes`` at once, until all have ended or a stop was asked for."""
+    waiting = list(seeds)
+    try:
+        while waiting or stop.running:
+            while waiting and len(stop.running) < n_processes and not stop.asked:
+                seed = waiting.pop(0)
+                stop.running.append(seed)
+                seed.start(threads)
+                if stop.asked:  # while it was being started
+                    seed.interrupt()
+            time.sleep(_POLL)
+            ended = [seed for seed in stop.running if seed.process is not None and seed.process.poll() is not None]
+            board.update(stop.running)
+            for seed in ended:
+                stop.running.remove(seed)
+                board.end(seed, stop.asked > 0)
+            if stop.asked:
+                waiting.clear()
+    finally:
+        stop.forward()  # nothing goes on alone
+
+
+class _Stop:
+    """Hands Ctrl-C (or SIGTERM, or a closed terminal) on to the seeds: each finishes its batch and saves."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.running: list[_Seed] = []
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        def stop(number: int, frame: FrameType | None) -> None:
+            self.asked += 1
+            self.forward()
+
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            self._previous[number] = signal.signal(number, stop)
+        return self
+
+    def forward(self) -> None:
+        """Interrupt every running seed."""
+        for seed in self.running:
+            seed.interrupt()
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+
+class _Board:
+    """One line of progress for each seed; where there is no terminal, a plain line now and then."""
+
+    def __init__(self, console: Console, seeds: list[_Seed], frames: int) -> None:
+        self._console, self._frames = console, frames
+        self._progress = Progress(
+            TextColumn("{task.fields[about]}"), BarColumn(), TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(compact=True), console=console, disable=not console.is_terminal,
+        )  # fmt: skip
+        self._tables = {seed.seed: _Growing(Folder(seed.run).metrics) for seed in seeds}
+        self._lines = {
+            seed.seed: self._progress.add_task("", total=frames, about=f"seed {seed.seed}", figures="waiting")
+            for seed in seeds
+        }
+        self._printed = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._progress.stop()
+
+    def update(self, running: Sequence[_Seed]) -> None:
+        """Read what the running seeds have logged, and show it."""
+        plain = not self._console.is_terminal and time.monotonic() - self._printed > _LINE
+        for seed in running:
+            table = self._tables[seed.seed]
+            table.read()
+            figures = table.figures()
+            self._progress.update(self._lines[seed.seed], completed=table.latest.get(FRAMES, 0), figures=figures)
+            if plain:
+                self._console.print(f"seed {seed.seed}  {figures}", highlight=False)
+        if plain:
+            self._printed = time.monotonic()
+
+    def end(self, seed: _Seed, asked: bool) -> None:
+        """Say how a seed ended."""
+        table = self._tables[seed.seed]
+        table.read()
+        assert seed.process is not None
+        code = seed.process.returncode
+        finished = table.latest.get(FRAMES, 0) >= self._frames
+        word = "done" if code == 0 and finished else "stopped" if code == 0 or asked else "failed"
+        figures = f"{word}  {table.figures()}"
+        self._progress.update(self._lines[seed.seed], completed=table.latest.get(FRAMES, 0), figures=figures)
+        if not self._console.is_terminal:
+            self._console.print(f"seed {seed.seed}  {figures}", highlight=False)
+
+
+class _Growing:
+    """The last value of every column of a table that another process writes; only what is new is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.latest: dict[str, float] = {}
+        self._same, self._at = (0, b""), 0
+
+    def read(self) -> None:
+        """Take in the lines that are complete by now."""
+        if not self.path.exists():
+            return
+        with self.path.open("rb") as file:
+            stamp = os.fstat(file.fileno())
+            header = file.readline()
+            if (stamp.st_ino, header) != self._same or stamp.st_size < self._at:  # rewritten, with new columns
+                self._same, self._at = (stamp.st_ino, header), len(header)
+            file.seek(self._at)
+            fresh = file.read()
+        whole = fresh[: fresh.rfind(b"\n") + 1]
+        self._at += len(whole)
+        columns = header.decode().strip().split(",")
+        for line in whole.decode().splitlines():
+            row = zip(columns, line.split(","), strict=False)
+            with suppress(ValueError):  # a number cut off, where the file was rewritten between two looks
+                self.latest |= {name: float(word) for name, word in row if word}
+
+    def figures(self) -> str:
+        """Return frames and returns as text."""
+        if FRAMES not in self.latest:
+            return "starting"
+        shown = [f"{self.latest[FRAMES]:,.0f} frames"]
+        shown += [f"{name} {self.latest[name]:.3g}" for name in ("return", "eval/return") if name in self.latest]
+        return "  ".join(shown)

@@ -1,0 +1,111 @@
+"""Where the time of a run goes: collection, each phase, evaluation."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+
+from hetrl.train.csv_logger import CsvTable
+from hetrl.train.learner import Learner
+
+COLLECT, EVALUATE, WALL = "collect", "evaluate", "wall"
+_ROWS = 100
+"""Rows of the table over a run, about."""
+
+Mark = float | torch.cuda.Event
+
+
+class Timings(L.Callback):
+    """Writes a table of seconds by frames: of each phase, collecting, evaluating, and of the clock on the wall.
+
+    A row holds the time since the row before. On a GPU the marks are events in its queue of work, read where the
+    metrics have just come over anyway: nothing waits for the device on their account.
+
+    Args:
+        path: the table.
+        keep: frames of the checkpoint that is resumed, see :class:`~hetrl.train.csv_logger.CsvTable`.
+    """
+
+    def __init__(self, path: Path, keep: int | None = None) -> None:
+        self._table = CsvTable(path, keep)
+        self._spans: list[tuple[str, Mark, Mark]] = []
+        self._seconds: dict[str, float] = {}
+        self._wrapped: list[Any] = []
+        self._cuda = False
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Put a mark before and after every phase and every evaluation."""
+        assert isinstance(pl_module, Learner)
+        self._cuda = pl_module.device.type == "cuda"
+        for phase in pl_module.phases:
+            self._wrap(phase, phase.phase.name)
+        if pl_module.evaluation is not None:
+            self._wrap(pl_module.evaluation, EVALUATE)
+
+    def _wrap(self, owner: Any, name: str) -> None:
+        owner.run = partial(self._timed, name, owner.run)
+        self._wrapped.append(owner)
+
+    def _timed(self, name: str, function: Callable[..., Any], *given: Any, **named: Any) -> Any:
+        start = self._mark()
+        result = function(*given, **named)
+        self._span(name, start)
+        return result
+
+    def _mark(self) -> Mark:
+        if not self._cuda:
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def _span(self, name: str, start: Mark) -> None:
+        self._spans.append((name, start, self._mark()))
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock."""
+        self._began, self._waiting = time.perf_counter(), self._mark()
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Begin to wait for a new run's first batch; the evaluation before it is over."""
+        self._waiting = self._mark()
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Count what has passed since the last batch as collecting."""
+        self._span(COLLECT, self._waiting)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Add up, and write a row now and then."""
+        assert isinstance(pl_module, Learner)
+        for name, start, end in self._spans:
+            self._seconds[name] = self._seconds.get(name, 0.0) + _between(start, end)
+        self._spans.clear()
+        frames, every = pl_module.frames, max(pl_module.recipe.run.frames // _ROWS, 1)
+        done = frames >= pl_module.recipe.run.frames or trainer.should_stop
+        if done or frames // every > (frames - pl_module.batch_frames) // every:
+            now = time.perf_counter()
+            self._table.log_metrics({**self._seconds, WALL: now - self._began}, frames)
+            self._seconds, self._began = {}, now
+        self._waiting = self._mark()
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Take the marks away again."""
+        for owner in self._wrapped:
+            del owner.run
+        self._wrapped.clear()
+
+
+def _between(start: Mark, end: Mark) -> float:
+    """Return seconds; an event that the device has not reached yet counts nothing, rather than being waited for."""
+    if isinstance(start, float) and isinstance(end, float):
+        return end - start
+    assert isinstance(start, torch.cuda.Event) and isinstance(end, torch.cuda.Event)
+    return start.elapsed_time(end) / 1e3 if end.query() else 0.0

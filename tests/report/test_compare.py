@@ -1,0 +1,283 @@
+"""Comparisons: what belongs together, what is refused, and the statistics by hand."""
+
+import functools
+import io
+import json
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+import hetrl
+from hetrl import cli
+from hetrl.errors import DependencyError, RunError
+from hetrl.report import statistics
+from hetrl.report.comparable import comparable
+from hetrl.report.compare import SCORES, compare
+from hetrl.report.runs import draw_runs, folder_name
+from hetrl.report.statistics import interquartile_curve, interquartile_mean, probability_of_improvement
+
+SHORT = ("run.frames=100", "run.eval_every=50", "run.n_eval_episodes=4")
+
+
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch):
+    monkeypatch.setattr(statistics, "RESAMPLES", 100)
+    monkeypatch.setattr(statistics, "_RESAMPLES_OF_PAIRS", 50)
+    monkeypatch.setattr(statistics, "_RESAMPLES_OF_CURVES", 50)
+
+
+@functools.cache
+def resolved(recipe, *overrides):
+    return hetrl.load(recipe, *SHORT, *overrides).yaml()
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Return a function that writes the folder of a run with the given evaluations, at frames 0, 50, 100."""
+
+    def write(name, recipe, *overrides, evaluations=(0.0, 1.0, 2.0), at=(0, 50, 100), packages=None):
+        folder = tmp_path / name
+        folder.mkdir(parents=True)
+        (folder / "recipe.yaml").write_text(resolved(recipe, *overrides))
+        rows = [f"{frames},{value}" for frames, value in zip(at, evaluations, strict=True)]
+        (folder / "metrics.csv").write_text("\n".join(["frames,eval/return", *rows, ""]))
+        (folder / "versions.json").write_text(json.dumps({"packages": packages or {"torch": "1"}}))
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def runs(run):
+    """Return five seeds of HAPPO that end at 1 to 5, and three of MAPPO that end at 2, 2 and 8."""
+    ours = [run(f"ours_{seed}", "happo", f"run.seed={seed}", evaluations=(0, 0, seed + 1)) for seed in range(5)]
+    theirs = [run(f"theirs_{seed}", "mappo", f"run.seed={seed}", evaluations=(0, 4, end))
+              for seed, end in enumerate((2, 2, 8))]  # fmt: skip
+    return [*ours, *theirs]
+
+
+# ----- statistics
+
+
+def test_interquartile_mean_by_hand():
+    """Of 1, 2, 3, 4, 100 the ends are left out: (2 + 3 + 4) / 3 = 3. Of three scores, none is: (1 + 2 + 6) / 3 = 3."""
+    scores = np.array([[100.0], [1.0], [3.0], [2.0], [4.0]])
+    found = interquartile_mean(scores)
+    assert found.value == 3.0 and 1.0 <= found.low < 3.0 < found.high <= 100.0
+    assert interquartile_mean(np.array([[1.0], [2.0], [6.0]])).value == 3.0
+    assert interquartile_mean(scores) == found  # the same resamples each time
+    few = interquartile_mean(scores[:2])
+    assert (few.value, few.low, few.high) == (50.5, None, None)
+
+
+def test_a_curve_is_the_interquartile_mean_at_each_point():
+    curves = np.random.default_rng(0).normal(size=(6, 4))
+    values, low, high = interquartile_curve(curves)
+    each = [interquartile_mean(curves[:, [point]]).value for point in range(4)]
+    np.testing.assert_allclose(values, each)
+    assert low.shape == high.shape == (4,) and (low < values).all() and (values < high).all()
+    values, low, high = interquartile_curve(curves[:2])
+    assert low is high is None and values.shape == (4,)
+
+
+def test_probability_of_improvement_by_hand():
+    """1, 2, 3 against 2, 2, 4: no pair is won by 1; 2 ties twice, 3 wins two. (2 x 1/2 + 2) / 9 = 1/3."""
+    one, other = np.array([[1.0], [2.0], [3.0]]), np.array([[2.0], [2.0], [4.0]])
+    found = probability_of_improvement(one, other)
+    assert found.value == pytest.approx(1 / 3) and 0 <= found.low < 1 / 3 < found.high <= 1
+    assert probability_of_improvement(other, one).value == pytest.approx(2 / 3)
+    assert probability_of_improvement(one[:2], other).low is None
+    same = probability_of_improvement(np.ones((3, 1)), np.ones((4, 1)))
+    assert (same.value, same.low, same.high) == (0.5, 0.5, 0.5)
+
+
+def test_the_process_keeps_its_randomness():
+    np.random.seed(1)
+    expected = np.random.random()
+    np.random.seed(1)
+    interquartile_mean(np.arange(5.0)[:, None])
+    assert np.random.random() == expected
+
+
+def test_scores_by_hand():
+    """Values 0, 2, 6, 8 at 0, 50, 90, 100: area (50 + 4 x 40 + 7 x 10) / 100 = 2.8, and the last tenth begins at 90."""
+    frames, values = np.array([0.0, 50, 90, 100]), np.array([0.0, 2, 6, 8])
+    assert {name: score(frames, values) for name, (score, _) in SCORES.items()} == {"last": 8, "tail": 7, "area": 2.8}
+
+
+# ----- grouping
+
+
+def test_seeds_belong_together_by_recipe_not_by_name(run):
+    paths = [
+        run("a", "happo"),
+        run("b", "mappo"),
+        run("c", "happo", "run.seed=1", "run.threads=2", "about=Other words"),
+    ]
+    found = comparable(paths)
+    assert [(entry.method, entry.task, [path.name for path in entry.runs]) for entry in found.entries] == [
+        ("HAPPO", "balance", ["a", "c"]),
+        ("MAPPO", "balance", ["b"]),
+    ]
+
+
+def test_recipes_of_one_name_are_told_apart(run):
+    paths = [run(f"x{per}", "happo", f"nets.actor.per={per}") for per in ("agent", "group")]
+    paths += [run("clip", "happo", "nets.actor.per=team")]
+    assert comparable(paths).methods == ["HAPPO (actor.per=agent)", "HAPPO (actor.per=group)", "HAPPO (actor.per=team)"]
+    order = run("order", "happo", "update.actors.order.use=order/fixed")
+    assert comparable([paths[0], order]).methods == ["HAPPO (order/random_permutation)", "HAPPO (order/fixed)"]
+    both = run("both_0", "happo", "update.actors.order.use=order/fixed", "update.actors.epochs=3")
+    assert comparable([paths[0], order, both]).methods == ["HAPPO (xagent)", "HAPPO (order)", "HAPPO (both_0)"]
+
+
+def test_a_folder_of_seeds_is_its_runs(run, tmp_path):
+    inside = [run(f"mine/seed{seed}", "happo", f"run.seed={seed}") for seed in (0, 1, 10)]
+    (tmp_path / "mine" / "seeds.yaml").write_text("x")
+    assert comparable([tmp_path / "mine"]).entries[0].runs == tuple(inside)
+    assert folder_name(inside) == "mine" and folder_name([tmp_path / "ours_1", tmp_path / "ours_2"]) == "ours"
+    assert draw_runs([tmp_path / "mine"], None, tmp_path / "curve.png").stat().st_size > 10_000
+    (tmp_path / "mine" / "seed11").mkdir()
+    with pytest.raises(RunError, match=r"mine/seed11 has not been started; hetrl train --resume .*/mine\."):
+        comparable([tmp_path / "mine"])
+
+
+# ----- refusals
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["run.frames=200"], r"theirs is not finished \(100 of 200 frames\); hetrl train --resume .*/theirs\."),
+        (["run.frames=90"], r"^run\.frames is 100 in .*/ours and 90 in .*/theirs\. To compare all the same: --any"),
+        (["run.n_eval_episodes=8"], r"^run\.n_eval_episodes is 4 in .*/ours and 8 in .*/theirs\."),
+        (["run.eval_every=10"], r"^run\.eval_every is 50 in .*/ours and 10 in .*/theirs\."),
+        (["task.horizon=50"], r"HAPPO ran on balance, MAPPO on balance, horizon=50: task\.horizon is 100 and 50\."),
+        (["task.scenario=navigation"], r"^HAPPO ran on balance, MAPPO on navigation: task\.scenario is balance"),
+    ],
+)  # fmt: skip
+def test_what_was_measured_otherwise_is_refused_unless_told(run, overrides, message):
+    paths = [run("ours", "happo"), run("theirs", "mappo", *overrides)]
+    with pytest.raises(RunError, match=message):
+        comparable(paths)
+    notes = comparable(paths, anyway=True).notes
+    assert notes[-1].startswith("1 seed in some entry") and len(notes) >= 2
+
+
+def test_how_many_environments_train_is_no_other_task(run):
+    paths = [run("ours", "happo"), run("theirs", "mappo", "task.n_envs=32", "run.threads=4", "run.device=cpu")]
+    assert comparable(paths).tasks == ["balance"]
+
+
+def test_a_repeated_run_or_seed_is_refused(run):
+    ours, again = run("ours", "happo"), run("again", "happo")
+    with pytest.raises(RunError, match="ours is named twice"):
+        comparable([ours, ours], anyway=True)
+    with pytest.raises(RunError, match="are the same recipe with the same seed 0; name one of them"):
+        comparable([ours, again], anyway=True)
+    with pytest.raises(RunError, match="nowhere is no run"):
+        comparable([ours.parent / "nowhere"])
+
+
+def test_other_versions_are_noted(run):
+    paths = [run("ours", "happo"), run("theirs", "mappo", packages={"torch": "2"})]
+    assert "torch had versions 1 and 2." in comparable(paths).notes
+
+
+def test_the_metric_and_the_score_must_be_there(runs):
+    with pytest.raises(RunError, match=r"--score best: there is no such score\. Nearest: 'last'"):
+        compare(runs, score="best")
+    with pytest.raises(RunError, match=r"has no metric 'return'\. Nearest: 'eval/return'"):
+        compare(runs, metric="return")
+
+
+@pytest.mark.parametrize("name", ["rliable", "scipy.stats"])
+def test_without_its_package_it_says_which_extra(monkeypatch, name):
+    monkeypatch.setitem(__import__("sys").modules, name, None)
+    with pytest.raises(DependencyError, match=r"hetrl compare needs rliable: pip install 'hetrl\[compare\]'"):
+        interquartile_mean(np.ones((3, 1)))
+
+
+# ----- table and picture
+
+
+def printed(comparison):
+    console = Console(width=160, file=io.StringIO())
+    console.print(comparison.table())
+    return console.file.getvalue()
+
+
+def test_the_table_has_the_figures_by_hand(runs):
+    """IQM of 1..5 is 3, of 2, 2, 8 it is 4. Of 15 pairs, 3, 4, 5 win two each and 2 ties two: 7."""
+    text = printed(compare(runs))
+    lines = [line.strip("│").split("│") for line in text.splitlines() if line.startswith("│")]
+    rows = {cells[0].strip(): [cell.strip() for cell in cells[1:]] for cells in lines}
+    assert (rows["HAPPO"][:2], rows["HAPPO"][3:]) == (["5", "3"], ["3", "1", "5"])
+    assert (rows["MAPPO"][:2], rows["MAPPO"][3:]) == (["3", "4"], ["4", "2", "8"])
+    assert rows["HAPPO over MAPPO"][0] == f"{7 / 15:.4g}"
+    assert "A run's score is eval/return: its last value. An evaluation is 4 episodes" in text
+    assert "Note: 3 seeds in some entry" in text
+
+
+def test_one_recipe_alone_has_no_pairs(runs, tmp_path):
+    comparison = compare(runs[:5], score="area")
+    assert "better" not in printed(comparison) and comparison.scores(comparison.about.entries[0])[4] == 1.25
+    assert comparison.draw(tmp_path / "one.png").exists()
+
+
+def test_curves_share_their_frames(run):
+    paths = [run("ours", "happo", evaluations=(0, 2, 4, 6), at=(0, 40, 80, 120)), run("theirs", "mappo")]
+    comparison = compare(paths)
+    frames, values = comparison.curve(comparison.about.entries[0])
+    assert frames.tolist() == [0, 50, 100] and values.tolist() == [[0, 2.5, 5]]
+
+
+@pytest.fixture
+def on_two_tasks(run):
+    return [
+        run(f"{recipe}_{task}_{seed}", recipe, f"task.scenario={task}", f"run.seed={seed}", evaluations=(0, 0, end))
+        for recipe, task, ends in (("happo", "balance", (1, 2, 3)), ("happo", "navigation", (10, 20, 30)),
+                                   ("mappo", "balance", (5, 5, 5)), ("mappo", "navigation", (10, 10, 10)))
+        for seed, end in enumerate(ends)
+    ]  # fmt: skip
+
+
+def test_tasks_are_taken_together_only_when_told_how(on_two_tasks, tmp_path):
+    """By hand: HAPPO 1, 2, 3 of 0 to 10 and 10, 20, 30 of 0 to 100 is 0.1, 0.2, 0.3 twice; of the six, 4 stay: 0.2."""
+    apart = compare(on_two_tasks)
+    assert apart.about.tasks == ["balance", "navigation"] and "scaled" not in printed(apart)
+    comparison = compare(on_two_tasks, scale=["balance=0:10", "navigation=0:100"])
+    means, pairs = comparison.statistics(None)
+    assert means["HAPPO"].value == pytest.approx(0.2) and means["MAPPO"].value == pytest.approx(0.3)
+    assert pairs[0][2].value == pytest.approx((0 + 2.5 / 3) / 2)
+    assert "Scaled by hand: balance 0 is 0, 10 is 1; navigation 0 is 0, 100 is 1." in printed(comparison)
+    assert comparison.draw(tmp_path / "both.png").stat().st_size > 20_000
+    assert compare(on_two_tasks, scale=["runs"]).scales == {"balance": (1, 5), "navigation": (10, 30)}
+
+
+@pytest.mark.parametrize(
+    ("scale", "message"),
+    [
+        (["balance=0:1"], r"--scale: say what is 0 and 1 on 'navigation' too, navigation=LOW:HIGH\."),
+        (["balance=0:1", "navigatoin=0:1"], r"no task 'navigatoin' is compared\. Nearest: 'navigation'"),
+        (["balance=1"], r"--scale balance=1: write TASK=LOW:HIGH, or runs\."),
+        (["balance=1:1", "navigation=0:1"], r"on 'balance' both ends are 1\."),
+    ],
+)
+def test_a_wrong_scale_is_refused(on_two_tasks, scale, message):
+    with pytest.raises(RunError, match=message):
+        compare(on_two_tasks, scale=scale)
+
+
+def test_a_scale_needs_every_run(on_two_tasks):
+    with pytest.raises(RunError, match="every method needs runs on each, and equally many"):
+        compare(on_two_tasks[:-1], scale=["runs"])
+
+
+def test_the_command(runs, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    cli.app(["compare", *map(str, runs), "--to", str(tmp_path / "picture.png")], standalone_mode=False)
+    text = capsys.readouterr().out
+    assert "HAPPO over MAPPO" in text and text.splitlines()[-1] == str(tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").stat().st_size > 20_000
