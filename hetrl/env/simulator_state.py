@@ -245,6 +245,28 @@ def restore(root: object, state: Snapshot) -> None:
             target.update(pairs)
 
 
+def python_values(root: object, first: Sequence[Path] = ()) -> dict[Path, Any]:
+    """Everything that is no tensor, and where tensors are. Equal for two simulators that hold the same of it."""
+    nodes = list(walk(root, first))
+    names = {id(node): path for path, node in nodes if not isinstance(node, tuple)}
+
+    def told(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return Tensor
+        if isinstance(value, tuple):  # by what is in it: it may be one tuple in several places, or several alike
+            return tuple(told(part) for part in value)
+        return names.get(id(value), value if isinstance(value, (*_PRIMITIVE, Enum)) else type(value))
+
+    return {
+        (*path, key): told(value) for path, node in nodes if not isinstance(node, tuple) for key, value in _items(node)
+    }
+
+
+def slots(root: object, first: Sequence[Path] = ()) -> dict[Path, Tensor]:
+    """Every place that holds a tensor."""
+    return {path: tensor for path, (tensor, _) in _tensors(root, first).items()}
+
+
 # --------------------------------------------------------------------------- what a reset writes
 
 

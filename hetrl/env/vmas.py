@@ -11,9 +11,11 @@ How this differs from ``vmas`` and from TorchRL's wrapper of it:
 4. Random numbers come from a stream of this environment, not from one shared by all of the process.
 5. ``info`` is never computed.
 
+6. With ``capture`` its step runs as one compiled program, see :mod:`hetrl.env.capture`.
+
 What stays of ``vmas``'s own coupling of rows: contacts are looked for in all rows as soon as one row has the two bodies
-close (rounding, and the collision penalty of ``navigation``), and draws whose number depends on all rows (the scripted
-team of ``football``, respawning targets in ``discovery``).
+close (rounding, and the collision penalty of ``navigation``; ``broad_phase: none`` ends it), and draws whose number
+depends on all rows (the scripted team of ``football``, respawning targets in ``discovery``).
 """
 
 import ast
@@ -34,6 +36,7 @@ import torch
 from torch import Tensor
 
 from hetrl.arguments import check, parameters
+from hetrl.env.capture import When
 from hetrl.env.physique import physique
 from hetrl.env.simulator_state import Footprint, copy_rows, copy_shared, footprint, restore, snapshot
 from hetrl.env.team_env import Grouped, Reward, TeamEnv
@@ -43,6 +46,8 @@ from hetrl.team import Box, Discrete, Team
 
 _REWARDS = get_args(Reward)
 _ACTIONS = ("continuous", "discrete", "multi_discrete")
+_CAPTURE = (False, True, "auto")
+BroadPhase = Literal["batch", "none"]
 _OWN = "hetrl/"
 """What the names of this package's own scenarios begin with."""
 _OWNERS = (("world", "_agents"), ("world", "_landmarks"))
@@ -176,6 +181,9 @@ class Vmas(TeamEnv):
         horizon: steps after which an episode is truncated.
         reward: the team's reward, as the mean or the sum over agents, or none (``per_agent``).
         actions: ``continuous``, or VMAS's discretisation as one choice or as one choice per dimension.
+        capture: step with a compiled program; ``auto`` does so after 2,000 steps, and where it can.
+        broad_phase: where contacts are looked for. ``batch``, as VMAS does: for all rows where one row has the two
+            bodies close. ``none``: for all pairs that may touch, so that no row depends on another.
         seed: start of the private random stream.
         device: where the simulator's tensors live.
         scenario_args: the scenario's own arguments, see :func:`scenario_arguments`.
@@ -186,6 +194,7 @@ class Vmas(TeamEnv):
     Raises:
         RecipeError: an argument is unknown or has a value that cannot be used.
         DependencyError: VMAS is not installed.
+        RunError: at the first step, ``capture`` is true and the scenario cannot be captured.
     """
 
     def __init__(
@@ -196,16 +205,24 @@ class Vmas(TeamEnv):
         horizon: int = 100,
         reward: Reward = "mean",
         actions: Literal["continuous", "discrete", "multi_discrete"] = "continuous",
+        capture: When = False,
+        broad_phase: BroadPhase = "batch",
         seed: int = 0,
         device: str = "cpu",
         **scenario_args: Any,
     ) -> None:
-        given = {"n_envs": n_envs, "horizon": horizon, "reward": reward, "actions": actions}
+        given: dict[str, Any] = {"n_envs": n_envs, "horizon": horizon, "reward": reward, "actions": actions}
+        given |= {"capture": capture, "broad_phase": broad_phase}
         self.check_arguments({"scenario": scenario, **given, **scenario_args})
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise RecipeError(f"task.seed: {seed!r} is not a whole number of at least 0.")
         super().__init__(n_envs=n_envs, horizon=horizon, reward=reward, device=device)
-        self.scenario, self.actions = scenario, actions
+        self.scenario, self.actions, self.broad_phase = scenario, actions, broad_phase
+        self._capture: Any = None
+        if capture:
+            from hetrl.env.capture.capture import Capture  # brings torch's tracing, of no use to others
+
+            self._capture = Capture(self, capture, _OWNERS)
         self._scenario_args, self._built_with = scenario_args, seed
         self._simulator = self._build(n_envs)
         self._spare: _Spare | None = None
@@ -241,10 +258,12 @@ class Vmas(TeamEnv):
             count = arguments.get(name, 1)
             if isinstance(count, bool) or not isinstance(count, int) or count < 1:
                 raise RecipeError(f"task.{name}: {count!r} is not a whole number of at least 1.")
-        for name, choices in (("reward", _REWARDS), ("actions", _ACTIONS)):
+        options = {"reward": _REWARDS, "actions": _ACTIONS, "capture": _CAPTURE, "broad_phase": get_args(BroadPhase)}
+        for name, choices in options.items():
             choice = arguments.get(name, choices[0])
-            if choice not in choices:
-                raise RecipeError(f"task.{name}: no choice {choice!r}.{nearest(str(choice), choices)}")
+            if not any(choice is known or (choice == known and isinstance(known, str)) for known in choices):
+                words = [str(known).lower() if isinstance(known, bool) else known for known in choices]
+                raise RecipeError(f"task.{name}: no choice {choice!r}.{nearest(str(choice), words)}")
 
     @classmethod
     def catalogue(cls) -> Mapping[str, str]:
@@ -264,6 +283,8 @@ class Vmas(TeamEnv):
         self._steps = torch.zeros_like(self._steps)
         if self._spare is not None:
             self._spare.fresh.fill_(False)  # what all rows share has been drawn anew
+        if self._capture is not None:
+            self._capture.loosen()
         return self._observation
 
     def seed(self, seed: int) -> None:
@@ -288,6 +309,7 @@ class Vmas(TeamEnv):
             "spare_stream": self._spare_stream.state_dict(),
             "steps": self._steps.clone(),
             "observation": {group: value.clone() for group, value in self._observation.items()},
+            "capture": None if self._capture is None else self._capture.state_dict(),
             "spare": None
             if spare is None
             else {
@@ -310,6 +332,8 @@ class Vmas(TeamEnv):
         self._spare_stream.load_state_dict(state["spare_stream"])
         self._steps = state["steps"].to(self.device, copy=True)
         self._observation = _copied(state["observation"], self.device)
+        if self._capture is not None:
+            self._capture.load_state_dict(state.get("capture"))
         saved = state["spare"]
         if saved is None:
             self._spare = None
@@ -330,7 +354,7 @@ class Vmas(TeamEnv):
             # The constructor draws from a state that the class shares between all its instances.
             Environment.vmas_random_state[:] = [torch.get_rng_state(), np.random.get_state(), random.getstate()]
             try:
-                return Environment(
+                simulator = Environment(
                     scenario_class(self.scenario)(),
                     num_envs=n_envs,
                     device=self.device,
@@ -347,6 +371,16 @@ class Vmas(TeamEnv):
                 ) from error
             finally:
                 Environment.vmas_random_state[:] = outside
+        if self.broad_phase == "none":
+            simulator.world.__class__ = _without_broad_phase(simulator.world.__class__)
+        return simulator
+
+    def twin(self) -> "Vmas":
+        """The same once more, to experiment on: not captured, and with a random stream of its own."""
+        return Vmas(
+            scenario=self.scenario, n_envs=self.n_envs, horizon=2**62, actions=self.actions,
+            broad_phase=self.broad_phase, seed=self._built_with, device=str(self.device), **self._scenario_args,
+        )  # fmt: skip
 
     def _make_team(self) -> Team:
         simulator = self._simulator
@@ -364,23 +398,31 @@ class Vmas(TeamEnv):
         return Team.of([agent.name for agent in simulator.agents], sizes, spaces, bodies)
 
     def _simulate(self, actions: Mapping[str, Tensor]) -> tuple[Grouped, Grouped, Tensor, Tensor]:
-        """One step without resets. The order is that of ``vmas``: rewards and observations may depend on it."""
-        simulator = self._simulator
-        with self._stream:
-            for group, members in self._members.items():
-                for agent, action in zip(members, actions[group].unbind(1), strict=True):
-                    simulator._set_action(action, simulator.agents[agent])
-            self._move(simulator)
-            # A reward may be a buffer that the next agent's reward overwrites, hence the copy; wheel's is [N, 1].
-            rewards = [
-                simulator.scenario.reward(agent).flatten().to(torch.float32, copy=True) for agent in simulator.agents
-            ]
-            observation = self._observation = self._observe(simulator)
-            terminated = simulator.scenario.done().to(torch.bool, copy=True)
+        """One step without resets."""
+        outcome = None if self._capture is None else self._capture.step(actions)
+        if outcome is None:
+            with self._stream:
+                outcome = self.step_simulator(self._simulator, actions)
+        observation, reward, terminated = outcome
+        self._observation = observation
         self._steps += 1
         truncated = (self._steps >= self.horizon) & ~terminated
-        reward = {group: torch.stack([rewards[i] for i in members], 1) for group, members in self._members.items()}
         return observation, reward, terminated, truncated
+
+    def step_simulator(self, simulator: Any, actions: Mapping[str, Tensor]) -> tuple[Grouped, Grouped, Tensor]:
+        """Observations, rewards and who terminated. The order is that of ``vmas``: numbers may depend on it."""
+        for group, members in self._members.items():
+            for agent, action in zip(members, actions[group].unbind(1), strict=True):
+                simulator._set_action(action, simulator.agents[agent])
+        self._move(simulator)
+        # A reward may be a buffer that the next agent's reward overwrites, hence the copy; wheel's is [N, 1].
+        rewards = [
+            simulator.scenario.reward(agent).flatten().to(torch.float32, copy=True) for agent in simulator.agents
+        ]
+        observation = self._observe(simulator)
+        terminated = simulator.scenario.done().to(torch.bool, copy=True)
+        reward = {group: torch.stack([rewards[i] for i in members], 1) for group, members in self._members.items()}
+        return observation, reward, terminated
 
     @staticmethod
     def _move(simulator: Any) -> None:
@@ -447,6 +489,22 @@ class Vmas(TeamEnv):
             simulator.scenario.reward(agent)
         self._observe(simulator)
         simulator.scenario.done()
+
+
+@cache
+def _without_broad_phase(world: type[Any]) -> type[Any]:
+    """A class of worlds that takes all pairs that may touch for close."""
+
+    def collides(self: Any, a: Any, b: Any) -> bool:
+        return (
+            a is not b
+            and a.collides(b)
+            and b.collides(a)
+            and any(body.movable or body.rotatable for body in (a, b))
+            and {type(a.shape), type(b.shape)} in self._collidable_pairs
+        )
+
+    return type(world.__name__, (world,), {"collides": collides})
 
 
 def _flat(observation: Any) -> Tensor:

@@ -110,6 +110,19 @@ def against_the_reference(runs: Path) -> Panels:
     }  # fmt: skip
 
 
+def off_policy_against_the_reference(runs: Path) -> Panels:
+    """HASAC beside the reference implementation's, and MASAC and HATD3 of ours."""
+    return {
+        "HalfCheetah 2x3": [
+            curve(runs, "hetrl HASAC", "hasac_halfcheetah"), Curve("HARL HASAC", reference("hasac_halfcheetah")),
+            curve(runs, "hetrl MASAC", "masac_halfcheetah"), curve(runs, "hetrl HATD3", "hatd3_halfcheetah"),
+        ],
+        "simple_spread, sum over agents": [
+            curve(runs, "hetrl HASAC", "hasac_spread"), Curve("HARL HASAC", reference("hasac_spread")),
+        ],
+    }  # fmt: skip
+
+
 def other_tasks(runs: Path) -> Panels:
     """HAPPO on the tasks for which there is no curve of a peer."""
     return {
@@ -153,6 +166,7 @@ PICTURES: dict[str, tuple[Callable[[Path], Panels], str]] = {
     "order_game": (orders_in_the_game, "return"),
     "order_vmas": (orders_on_vmas, DETERMINISTIC),
     "reference": (against_the_reference, DETERMINISTIC),
+    "reference_off_policy": (off_policy_against_the_reference, DETERMINISTIC),
     "other_tasks": (other_tasks, DETERMINISTIC),
     "scenarios": (scenarios, DETERMINISTIC),
     "sharing": (sharing, DETERMINISTIC),

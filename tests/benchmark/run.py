@@ -1,6 +1,7 @@
 """Speed and memory against peers, every ratio measured in one process or in alternation; ``make bench``.
 
-    python tests/benchmark/run.py [collect] [step] [soft] [marginal] [train] [scenario] [memory] [mujoco] [--quick]
+    python tests/benchmark/run.py [collect] [step] [soft] [marginal] [train] [scenario] [capture] [memory] [mujoco]
+                                  [diffusion] [--quick]
 
 Prints a table for each part and writes all figures to ``bench.json``. ``train`` needs BenchMARL in an environment of
 its own, which ``peer/setup.sh`` makes.
@@ -33,6 +34,7 @@ from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
 import hetrl  # noqa: E402
+from hetrl.recipe.store import Store  # noqa: E402
 
 console = Console()
 PEER = Path(os.environ.get("HETRL_PEER", HERE / ".venv-benchmarl"))
@@ -638,6 +640,120 @@ def measure_scenarios(quick: bool) -> list[dict[str, Any]]:
     return table("own scenarios against built-in ones with as many entities", rows)
 
 
+# Captured simulators
+
+CAPTURE_TARGET = {64: 8, 512: 4, 4096: 1.5}
+CAPTURED = ("balance", "navigation", "transport", "simple_spread", "wheel")
+
+
+def spent() -> float:
+    """Processor seconds of this process and of those it has waited for: compiling calls a C++ compiler."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def simulator_steps(
+    scenario: str, n_envs: int, captured: bool, n_steps: int = 20, **task: Any
+) -> tuple[Callable[[], object], float]:
+    """Return steps with random actions, without resets, and the seconds that making the first took."""
+    from hetrl.env.vmas import Vmas
+
+    env = Vmas(scenario=scenario, n_envs=n_envs, horizon=10**9, capture=captured, **task)
+    env.start()
+    generator = torch.Generator().manual_seed(0)
+    pool = [
+        {
+            group: torch.rand(n_envs, len(agents), agents[0].action.size, generator=generator) * 2 - 1
+            for group, agents in env.team.layout.items()
+        }
+        for _ in range(16)
+    ]
+    number = 0
+
+    def run() -> None:
+        nonlocal number
+        for _ in range(n_steps):
+            number += 1
+            env._simulate(pool[number % len(pool)])
+
+    begin = spent()
+    for _ in range(4):  # the first makes what is made lazily, and the program
+        env._simulate(pool[0])
+    return run, spent() - begin
+
+
+def captured_training(scenario: str, captured: bool, iterations: int) -> float:
+    """Train MAPPO with 64 environments at 4 epochs. Returns the median processor seconds of an iteration."""
+    import lightning as L
+
+    recipe = hetrl.load(
+        "mappo", f"task={{use: env/vmas, scenario: {scenario}, n_envs: 64}}", f"task.capture={str(captured).lower()}",
+        "update.actors.epochs=4", "update.critic.epochs=4", f"run.frames={6400 * iterations}", "run.eval_every=null",
+        "run.device=cpu",
+    )  # fmt: skip
+    module, data = recipe.build()
+    marks: list[float] = []
+
+    class Clock(L.Callback):
+        def on_train_batch_end(self, *_: object) -> None:
+            marks.append(time.process_time())
+
+    L.Trainer(
+        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, callbacks=[Clock()],
+    ).fit(module, data)  # fmt: skip
+    return median(after - before for before, after in pairwise(marks))
+
+
+def measure_captured_training(quick: bool) -> list[dict[str, Any]]:
+    """Whole runs with and without capture, what happens before the first update left out."""
+    rows = []
+    for scenario in ("balance", "navigation"):
+        seconds = {captured: captured_training(scenario, captured, 4 if quick else 8) for captured in (False, True)}
+        rows.append({
+            "scenario": scenario, "frames/s": 6400 / seconds[False], "captured frames/s": 6400 / seconds[True],
+            "ratio": seconds[False] / seconds[True], "target": 2,
+        })  # fmt: skip
+        console.print(rows[-1])
+    return table("MAPPO training, 64 environments, 4 epochs, one thread, processor time", rows)
+
+
+def measure_captured(quick: bool) -> dict[str, list[dict[str, Any]]]:
+    """Steps, and whole runs."""
+    return {"steps": measure_capture(quick), "training": measure_captured_training(quick)}
+
+
+def measure_capture(quick: bool) -> list[dict[str, Any]]:
+    """A captured step against VMAS's own (without infos, which bare VMAS computes as well), processor time."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    rows = []
+    for scenario in CAPTURED:
+        for n_envs in (64,) if quick else CAPTURE_TARGET:
+            n_steps = 20 if n_envs < 4096 else 5  # in one go: a single step would find the caches full of the other's
+            own, _ = simulator_steps(scenario, n_envs, False, n_steps)
+            captured, making = simulator_steps(scenario, n_envs, True, n_steps)
+            seconds = alternate({"own": own, "captured": captured}, 9, 1, time.process_time)
+            rows.append({
+                "scenario": scenario, "environments": n_envs, "vmas ms": seconds["own"] / n_steps * 1e3,
+                "captured ms": seconds["captured"] / n_steps * 1e3, "ratio": seconds["own"] / seconds["captured"],
+                "target": CAPTURE_TARGET[n_envs], "s to make": making,
+            })  # fmt: skip
+            if n_envs == 64:  # once more, in a process that finds the kernels on disk
+                program = (
+                    "import sys, warnings; warnings.filterwarnings('ignore'); sys.path.insert(0, sys.argv[2])\n"
+                    "from run import simulator_steps; print(simulator_steps(sys.argv[1], 64, True)[1])\n"
+                )
+                done = subprocess.run([sys.executable, "-c", program, scenario, str(HERE)],
+                                      check=True, capture_output=True, text=True)  # fmt: skip
+                rows[-1]["s, cached"] = float(done.stdout.split()[-1])
+            else:
+                rows[-1]["s, cached"] = math.nan
+            console.print(rows[-1])
+    torch.set_num_threads(threads)
+    return table("a captured step against VMAS's own, one thread", rows)
+
+
 # Memory
 
 
@@ -659,10 +775,58 @@ def measure_memory(quick: bool) -> list[dict[str, Any]]:
     return table("memory of a run", rows)
 
 
+# Diffusion
+
+
+def off_policy(recipe: str, *overrides: str) -> tuple[Callable[[], object], Callable[[], None]]:
+    """Return ten collections of a recipe on ``balance`` (160 frames), and two passes over its phases."""
+    module, data = hetrl.load(recipe, "data.warmup=800", "run.device=cpu", *overrides).build()
+    source, number = data.source, 0
+    source.collect()
+
+    def update() -> None:
+        nonlocal number
+        for _ in range(2):  # a phase may be due every other time
+            number += 1
+            store = Store(module.linked.team, source.sample())
+            for phase in module.phases:
+                if number % phase.phase.every == 0:
+                    phase.run(store, 0.0, module.generator, lambda optimizer, closure: optimizer.step(closure))
+
+    return lambda: [source.collect() for _ in range(10)], update
+
+
+def measure_diffusion(quick: bool) -> list[dict[str, Any]]:
+    """HAQO beside HASAC at equal networks, one thread: 16 environments, batches of 256. Seconds of the processor."""
+    torch.set_num_threads(1)
+    ways = {"hasac": ("hasac",)}
+    for steps in (5,) if quick else (1, 2, 5, 10, 20):
+        ways[f"haqo, S = {steps}"] = ("haqo", f"nets.actor.n_sample_steps={steps}")
+    ways["haqo, S = 5, actors every time"] = ("haqo", "update.actors.every=1")
+    if not quick:
+        ways["haqo, ancestral, 20 steps"] = ("haqo", "nets.actor.sampler=ancestral", "nets.actor.n_sample_steps=20")
+    pairs = {name: off_policy(*way) for name, way in ways.items()}
+    rounds = 5 if quick else 15
+    collect = alternate({name: pair[0] for name, pair in pairs.items()}, rounds, clock=time.process_time)
+    update = alternate({name: pair[1] for name, pair in pairs.items()}, rounds, warm=2, clock=time.process_time)
+    rows = [
+        {
+            "recipe": name,
+            "frames/s": 160 / collect[name],
+            "of HASAC's": collect["hasac"] / collect[name],
+            "updates/s": 2 / update[name],
+            "of HASAC's ": update["hasac"] / update[name],
+        }
+        for name in pairs
+    ]
+    return table("Diffusion policies; the aim with S = 5 is 0.5 of the frames/s and 0.33 of the updates/s", rows)
+
+
 PARTS: dict[str, Callable[[bool], Any]] = {
     "collect": measure_collection, "step": measure_step, "soft": measure_soft_update, "marginal": measure_marginal_q,
     "train": measure_training,
-    "scenario": measure_scenarios, "memory": measure_memory, "mujoco": measure_robots,
+    "scenario": measure_scenarios, "capture": measure_captured, "memory": measure_memory, "mujoco": measure_robots,
+    "diffusion": measure_diffusion,
 }  # fmt: skip
 
 

@@ -1,0 +1,415 @@
+"""A captured step against the simulator's own: the same numbers, or a refusal that says why."""
+
+import io
+import random
+import subprocess
+import sys
+import textwrap
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from torch.overrides import _get_current_function_mode_stack
+
+from hetrl.env import vmas
+from hetrl.env.capture import capture
+from hetrl.env.capture.capture import make
+from hetrl.env.capture.runner import as_it_is, compiled, replayed
+from hetrl.env.capture.tracing import RefusalError
+from hetrl.env.vmas import _OWNERS, Vmas, scenario_class, scenarios
+from hetrl.errors import RecipeError, RunError
+from hetrl.team import Box
+
+pytest.importorskip("vmas")
+
+# Warnings of vmas itself: joints without force limits, deprecated calls of torch.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Force limits not specified"),
+    pytest.mark.filterwarnings("ignore::UserWarning:vmas"),
+]
+
+
+@pytest.fixture
+def cheap(monkeypatch):
+    """Programs as they are traced, without a compiler, after short proofs."""
+    monkeypatch.setitem(capture.COMPILERS, "cpu", as_it_is)
+    monkeypatch.setattr(capture, "_PROOF", 10)
+    monkeypatch.setattr(capture, "_REHEARSALS", 3)
+
+
+def actions(env, generator):
+    drawn = {}
+    for group, agents in env.team.layout.items():
+        space, shape = agents[0].action, (env.n_envs, len(agents))
+        if isinstance(space, Box):
+            low, high = torch.tensor(space.low), torch.tensor(space.high)
+            drawn[group] = low + (high - low) * torch.rand(*shape, space.size, generator=generator)
+        else:
+            drawn[group] = torch.stack([torch.randint(n, shape, generator=generator) for n in space.choices], -1)
+    return drawn
+
+
+def staggered(**task):
+    env = Vmas(**{"n_envs": 4, "horizon": 7, "seed": 3, **task})
+    env.start()
+    env._steps += torch.arange(4) % 3 * 2
+    return env
+
+
+def same(left, right):
+    for part in ("next_observation", "reward", "observation"):
+        ours, theirs = getattr(left, part), getattr(right, part)
+        assert ours.keys() == theirs.keys()
+        for group in ours:
+            assert torch.equal(ours[group], theirs[group]), (part, group)
+    assert torch.equal(left.terminated, right.terminated)
+    assert torch.equal(left.truncated, right.truncated)
+
+
+def through_file(state):
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
+def process():
+    return torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        {"scenario": "simple"},
+        {"scenario": "circle_trajectory"},  # its step draws random numbers
+        pytest.param({"scenario": "navigation", "n_agents": 2, "n_lidar_rays": 3}, marks=pytest.mark.slow),
+        {"scenario": "simple", "actions": "discrete"},
+        {"scenario": "hetrl/relay"},
+    ],
+    ids=lambda task: "-".join(map(str, task.values())),
+)
+def test_the_same_numbers_resets_included(cheap, task):
+    generator, before = torch.Generator().manual_seed(0), process()
+    ours, theirs = staggered(capture=True, **task), staggered(**task)
+    for _ in range(24):
+        drawn = actions(ours, generator)
+        same(ours.advance(drawn), theirs.advance(drawn))
+    assert ours._capture.n_own <= 2  # what the first step makes, and no more
+    assert process() == before
+
+
+@pytest.mark.slow
+def test_goals_of_their_own_get_programs_of_their_own(cheap):
+    """All rows start together every seventh step, and the goal is then another landmark, or not."""
+    generator = torch.Generator().manual_seed(0)
+    ours, theirs = (Vmas(scenario="simple_push", n_envs=2, horizon=7, seed=1, capture=c) for c in (True, False))
+    ours.start(), theirs.start()
+    for _ in range(40):
+        drawn = actions(ours, generator)
+        same(ours.advance(drawn), theirs.advance(drawn))
+    assert len(ours._capture._runners) == 2
+
+
+@pytest.mark.slow
+def test_loops_that_draw_until_it_fits(cheap):
+    """Targets respawn by rejection: the program makes as many tries as ever seen, and one more is the simulator's."""
+    env = Vmas(scenario="discovery", n_envs=6, n_agents=2, n_targets=2, targets_respawn=True, seed=1)
+    env.start()
+    made = make(env, _OWNERS, as_it_is, None, 25)
+    assert made.runner.program.turns
+    assert made.traced.worst < 1e-6
+    assert made.traced.missed < 5
+
+
+def test_a_state_continues_bit_for_bit(cheap):
+    generator = torch.Generator().manual_seed(0)
+    env = staggered(scenario="circle_trajectory", capture=True)
+    for _ in range(9):
+        env.advance(actions(env, generator))
+    state = through_file(env.state_dict())
+    other = Vmas(scenario="circle_trajectory", n_envs=4, horizon=7, seed=3, capture=True)
+    other.load_state_dict(state)
+    for _ in range(9):
+        drawn = actions(env, generator)
+        same(env.advance(drawn), other.advance(drawn))
+    assert other._capture.n_own == 0
+
+
+def test_states_travel_between_captured_and_not(cheap):
+    generator = torch.Generator().manual_seed(0)
+    env = staggered(scenario="simple", capture=True)
+    for _ in range(5):
+        env.advance(actions(env, generator))
+    other = Vmas(scenario="simple", n_envs=4, horizon=7, seed=3)
+    other.load_state_dict(through_file(env.state_dict()))
+    back = Vmas(scenario="simple", n_envs=4, horizon=7, seed=3, capture=True)
+    back.load_state_dict(through_file(other.state_dict()))
+    for _ in range(9):
+        drawn = actions(env, generator)
+        result = env.advance(drawn)
+        same(result, other.advance(drawn))
+        same(result, back.advance(drawn))
+
+
+def test_auto_waits_and_goes_on_waiting_after_a_resume(cheap, monkeypatch):
+    monkeypatch.setattr(capture, "PATIENCE", 6)
+    generator = torch.Generator().manual_seed(0)
+    env = staggered(scenario="simple", capture="auto")
+    for _ in range(4):
+        env.advance(actions(env, generator))
+    assert not env._capture._runners
+    other = Vmas(scenario="simple", n_envs=4, horizon=7, seed=3, capture="auto")
+    other.load_state_dict(through_file(env.state_dict()))
+    for _ in range(2):
+        other.advance(actions(env, generator))
+    assert not other._capture._runners
+    other.advance(actions(env, generator))
+    assert len(other._capture._runners) == 1
+
+
+def test_nothing_stays_patched(cheap):
+    from vmas.simulator.core import World
+
+    before = dict(vars(World)), dict(vars(torch.Tensor))
+    env = staggered(scenario="simple_push", capture=True)
+    kind, attributes = type(env._simulator.world), set(vars(env._simulator.world))
+    env.advance(actions(env, torch.Generator().manual_seed(0)))
+    env.advance(actions(env, torch.Generator().manual_seed(0)))
+    assert env._capture._runners
+    assert (dict(vars(World)), dict(vars(torch.Tensor))) == before
+    assert type(env._simulator.world) is kind is World
+    assert attributes <= set(vars(env._simulator.world))
+    assert not _get_current_function_mode_stack()
+
+
+def test_an_impossible_action_is_told_by_the_simulator(cheap):
+    """What the step asserts is a question as any other: a wrong answer leaves the step to the simulator."""
+    env = staggered(scenario="simple", capture=True)
+    still = {"agents": torch.zeros(4, 1, 2)}
+    for _ in range(3):
+        env.advance(still)
+    with pytest.raises(AssertionError):
+        env.advance({"agents": torch.full((4, 1, 2), torch.nan)})
+
+
+# ----- refusals
+
+
+class Tricks:
+    """Rewards that no tensor program can give."""
+
+    def number(self, agent, reward):
+        return reward + agent.state.pos[0, 0].item()
+
+    def python(self, agent, reward):
+        return reward + random.random()
+
+    def numpy(self, agent, reward):
+        return reward + float(np.random.uniform())
+
+    def order(self, agent, reward):
+        return reward + torch.randperm(5).tolist()[0]
+
+    def counter(self, agent, reward):
+        self.calls = getattr(self, "calls", 0) + 1
+        return reward + self.calls
+
+    def branch(self, agent, reward):
+        for scale in (100, 300, 1000, 3000):
+            if (agent.state.pos[0, 0] * scale).long() % 2:
+                reward = reward + 1
+        return reward
+
+    def rows(self, agent, reward):
+        return reward + (agent.state.pos[:, 0] > 0).nonzero().shape[0]
+
+    def mean(self, agent, reward):
+        return reward + agent.state.pos[:, 0][agent.state.pos[:, 0] > 0].sum()
+
+    def growing(self, agent, reward):
+        self.past = [*getattr(self, "past", []), agent.state.pos[:, 0]]
+        return reward + self.past[-1]
+
+
+REASONS = {
+    "number": r"it reads a number out of a tensor \(.item\) at test_capture.py:\d+",
+    "python": "it draws from the generators of python or numpy inside a step",
+    "numpy": "it draws from the generators of python or numpy inside a step",
+    "order": r"it reads a number out of a tensor \(.tolist\) at test_capture.py:\d+",
+    "counter": "values that are no tensors are others: scenario/calls",
+    "branch": r"its path changes at \d+ of 10 steps \(it asks tensors at .*test_capture.py:\d+",
+    "rows": r"shapes depend on numbers \(nonzero.default\)",
+    "mean": "the reward of 'agents' differs",
+    "growing": "what it holds changes from step to step: scenario/past",
+}
+
+
+def tricky(monkeypatch, trick):
+    base = scenario_class("simple")
+
+    class Scenario(base):
+        def reward(self, agent):
+            return getattr(Tricks, trick)(self, agent, super().reward(agent))
+
+    monkeypatch.setattr(vmas, "scenario_class", lambda name: Scenario)
+
+
+@pytest.mark.parametrize("trick", REASONS)
+def test_what_cannot_be_captured_is_refused(cheap, monkeypatch, trick):
+    tricky(monkeypatch, trick)
+    env = staggered(scenario="simple", capture=True)
+    with pytest.raises(RunError, match=REASONS[trick]) as caught:
+        for _ in range(3):
+            env.advance({"agents": torch.ones(4, 1, 2)})
+    text = str(caught.value)
+    assert text.startswith("task.capture: scenario 'simple' cannot be captured: ")
+    assert text.endswith(". Write task.capture=auto, which falls back to its own steps, or false.")
+    assert "\n" not in text
+
+
+def test_auto_falls_back_and_says_why_once(cheap, monkeypatch):
+    monkeypatch.setattr(capture, "PATIENCE", 0)
+    tricky(monkeypatch, "number")
+    ours, theirs = staggered(scenario="simple", capture="auto"), staggered(scenario="simple")
+    generator = torch.Generator().manual_seed(0)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        for _ in range(9):
+            drawn = actions(ours, generator)
+            same(ours.advance(drawn), theirs.advance(drawn))
+    texts = [str(one.message) for one in said if "task.capture" in str(one.message)]
+    assert len(texts) == 1
+    assert texts[0].startswith("task.capture: scenario 'simple' takes its steps itself: it reads a number out of")
+    assert "\n" not in texts[0]
+
+
+def test_auto_survives_a_broken_compiler(cheap, monkeypatch):
+    def broken(program):
+        raise RuntimeError("no C++ compiler\nfound")
+
+    monkeypatch.setattr(capture, "PATIENCE", 0)
+    monkeypatch.setitem(capture.COMPILERS, "cpu", broken)
+    env = staggered(scenario="simple", capture="auto")
+    with pytest.warns(UserWarning, match="takes its steps itself: RuntimeError: no C"):
+        env.advance({"agents": torch.ones(4, 1, 2)})
+    env = staggered(scenario="simple", capture=True)
+    with pytest.raises(RunError, match="cannot be captured: RuntimeError: no C"):
+        env.advance({"agents": torch.ones(4, 1, 2)})
+
+
+def test_a_wrong_program_is_found(cheap, monkeypatch):
+    """One that is off by a thousandth, in the observation or in what it leaves behind."""
+
+    def off(program):
+        run = as_it_is(program)
+        return lambda given: [value * 1.001 if value.is_floating_point() else value for value in run(given)]
+
+    monkeypatch.setitem(capture.COMPILERS, "cpu", off)
+    env = staggered(scenario="simple", capture=True)
+    with pytest.raises(RunError, match=r"differs by [0-9.]+e-0[34] after one step"):
+        env.advance({"agents": torch.ones(4, 1, 2)})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"capture": "on"}, "task.capture: no choice 'on'. There are: auto, false, true."),
+        ({"capture": 1}, "task.capture: no choice 1. There are: auto, false, true."),
+        ({"broad_phase": "exact"}, "task.broad_phase: no choice 'exact'. There are: batch, none."),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(RecipeError) as caught:
+        Vmas(scenario="simple", n_envs=2, **arguments)
+    assert str(caught.value) == message
+
+
+# ----- the broad phase
+
+
+@pytest.mark.parametrize("captured", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("broad_phase", "coupled"), [("batch", True), ("none", False)])
+def test_rows_depend_on_each_other_only_through_the_broad_phase(cheap, captured, broad_phase, coupled):
+    """Agents of row 0 are 0.203 apart, a penalty if somebody looks; those of row 1 are in one place, or far apart."""
+    found = []
+    for apart in (0.0, 1.0):
+        env = Vmas(
+            scenario="navigation", n_envs=2, n_agents=2, n_lidar_rays=3, seed=0, broad_phase=broad_phase,
+            capture=captured,
+        )  # fmt: skip
+        env.start()
+        env.advance({"agents": torch.zeros(2, 2, 2)})
+        for agent, x in zip(env._simulator.agents, ([0.0, 0.0], [0.203, apart]), strict=True):
+            agent.state._pos = torch.tensor([[x[0], 0.0], [x[1], 0.0]])
+            agent.state._vel = torch.zeros(2, 2)
+        found.append(env.advance({"agents": torch.zeros(2, 2, 2)}).reward["agents"][0])
+        assert (env._capture is not None) == captured
+    assert torch.equal(*found) != coupled
+
+
+# ----- slow: the compiler, all scenarios
+
+
+@pytest.mark.slow
+def test_compiled(monkeypatch):
+    """From the same states to rounding, and a resumed one bit for bit."""
+    monkeypatch.setattr(capture, "_PROOF", 30)
+    generator = torch.Generator().manual_seed(0)
+    env, theirs = staggered(scenario="simple_spread", capture=True), staggered(scenario="simple_spread")
+    for _ in range(9):
+        drawn = actions(env, generator)
+        ours, other = env.advance(drawn), theirs.advance(drawn)
+        torch.testing.assert_close(ours.observation, other.observation, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(ours.reward, other.reward, atol=1e-4, rtol=1e-4)
+    again = Vmas(scenario="simple_spread", n_envs=4, horizon=7, seed=3, capture=True)
+    again.load_state_dict(through_file(env.state_dict()))
+    for _ in range(9):
+        drawn = actions(env, generator)
+        same(env.advance(drawn), again.advance(drawn))
+
+
+@pytest.mark.slow
+def test_refused_without_assertions():
+    program = """
+        import warnings; warnings.filterwarnings("ignore")
+        import torch
+        from hetrl.env.vmas import Vmas
+        env = Vmas(scenario="simple", n_envs=2, capture=True)
+        env.start()
+        try:
+            env.advance({"agents": torch.zeros(2, 1, 2)})
+        except Exception as error:
+            print(type(error).__name__, error)
+    """
+    done = subprocess.run(
+        [sys.executable, "-O", "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("RunError task.capture: scenario 'simple' cannot be captured: python runs with -O")
+
+
+REFUSED = {
+    "football": "its scripted team computes with as many rows as hold a mask",
+}
+"""Scenarios that cannot be captured with their default arguments."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", scenarios())
+def test_every_scenario_is_equal_or_refused(name):
+    env = Vmas(scenario=name, n_envs=5, seed=1)
+    env.start()
+    if name in REFUSED:
+        with pytest.raises((RefusalError, RuntimeError, TypeError)):
+            make(env, _OWNERS, as_it_is, None, 60)
+        return
+    assert make(env, _OWNERS, as_it_is, None, 60).traced.worst < 1e-5
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("compiler", [compiled, replayed])
+def test_on_a_gpu(compiler):
+    env = Vmas(scenario="balance", n_envs=64, seed=1, device="cuda")
+    env.start()
+    made = make(env, _OWNERS, compiler, None, 50)
+    assert made.compiled.worst < 1e-4
