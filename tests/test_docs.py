@@ -4,6 +4,7 @@ import importlib.util
 import re
 import shlex
 import sys
+import types
 from dataclasses import fields
 from pathlib import Path
 from typing import get_args
@@ -12,7 +13,7 @@ import pytest
 from omegaconf import OmegaConf
 
 import hetrl
-from hetrl import catalog, cli
+from hetrl import catalog, cli, glossary
 from hetrl.recipe import load as loading
 from hetrl.testing import check_component
 
@@ -22,7 +23,10 @@ TINY = [
     "task.n_envs=4", "task.horizon=7", "data.frames=40", "run.frames=80", "run.device=cpu", "run.n_eval_episodes=3",
     "nets.actor.hidden=[8]", "nets.value.hidden=[8]",
 ]  # fmt: skip
-QUICK = ("check", "show", "list", "cp")
+QUICK = ("show", "list", "cp", "diff")
+"""Run here as they stand; ``check`` is run by ``test_docs_commands.py``, once for each program."""
+FOLLOWED = ("add_a_loss",)
+"""Pages whose commands build on one another: a test of their own runs them, in order."""
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -58,7 +62,9 @@ def run(monkeypatch, capsys, tmp_path):
     return command
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if commands(page) and page.stem not in FOLLOWED], ids=lambda page: page.stem
+)
 def test_commands_run(page, run):
     for words in commands(page):
         assert run(*words).strip()
@@ -93,7 +99,7 @@ def test_yaml_blocks_are_yaml(page):
 
 # Lightning's advice for other kinds of training: a short epoch, and the manual optimisation that we have.
 @pytest.mark.filterwarnings("ignore:.*smaller than the logging interval.*", "ignore:.*no pre-optimization state.*")
-@pytest.mark.parametrize("page", ["README.md", "docs/training.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/training.md", "docs/api.md", "docs/coming_from/torchrl.md"])
 def test_python_blocks_run(page, monkeypatch, tmp_path, capsys):
     """The blocks as they stand, but for the recipes' sizes."""
     monkeypatch.chdir(tmp_path)
@@ -111,9 +117,10 @@ def test_python_blocks_run(page, monkeypatch, tmp_path, capsys):
 def test_contributings_loss_works(monkeypatch):
     """Its three places, as they are written."""
     file, row, test = blocks(ROOT / "CONTRIBUTING.md", "python")
-    names: dict = {"__name__": "hetrl.loss.capped_surrogate"}
-    exec(compile(file, "capped_surrogate.py", "exec"), names)
-    cls = names["CappedSurrogate"]
+    module = types.ModuleType("hetrl.loss.capped_surrogate")
+    monkeypatch.setitem(sys.modules, module.__name__, module)  # torch.compile looks for it there
+    exec(compile(file, "capped_surrogate.py", "exec"), module.__dict__)
+    cls = module.CappedSurrogate
     name, place = row.strip().rstrip(",").replace('"', "").split(": ")
     assert place == f"{cls.__module__}:{cls.__name__}" and name not in catalog.BUILT_IN
     resolve = catalog.resolve
@@ -126,22 +133,58 @@ def test_contributings_loss_works(monkeypatch):
     hetrl.check(hetrl.load("happo", use[1]))
 
 
+def rows(page: str, heading: str) -> list[str]:
+    """Return the words that the tables below a heading explain, up to the next heading."""
+    text = (ROOT / "docs" / page).read_text()
+    (part,) = re.findall(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#|\Z)", text, re.MULTILINE | re.DOTALL)
+    return re.findall(r"^\| `(\w+)` \|", part, re.MULTILINE)
+
+
+def names(cls: type, *own: str) -> list[str]:
+    return [field.name for field in fields(cls) if field.name not in own]
+
+
+@pytest.mark.parametrize(
+    ("heading", "accepted"),
+    [
+        ("Sections", list(loading.SECTIONS)),
+        ("`nets`", names(loading.Net, "where", "name", "arguments")),
+        ("Phases", ["phase", *names(loading.Phase, "where", "name")]),
+        ("Steps", list(loading._STEP_WORDS)),
+        ("`run`", names(loading.Run)),
+    ],
+)
+def test_the_words_of_the_format_are_these_and_no_others(heading, accepted):
+    assert sorted(rows("recipes.md", heading)) == sorted(accepted)
+
+
 def test_every_word_of_the_format_is_explained():
     explained = words_in((ROOT / "docs" / "recipes.md").read_text())
-    phase = [field.name for field in fields(loading.Phase) if field.name not in ("where", "name")]
-    run_words = [field.name for field in fields(loading.Run)]
-    target = [field.name for field in fields(loading.Target)]
-    words = [*loading.SECTIONS, "phase", *phase, *loading._STEP_WORDS, *run_words, *get_args(loading.Per)]
-    words += ["target", *target]
-    missing = [word for word in [*words, "groups", "next", "linear"] if word not in explained]
-    assert not missing
+    words = [*names(loading.Target), *get_args(loading.Per), *get_args(loading.Inactive), "groups", "next", "linear"]
+    assert [word for word in words if word not in explained] == []
+
+
+def test_every_word_that_is_explained_is_read():
+    """Each word of the tables, misspelt, is refused; the loader knows no other."""
+    tree = hetrl.load("hasac").tree
+    for at, heading in ((tree, "Sections"), (tree["update"][0], "Phases"), (tree["run"], "`run`")):
+        for word in rows("recipes.md", heading):
+            at[f"{word}_"] = 1
+            with pytest.raises(hetrl.HetrlError, match=f"{word}_"):
+                loading.parse(tree)
+            del at[f"{word}_"]
 
 
 @pytest.fixture(scope="module")
-def generated():
+def hooks():
     spec = importlib.util.spec_from_file_location("docs_hooks", ROOT / "docs" / "hooks.py")
-    hooks = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(hooks)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def generated(hooks):
     return hooks.pages()
 
 
@@ -152,8 +195,47 @@ def test_every_catalog_entry_has_a_page(generated):
         assert f"({name}.md)" in generated["components/index.md"]
 
 
-def test_every_key_is_in_the_glossary():
-    explained = set(re.findall(r"`([^`\n]+)`", (ROOT / "docs" / "keys.md").read_text()))
+PARTS = {"order", "estimate", "weight", "loss", "optim"}
+"""Kinds that are equations of papers, and say whose."""
+
+
+@pytest.mark.parametrize("name", catalog.BUILT_IN)
+def test_a_components_page_has_its_parts(name, generated):
+    text = generated[f"components/{name}.md"]
+    kind = name.split("/")[0]
+    headings = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    wanted = ["Arguments", "Where it is used", "Code"]
+    wanted += ["Source", "How it differs from the source"] if kind in PARTS else []
+    wanted += ["Keys"] if kind in PARTS - {"optim"} else []
+    assert [heading for heading in wanted if heading not in headings] == []
+    assert "```text\n" in text or kind != "loss", "a loss has its formula"
+    assert f"class {catalog.resolve(name).__name__}" in text
+    cells = re.findall(r"^\| `\w+` \| (.*?) \| .*? \| (.*) \|$", text.split("## Keys")[0], re.MULTILINE)
+    assert all(kind_of_value and explained for kind_of_value, explained in cells), cells
+
+
+def test_pages_say_who_uses_a_component(hooks):
+    text = hooks.page("loss/kl_penalty")
+    assert "`happo_penalty`" in text and "[HAA2C, choice by choice](../../details/haa2c.md)" in text
+    unused = hooks.page("order/reversed")
+    assert "In no shipped recipe." in unused or "Pages: " in unused
+
+
+def test_a_component_named_in_code_becomes_a_link(hooks):
+    page = types.SimpleNamespace(file=types.SimpleNamespace(src_uri="details/happo.md"))
+    made = hooks.on_page_markdown(
+        "`{use: loss/td, coef: 2}` [`loss/td`](x.md)\n```yaml\n`loss/td`\n```\n", page, {}, []
+    )
+    assert made == (
+        "[`{use: loss/td, coef: 2}`](../components/loss/td.md) [`loss/td`](x.md)\n```yaml\n`loss/td`\n```\n"
+    )
+    assert (
+        hooks.on_page_markdown("`order/x` `loss/td.py` `loss/td_`", page, {}, []) == "`order/x` `loss/td.py` `loss/td_`"
+    )
+
+
+def keys_in_use() -> set[str]:
+    """Return the keys that components, networks, collection and shipped recipes use."""
     from hetrl.data.on_policy import OnPolicy
     from hetrl.data.replay import Replay
     from hetrl.env.cue_game import CueGame
@@ -164,7 +246,54 @@ def test_every_key_is_in_the_glossary():
         cls = catalog.resolve(name)
         for table in [cls.table] if hasattr(cls, "table") else getattr(cls, "modes", {}).values():
             used |= {*table.reads.values(), *table.writes.values()}
-    assert used <= explained, sorted(used - explained)
+    for name in loading.shipped():
+        if not name.startswith("task/"):
+            steps = [step for phase in hetrl.load(name).update for part in ("before", "prepare", "steps", "after")
+                     for step in getattr(phase, part)]  # fmt: skip
+            used |= {key for step in steps for named in (step.keys, step.reads, step.writes) for key in named.values()}
+    return used
+
+
+def test_every_key_is_in_the_glossary():
+    """What a loss writes under ``loss.`` and ``log.`` needs no word; everything else is one that is explained."""
+    used = {key for key in keys_in_use() if "." not in key or "target" not in key.split(".")[1:]}  # not calls
+    assert glossary.unexplained(used) == []
+
+
+def test_the_glossary_has_no_word_that_nobody_uses():
+    used = {glossary.base(key) for key in keys_in_use()}
+    assert [key for words in glossary.WORDS.values() for key in words if key not in used] == []
+
+
+def test_the_glossarys_page_is_made_of_it(hooks):
+    page = types.SimpleNamespace(file=types.SimpleNamespace(src_uri="keys.md"))
+    made = hooks.on_page_markdown((ROOT / "docs" / "keys.md").read_text(), page, {}, [])
+    for words in glossary.WORDS.values():
+        for key, word in words.items():
+            assert f"`{key}`" in made and word.meaning in made
+    assert "| `log.agent.kl_coef` | reward/nat | [loss/kl_penalty](components/loss/kl_penalty.md) |" in made
+
+
+def test_a_new_loss_key_needs_no_word(hooks, monkeypatch):
+    """So a loss in the tree is a file, a row and a test."""
+
+    class Doubled(hetrl.Component):
+        reads = {"log_prob": "agent.log_prob"}
+        writes = {"loss": "loss.agent.doubled", "size": "log.agent.size"}
+
+        def compute(self, log_prob):
+            """Return ``loss`` per sample [nat] and its ``size`` [1]."""
+
+    resolve = catalog.resolve
+    monkeypatch.setitem(catalog.BUILT_IN, "loss/doubled", "hetrl.loss.doubled:Doubled")
+    monkeypatch.setattr(
+        catalog, "resolve", lambda name, kind=None: Doubled if name == "loss/doubled" else resolve(name)
+    )
+    assert glossary.unexplained([*Doubled.table.reads.values(), *Doubled.table.writes.values()]) == []
+    made = hooks.glossary_tables()
+    assert "| `loss.agent.doubled` | nat | [loss/doubled](components/loss/doubled.md) |" in made
+    assert "| `log.agent.size` | 1 | [loss/doubled](components/loss/doubled.md) |" in made
+    assert glossary.unexplained(["agent.sizes", "agents.log_prob", "next.agent.old_entropy"]) == ["agent.sizes"]
 
 
 @pytest.mark.parametrize("algorithm", ["happo", "mappo", "hasac", "haddpg"])

@@ -1,0 +1,159 @@
+"""The words of keys: one word for each quantity, with its shape, its unit and what it means.
+
+What a loss writes under ``loss.`` or ``log.`` needs no word here: its component says what it is. The page *Keys* of the
+documentation is made from this and from the key tables of all components.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from hetrl import keys
+
+OLD = "old_"
+"""How the last word of a key begins that is kept from before a turn, and is meant to be stale."""
+
+
+class Word(NamedTuple):
+    """What a key stands for; ``B`` is the batch, the other letters are explained on the page."""
+
+    shape: str
+    unit: str
+    meaning: str
+
+
+WORDS: dict[str, dict[str, Word]] = {
+    "Written by collection": {
+        "agent.observation": Word("B F", "", "what the agent saw; under `next.`, what the step led to"),
+        "agent.action": Word("B A", "action", "what it did, sampled from its policy; integers where discrete"),
+        "agent.reward": Word("B", "reward", "the agent's own, as the scenario gives it"),
+        "reward": Word(
+            "B", "reward", "the team's, the mean or sum of the agents' (`task.reward`); absent with `per_agent`"
+        ),
+        "state": Word("B S", "", "the agents' observations side by side, in team order"),
+        "terminated": Word("B bool", "", "the episode came to an end of its own: no value follows"),
+        "truncated": Word("B bool", "", "the episode was cut at the horizon: a value follows"),
+        "done": Word("B bool", "", "one of the two"),
+        "discount": Word(
+            "B", "1", "γᵏ: what a value that follows is worth; k steps are in `reward`. Only with [replay](data.md)"
+        ),
+    },
+    "Written by collection where nets are recurrent": {
+        "agent.memory": Word(
+            "B H", "", "hidden state of the agent's policy before the step; 0 where an episode begins"
+        ),
+        "memory": Word("B H", "", "the same of the team's value; under `next.`, before the step after"),
+        "is_init": Word(
+            "B bool", "", "the step is the first of an episode; always so under `next.`, which stands alone"
+        ),
+    },
+    "Written by nets": {
+        "agent.log_prob": Word("B", "nat", "log π(action), summed over action dimensions"),
+        "agent.entropy": Word("B", "nat", "entropy of the policy, summed over action dimensions"),
+        "agent.rollout_log_prob": Word("B", "nat", "log π(action) before the sweep, of the policy that has acted"),
+        "agent.rollout_entropy": Word("B", "nat", "that policy's entropy"),
+        "agent.distribution": Word(
+            "B P", "", "the policy's parameters for this observation: mean and log deviation, or logits"
+        ),
+        "agent.kl": Word("B", "nat", "KL(old ‖ now) of the policy"),
+        "agent.proposal": Word(
+            "B A",
+            "action",
+            "an action drawn now from the current policy, or its deterministic one; one-hot where discrete",
+        ),
+        "agent.proposal_log_prob": Word("B", "nat", "log π(proposal)"),
+        "agent.candidates": Word("B K A", "action", "K actions of the agent, such as all its options one-hot"),
+        "agent.candidate_log_prob": Word("B K", "nat", "log π of each of them"),
+        "agent.candidate_q": Word("B K", "reward", "the least action value of each, with the others' proposals"),
+        "value": Word("B", "reward", "V(s)"),
+        "normalized_value": Word("B", "normalised reward", "V(s) in the units in which the network predicts"),
+        "normalized_return": Word("B", "normalised reward", "the return in those units"),
+        "q": Word("E B", "reward", "Q(s, a) of each of the E members of an ensemble"),
+        "min_q": Word("B", "reward", "the least of the members"),
+        "first_q": Word("B", "reward", "that of the first member"),
+        "normalized_q": Word("E B", "normalised reward", "Q in the units in which the network predicts"),
+        "normalized_min_q": Word("B", "normalised reward", "the least of them"),
+        "normalized_target": Word("B", "normalised reward", "the target in those units"),
+        "q_ood": Word("E B", "reward", "each member's value of `agents.marginal_action`"),
+        "target_q_ood": Word("E B", "reward", "the slow copies'"),
+        "agent.alpha": Word("B", "reward/nat", "temperature, the price of entropy, of an agent"),
+        "alpha": Word("B", "reward/nat", "that of the joint policy"),
+        "agent.log_alpha": Word("B", "1", "the temperature's logarithm, which is what learns"),
+        "log_alpha": Word("B", "1", "that of the joint policy"),
+        "agent.target_entropy": Word("B", "nat", "the entropy that a temperature holds"),
+        "target_entropy": Word("B", "nat", "the sum over the team"),
+        "agent.denoising_error": Word(
+            "B M", "1", "squared error of the predicted noise in each chosen action, summed over dimensions"
+        ),
+        "agent.denoising_time": Word(
+            "B M D integers", "1", "the steps at which chosen actions are denoised, where they are given; D draws each"
+        ),
+        "agent.denoising_noise": Word("B M D A", "1", "the noises at which they are, where they are given"),
+        "agent.uniform_error": Word("B U", "1", "the denoising error of U actions drawn uniformly within the bounds"),
+        "agent.path": Word(
+            "B S A",
+            "1",
+            "the points from which a chain of the policy steps towards an action, noise first, in halves of the range",
+        ),
+        "agent.path_std": Word("B S", "1", "each step's deviation"),
+        "agent.path_place": Word("B S integers", "", "which steps of the chain these are, from 0 on"),
+        "agent.path_mean": Word("B S A", "1", "the mean of each step of the chain"),
+        "agent.path_error": Word("B S A", "1", "how far each step's mean has moved since the chain was drawn"),
+    },
+    "Written by estimates and weights": {
+        "advantage": Word("B", "reward, then 1", "joint advantage; without a unit once standardised"),
+        "agent.raw_advantage": Word("B", "reward", "an agent's own advantage, where each has a value of its own"),
+        "agent.advantage": Word("B", "1", "the same, standardised"),
+        "return": Word("B", "reward", "the value's target"),
+        "target": Word("B", "reward", "the action value's target"),
+        "agent.marginal_action": Word(
+            "B A", "action", "what some agents did, completed by what the others would do now"
+        ),
+        "agent.marginal_q": Word(
+            "B or B K", "reward", "the optimal marginal Q of the agent's proposal, or of each of its candidates"
+        ),
+        "joint_log_prob": Word("B", "nat", "the sum of the agents' log-probs"),
+        "agent.chosen": Word("B M A", "action", "the candidates that are learned from"),
+        "agent.weight": Word("B M", "reward", "what each of them counts, 0 or more"),
+        "factor": Word("B", "ratio", "product of the ratios of the agents already updated in this sweep"),
+    },
+    "Read where written": {
+        "active": Word("B bool", "", "whether the sample counts"),
+        "agent.active": Word("B bool", "", "the same of one agent: false where it has left its episode"),
+        "agent.action_mask": Word(
+            "B options, bool", "", "which options may be chosen, those of several choices side by side"
+        ),
+        "agent.noise": Word(
+            "B A", "1", "the random numbers of a draw, where they are given; `B S A` where one is made in S steps"
+        ),
+        "agent.candidate_noise": Word("B K A", "1", "the same of candidates"),
+        "agent.kept": Word("B bool", "", "whose replayed action is part of the prefix, where it is given"),
+        "agent.turn": Word(
+            "B integers",
+            "",
+            "the round of the present sweep in which the agent is updated, from 0 on; phases with turns write it",
+        ),
+        "agent.place": Word(
+            "", "", "a whole number, not a tensor: the agent's position in team order, which the program itself knows"
+        ),
+    },
+    "Of orders": {
+        "members": Word("n integers", "", "who takes turns: agents, or sharing groups"),
+        "round": Word("n integers", "", "the round in which each of them is updated"),
+    },
+}
+
+
+def base(key: str) -> str:
+    """Return the key of which another is a form: of one agent, now, and not from before the turn.
+
+    >>> base("next.agents.proposal_log_prob"), base("agent.old_log_prob"), base("old_normalized_value")
+    ('agent.proposal_log_prob', 'agent.log_prob', 'normalized_value')
+    """
+    *places, word = (word for word in keys.single(key).split(".") if word != keys.NEXT)
+    return ".".join([*places, word.removeprefix(OLD)])
+
+
+def unexplained(used: Iterable[str]) -> list[str]:
+    """Return the keys that are neither outputs nor forms of a word that is explained."""
+    known = {key for group in WORDS.values() for key in group}
+    return sorted({key for key in used if not keys.is_output(key) and base(key) not in known})
