@@ -11,6 +11,8 @@ from hetrl.team import Agent, Team
 
 Grouped = Mapping[str, Tensor]
 Actions = dict[str, Tensor]
+Value = Callable[[Tensor, tuple[Tensor, ...]], Mapping[str, Tensor]]
+"""(state ``*B S``, everybody's action) -> ``q`` ``*B``."""
 
 
 class Behaviour:
@@ -57,6 +59,38 @@ class Behaviour:
     def greedy(self, observations: Grouped, action_masks: Grouped) -> Actions:
         """Return deterministic actions ``[N, n, A]``."""
         return {name: group.greedy(observations[name], action_masks.get(name)) for name, group in self._groups.items()}
+
+
+class BestOf:
+    """Explores with that of ``n`` drawn joint actions which is worth most.
+
+    It takes the global state and a critic, so it is no way to act where each agent is by itself: evaluation keeps to
+    the policies alone.
+
+    Args:
+        behaviour: who draws.
+        team: the agents.
+        value: the critic, as it is while training goes on.
+        n: K_b, how many joint actions are drawn.
+    """
+
+    def __init__(self, behaviour: Behaviour, team: Team, value: Value, n: int) -> None:
+        self._behaviour, self._team, self._value, self.n = behaviour, team, value, n
+
+    def refresh(self) -> None:
+        """Take the policies' current weights."""
+        self._behaviour.refresh()
+
+    @torch.no_grad()
+    def explore(self, observations: Grouped, action_masks: Grouped, generator: torch.Generator) -> Actions:
+        """Return sampled actions ``[N, n, A]``, as :meth:`Behaviour.explore` does, the best of ``n`` draws."""
+        wide = {name: seen.repeat_interleave(self.n, 0) for name, seen in observations.items()}
+        masks = {name: mask.repeat_interleave(self.n, 0) for name, mask in action_masks.items()}
+        drawn = self._behaviour.explore(wide, masks, generator)
+        joint = tuple(drawn[agent.group][:, agent.index] for agent in self._team.agents)
+        q = self._value(self._team.state(wide), joint)["q"].view(-1, self.n)
+        rows = torch.arange(len(q), device=q.device) * self.n + q.argmax(-1)
+        return {name: action[rows] for name, action in drawn.items()}
 
 
 class _Method(nn.Module):

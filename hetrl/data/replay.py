@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hetrl import rng
 from hetrl.arguments import Count, Fraction, checked
-from hetrl.data.behaviour import Behaviour
+from hetrl.data.behaviour import Behaviour, BestOf
 from hetrl.data.collected import Collected
 from hetrl.data.environment import Environment
 from hetrl.data.random_actions import RandomActions
@@ -50,6 +50,9 @@ class Replay:
         n_step: most steps that a reward sums [step].
         gamma: discount of one step [1].
         policy: the net that acts; may be left out where only one can.
+        n_candidates: K_b, how many joint actions are drawn where one is taken, the best by ``judge``. This is for
+            exploration, and takes the global state: evaluation acts with the policies alone.
+        judge: the net and its mode that values them, where there are several.
         save: whether checkpoints hold what is stored, as exact continuation needs. Without, a resumed run first takes
             ``warmup`` frames with the policies that it has by then, without an update.
 
@@ -74,10 +77,13 @@ class Replay:
         n_step: Count = 1,
         gamma: Fraction = 0.99,
         policy: str | None = None,
+        n_candidates: Count = 1,
+        judge: str = "q.min",
         save: bool = True,
     ) -> None:
         self.capacity, self.batch, self.warmup, self.updates = capacity, batch, warmup, updates
         self.n_step, self.gamma, self.policy, self.save = n_step, gamma, policy, save
+        self.n_candidates, self.judge = n_candidates, judge
         self._given_frames = frames
 
     __init__ = checked(__init__, "data/replay")
@@ -125,7 +131,7 @@ class Replay:
         return [*seen, "agent.action", "discount", "terminated", "truncated", "done", *after]
 
     def attach(
-        self, env: Environment, behaviour: Behaviour, reward: str, seed: int, critic: Network | None = None
+        self, env: Environment, behaviour: Behaviour | BestOf, reward: str, seed: int, critic: Network | None = None
     ) -> None:
         """Bind the replay to its environments and policies.
 

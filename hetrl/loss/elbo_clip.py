@@ -29,6 +29,8 @@ class ElboClip(Component):
     """
 
     reads = {"error": "agent.denoising_error", "old_error": "agent.old_denoising_error", "weight": "agent.weight"}
+    compares = "old_error"
+    """The role that the old policy wrote: with that of the same turn, one step alone is never clipped."""
     writes = {"loss": "loss.agent.elbo_clip", "clipped": "log.agent.clipped", "weight": "log.agent.weight"}
 
     def __init__(self, *, clip: Share = 0.2) -> None:

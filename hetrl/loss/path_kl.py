@@ -21,7 +21,7 @@ class PathKL(Component):
     has a deviation of ``floor``. After each evaluation beta moves by clip(mean D / radius, 1/2, 2)^rate.
 
     At the old parameters D and its gradient are 0, so in a turn of one step the penalty does nothing: a phase that uses
-    it takes two steps or more (``epochs: 2``), or compares with a slow copy's path.
+    it takes two steps or more (``epochs: 2``), or compares with a slow copy's path. The checker refuses anything else.
 
     Each agent has a beta of its own, kept in the checkpoint. With errors (0.1, 0.2) in two steps of deviation 0.5 and
     0, floor 0.2 and beta 1, D is 0.01 / 0.5 + 0.04 / 0.08 = 0.52; with radius 0.13 and rate 1, beta becomes 2.
@@ -43,6 +43,8 @@ class PathKL(Component):
     """
 
     reads = {"error": "agent.path_error", "std": "agent.path_std", "active": "agent.active"}
+    compares = "std"
+    """The role that the old policy's path wrote: with that of the same turn, one step alone does nothing."""
     writes = {"loss": "loss.agent.path_kl", "kl": "log.agent.path_kl", "coef": "log.agent.path_kl_coef"}
 
     beta: Tensor

@@ -1,7 +1,8 @@
 """Diffusion policies."""
 
+import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -12,10 +13,12 @@ from hetrl.arguments import Count, Widths
 from hetrl.errors import RecipeError
 from hetrl.network import MLP, Activation, Policy, mode
 from hetrl.ops.activation import ACTIVATIONS
-from hetrl.ops.diffusion import ReverseStep, Schedule, noised, reverse, reverse_steps, signal_rates
+from hetrl.ops.diffusion import ReverseStep, Sampler, Schedule, Spacing, noised, reverse, reverse_steps, signal_rates
 from hetrl.team import Agent, Box, Team
 
 _EMBEDDING = 32
+_CACHED = 131_072
+"""Hidden activations, 0.5 MB, that are worked on at once: what a layer has written is still in a CPU's cache."""
 
 
 class DiffusionPolicy(Policy):
@@ -37,15 +40,18 @@ class DiffusionPolicy(Policy):
         activation: between them.
         n_steps: T.
         schedule: how noise comes in over the T steps; all of them end in noise.
-        sampler: ``ancestral``, with fresh noise at every step but the last, or ``ddim``, where x_T is all the noise.
-        n_sample_steps: S, how many of the T steps are taken when drawing, evenly spaced; left out, all.
+        sampler: ``ancestral``, with fresh noise at every step but the last; ``ddim``, where x_T is all the noise;
+            ``multistep``, the same to second order, which takes no longer.
+        n_sample_steps: S, how many of the T steps are taken when drawing; left out, all.
+        spacing: which ones: ``even``, or ``quadratic``, closer to each other where little noise is left. Few steps
+            make a policy narrower than it was trained to be; these the least.
         latent: every entry of x_T for the deterministic action [1].
 
     Raises:
         RecipeError: the action has no bounds, or there are more sample steps than steps.
-    Source: Ho et al. 2020, arXiv:2006.11239 (the chain); Song et al. 2021, arXiv:2010.02502 (ddim); Ding et al. 2024,
-        arXiv:2405.16173 (as an online policy: 20 steps, cosine, Mish, clipped predictions); Lin and Lee 2026,
-        OpenReview kPrvXjUZPG (of several agents).
+    Source: Ho et al. 2020, arXiv:2006.11239 (the chain); Song et al. 2021, arXiv:2010.02502 (ddim, the spacings); Lu
+        et al. 2022, arXiv:2211.01095 (multistep); Ding et al. 2024, arXiv:2405.16173 (as an online policy: 20 steps,
+        cosine, Mish, clipped predictions); Lin and Lee 2026, OpenReview kPrvXjUZPG (of several agents).
     Differs: evaluation in Ding et al. 2024 draws several actions and takes the best by the critic, which an agent of a
         team does not have. The bounds need not be symmetric. The predicted noise has a term outside of the network, see
         :class:`NoisePredictor`.
@@ -66,8 +72,9 @@ class DiffusionPolicy(Policy):
         activation: Activation = "mish",
         n_steps: Count = 20,
         schedule: Schedule = "cosine",
-        sampler: Literal["ancestral", "ddim"] = "ancestral",
+        sampler: Sampler = "ancestral",
         n_sample_steps: Count | None = None,
+        spacing: Spacing = "even",
         latent: float = 0.0,
     ) -> None:
         super().__init__()
@@ -79,16 +86,17 @@ class DiffusionPolicy(Policy):
             raise RecipeError(f"n_sample_steps = {n_sample_steps} is more than n_steps = {n_steps}; lower it.")
         self.size, self.n_steps, self.latent = agent.action.size, n_steps, latent
         rates = signal_rates(schedule, n_steps)
-        self.ancestral = reverse_steps(rates, n_sample_steps, "ancestral")
-        self.direct = reverse_steps(rates, n_sample_steps, "ddim")
+        self.ancestral = reverse_steps(rates, n_sample_steps, "ancestral", spacing)
+        self.direct = reverse_steps(rates, n_sample_steps, "ddim" if sampler == "ancestral" else sampler, spacing)
         self.chain = self.ancestral if sampler == "ancestral" else self.direct
         self.n_draws = n_sample_steps if sampler == "ancestral" else 1
         self.register_buffer("low", torch.tensor(agent.action.low), persistent=False)
         self.register_buffer("high", torch.tensor(agent.action.high), persistent=False)
         self.register_buffer("rates", rates.to(self.low.dtype), persistent=False)
-        times, *coefficients = zip(*self.ancestral, strict=True)
+        times, *coefficients = zip(*(step[:-1] for step in self.ancestral), strict=True)  # of first order
         self.register_buffer("times", torch.tensor(times), persistent=False)
         self.register_buffer("coefficients", torch.tensor(coefficients), persistent=False)
+        self._rows = _CACHED // max(hidden, default=1)
         self.body = NoisePredictor(self.size, agent.observation_size, rates, hidden, activation)
 
     # Drawing
@@ -182,8 +190,9 @@ class DiffusionPolicy(Policy):
         shape = (*chosen.shape[:-1], n if time is None else time.shape[-1])
         time = self._steps(chosen, shape) if time is None else time
         noise = self._normal(chosen, shape) if noise is None else noise
-        unit = (chosen - self.low) * 2 / (self.high - self.low) - 1
-        return {"error": self._error(observation, unit.unsqueeze(-2).expand_as(noise), time, noise).mean(-1)}
+        point = noised(self._unit(chosen).unsqueeze(-2).expand_as(noise), noise, self.rates[time])
+        predicted = self.body.given(observation.unsqueeze(-2).unsqueeze(-2))(point, time)
+        return {"error": (noise - predicted).square().sum(-1).mean(-1)}
 
     @mode(reads={"observation": "agent.observation"}, writes={"error": "agent.uniform_error"})
     def denoise_uniform(
@@ -195,40 +204,105 @@ class DiffusionPolicy(Policy):
             observation: what the agent sees.
             n: U, how many are drawn, each with a step and a noise of its own.
         """
-        shape = (*observation.shape[:-1], n, 1)
-        noise = self._normal(observation, shape)
-        unit = torch.rand_like(noise) * 2 - 1
-        return {"error": self._error(observation, unit, self._steps(observation, shape), noise).mean(-1)}
+        point, time, noise = self._uniform(observation, n)
+        predicted = self.body.given(observation.unsqueeze(-2))(point, time)
+        return {"error": (noise - predicted).square().sum(-1)}
+
+    @mode(
+        reads={
+            "observation": "agent.observation",
+            "chosen": "agent.chosen",
+            "path": "agent.path",
+            "old_mean": "agent.old_path_mean",
+            "place": "agent.path_place",
+        },
+        writes={
+            "error": "agent.denoising_error",
+            "uniform_error": "agent.uniform_error",
+            "path_error": "agent.path_error",
+        },
+    )
+    def denoise_all(
+        self,
+        observation: Float[Tensor, "*batch seen"],
+        chosen: Float[Tensor, "*batch several dim"],
+        path: Float[Tensor, "*batch steps dim"],
+        old_mean: Float[Tensor, "*batch steps dim"],
+        place: Int[Tensor, "*batch steps"],
+        *,
+        n_uniform: Count = 10,
+    ) -> dict[str, Tensor]:
+        """Return what ``denoise``, ``denoise_uniform`` and ``path_error`` do, of one pass through the network.
+
+        Small passes are mostly overhead: of 256 samples the three take about half as long together.
+
+        Args:
+            observation: what the agent sees.
+            chosen: the actions; each is denoised from one draw of a step and a noise.
+            path: the points of an old chain.
+            old_mean: the old means there.
+            place: which steps of the chain these are.
+            n_uniform: U, how many uniform actions are drawn for each sample.
+        """
+        time = self._steps(chosen, chosen.shape[:-1])
+        noise = self._normal(chosen, chosen.shape[:-1])
+        point = noised(self._unit(chosen), noise, self.rates[time])
+        uniform, uniform_time, uniform_noise = self._uniform(observation, n_uniform)
+        points = torch.cat([point, uniform, path], -2)
+        times = torch.cat([time, uniform_time, self.times[place]], -1)
+        predicted = self.body.given(observation.unsqueeze(-2))(points, times)
+        of_chosen, of_uniform, of_path = predicted.split([each.shape[-2] for each in (point, uniform, path)], -2)
+        return {
+            "error": (noise - of_chosen).square().sum(-1),
+            "uniform_error": (uniform_noise - of_uniform).square().sum(-1),
+            "path_error": self._moved(path, of_path, old_mean, place),
+        }
 
     # Paths
 
     @mode(
         reads={"observation": "agent.observation", "noise": "agent.noise"},
-        writes={"path": "agent.path", "mean": "agent.old_path_mean", "std": "agent.path_std"},
+        writes={
+            "path": "agent.path",
+            "mean": "agent.old_path_mean",
+            "std": "agent.path_std",
+            "place": "agent.path_place",
+        },
     )
     def path(
-        self, observation: Float[Tensor, "*batch seen"], noise: Float[Tensor, "*batch draws dim"] | None = None
+        self,
+        observation: Float[Tensor, "*batch seen"],
+        noise: Float[Tensor, "*batch draws dim"] | None = None,
+        *,
+        n: Count | None = None,
     ) -> dict[str, Tensor]:
-        """Return a chain of the policy, to compare with it after an update.
+        """Return a chain of the policy, or some steps of it, to compare with it after an update.
 
-        ``path``, ``*B S A``: the points x_t from which it steps, x_T first; ``mean`` of each step, ``*B S A``; and its
-        deviation ``std``, ``*B S``, all in halves of the action's range [1].
+        ``path``, ``*B n A``: the points x_t from which it steps; ``mean`` of each step, ``*B n A``; its deviation
+        ``std``, ``*B n``, all in halves of the action's range [1]; and ``place``, ``*B n``, which steps they are: 0 is
+        the one from x_T.
 
         Args:
             observation: what the agent sees.
             noise: x_T and the noise of the steps, ``*B S A``; drawn where nothing writes it.
+            n: how many of the S steps are kept for each sample, drawn uniformly and with replacement; left out, all.
         """
-        batch = observation.shape[:-1]
-        noise = self._normal(observation, (*batch, len(self.ancestral))) if noise is None else noise
-        points, means = reverse(self.body.given(observation), self.ancestral, noise)
-        std = self.coefficients[-1].expand(*batch, -1)
-        return {"path": torch.stack(points, -2), "mean": torch.stack(means, -2), "std": std}
+        batch, several = observation.shape[:-1], len(self.ancestral)
+        noise = self._normal(observation, (*batch, several)) if noise is None else noise
+        points, means = (torch.stack(each, -2) for each in reverse(self.body.given(observation), self.ancestral, noise))
+        if n is None:
+            place = torch.arange(several, device=points.device).expand(*batch, -1)
+        else:
+            place = torch.randint(several, (*batch, n), device=points.device)
+            points, means = (each.take_along_dim(place.unsqueeze(-1), -2) for each in (points, means))
+        return {"path": points, "mean": means, "std": self.coefficients[-1][place], "place": place}
 
     @mode(
         reads={
             "observation": "agent.observation",
             "path": "agent.path",
             "old_mean": "agent.old_path_mean",
+            "place": "agent.path_place",
         },
         writes={"error": "agent.path_error"},
     )
@@ -237,11 +311,14 @@ class DiffusionPolicy(Policy):
         observation: Float[Tensor, "*batch seen"],
         path: Float[Tensor, "*batch steps dim"],
         old_mean: Float[Tensor, "*batch steps dim"],
+        place: Int[Tensor, "*batch steps"],
     ) -> dict[str, Float[Tensor, "*batch steps dim"]]:
-        """Return how far the mean of each step along an old path has moved, as ``error`` [1]."""
-        steps = ReverseStep(self.times, *self.coefficients.unsqueeze(-1))  # all of them at once
-        noise = self.body.given(observation.unsqueeze(-2))(path, steps.time)
-        return {"error": steps.mean(path, noise) - old_mean}
+        """Return how far the mean of each step along an old path has moved, as ``error`` [1].
+
+        Of n steps drawn from S, times sqrt(S / n): the sum of what is squared is that of all S on average.
+        """
+        noise = self.body.given(observation.unsqueeze(-2))(path, self.times[place])
+        return {"error": self._moved(path, noise, old_mean, place)}
 
     # What collection asks
 
@@ -261,13 +338,30 @@ class DiffusionPolicy(Policy):
     # Inside
 
     def _end(self, observation: Tensor, steps: Sequence[ReverseStep], noise: Tensor) -> Tensor:
-        unit = reverse(self.body.given(observation), steps, noise)[1][-1]
+        """Return where the chain ends, ``*B A``."""
+        parts = [(observation, noise)]
+        rows = max(1, self._rows * noise.shape[0] * noise.shape[-1] * noise.shape[-2] // noise.numel())
+        if noise.device.type == "cpu" and len(noise) > rows:
+            parts = list(zip(observation.split(rows), noise.split(rows), strict=True))
+        ends = [reverse(self.body.given(seen), steps, draws)[1][-1] for seen, draws in parts]
+        unit = ends[0] if len(ends) == 1 else torch.cat(ends)
         return self.low + (self.high - self.low) * 0.5 * (1 + unit)
 
-    def _error(self, observation: Tensor, unit: Tensor, time: Tensor, noise: Tensor) -> Tensor:
-        """Return ``*B M D`` for actions, noises ``*B M D A`` and steps ``*B M D``."""
-        predict = self.body.given(observation.unsqueeze(-2).unsqueeze(-2))
-        return (noise - predict(noised(unit, noise, self.rates[time]), time)).square().sum(-1)
+    def _unit(self, action: Tensor) -> Tensor:
+        """Return actions scaled to -1 to 1."""
+        return (action - self.low) * 2 / (self.high - self.low) - 1
+
+    def _uniform(self, observation: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return ``n`` noisy uniform actions for each sample, their steps, and the noises in them."""
+        shape = (*observation.shape[:-1], n)
+        noise = self._normal(observation, shape)
+        time = self._steps(observation, shape)
+        return noised(torch.rand_like(noise) * 2 - 1, noise, self.rates[time]), time, noise
+
+    def _moved(self, path: Tensor, noise: Tensor, old_mean: Tensor, place: Tensor) -> Tensor:
+        """Return how far the means have moved; times sqrt(S / n), so that squares add up as those of all S would."""
+        steps = ReverseStep(self.times[place], *self.coefficients[:, place].unsqueeze(-1))
+        return (steps.mean(path, noise) - old_mean) * math.sqrt(len(self.ancestral) / path.shape[-2])
 
     def _normal(self, like: Tensor, shape: Sequence[int]) -> Tensor:
         return torch.randn(*shape, self.size, dtype=like.dtype, device=like.device)
@@ -320,7 +414,8 @@ class NoisePredictor(nn.Module):
         steps = functional.linear(self.embedding(self.table), of_step)
 
         def predict(point: Tensor, time: Any) -> Tensor:
-            x = functional.linear(point, of_point) + (seen + steps[time])
+            step = steps[time] if isinstance(time, int) else functional.embedding(time, steps)  # indexing trains slowly
+            x = functional.linear(point, of_point) + (seen + step)
             for linear in others:
                 x = functional.linear(self._activation(x), linear.weight, linear.bias)
             return torch.addcmul(x, self.spread[time].unsqueeze(-1), point)

@@ -9,6 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 Schedule = Literal["cosine", "vp", "linear"]
+Sampler = Literal["ancestral", "ddim", "multistep"]
+Spacing = Literal["even", "quadratic"]
 Predictor = Callable[[Tensor, int], Tensor]
 """(noisy point x_t, step t) -> the noise that is in it."""
 
@@ -76,40 +78,74 @@ class ReverseStep(NamedTuple):
     """Weight of x_t in it."""
     std: Any
     """Deviation of x_s around its mean."""
+    ahead: Any = 0.0
+    """How far the predicted x_0 is carried on along its change since the step before."""
+
+    def clean(self, x: Tensor, noise: Tensor) -> Tensor:
+        """Return the x_0 that x_t and the noise predicted in it imply, kept in -1 to 1."""
+        return ((x - self.spread * noise) / self.signal).clamp(-1, 1)
 
     def mean(self, x: Tensor, noise: Tensor) -> Tensor:
-        """Return the mean of x_s, given x_t and the noise predicted in it; the x_0 they imply is kept in -1 to 1."""
-        clean = ((x - self.spread * noise) / self.signal).clamp(-1, 1)
+        """Return the mean of x_s, given x_t and the noise predicted in it."""
+        return self.towards(x, self.clean(x, noise))
+
+    def towards(self, x: Tensor, clean: Tensor) -> Tensor:
+        """Return the mean of x_s, given x_t and x_0."""
         return self.from_clean * clean + self.from_noisy * x
 
 
+def sample_times(n_steps: int, n_sample_steps: int, spacing: Spacing) -> list[int]:
+    """Return the S of T steps that are taken, from T down.
+
+    ``even``: round(T i / S). ``quadratic``: round(T (i / S)^2), but i at least; 5 of 20 are 20, 13, 7, 3, 1. Where all
+    are taken the two are the same.
+
+    Args:
+        n_steps: T.
+        n_sample_steps: S, from 1 to T.
+        spacing: alike, or closer to each other where little noise is left.
+    Source: Song et al. 2021, arXiv:2010.02502, appendix D.2 (both).
+    """
+    shares = [place / n_sample_steps for place in range(n_sample_steps, 0, -1)]
+    if spacing == "even":
+        return [round(n_steps * share) for share in shares]
+    return [max(n_sample_steps - index, round(n_steps * share**2)) for index, share in enumerate(shares)]
+
+
 def reverse_steps(
-    rates: Float[Tensor, " steps"], n_sample_steps: int, sampler: Literal["ancestral", "ddim"]
+    rates: Float[Tensor, " steps"], n_sample_steps: int, sampler: Sampler, spacing: Spacing = "even"
 ) -> tuple[ReverseStep, ...]:
-    """Return S steps from t = T to 0, evenly spaced.
+    """Return S steps from t = T to 0.
 
     mean of x_s = sqrt(abar_s) x_0 + sqrt(1 - abar_s - sigma^2) (x_t - sqrt(abar_t) x_0) / sqrt(1 - abar_t)
-    sigma^2 = (1 - abar_s) / (1 - abar_t) (1 - abar_t / abar_s) where ancestral, 0 where ddim
+    sigma^2 = (1 - abar_s) / (1 - abar_t) (1 - abar_t / abar_s) where ancestral, otherwise 0
 
     With sigma^2 that is the posterior q(x_s | x_t, x_0) of the forward process, also where steps are left out. The
-    last step, to 0, has no noise: its mean is the predicted x_0.
+    last step, to 0, has no noise: its mean is the predicted x_0. ``multistep`` is ``ddim`` with x_0 carried on along
+    its last change, x_0 + (x_0 - x_0 of the step before) h / (2 h_before), where h is how far a step goes in
+    ln(abar / (1 - abar)); the first step has nothing before it, and the last is as it is.
 
     Args:
         rates: abar_0 to abar_T.
         n_sample_steps: S, from 1 to T.
-        sampler: with the posterior's noise, or without any.
+        sampler: with the posterior's noise, or without any, of first or second order.
+        spacing: which of the T steps, see :func:`sample_times`.
     Source: Ho et al. 2020, arXiv:2006.11239, equations 6 and 7; Song et al. 2021, arXiv:2010.02502, equations 12 and
-        16.
+        16; Lu et al. 2022, arXiv:2211.01095, algorithm 2 (multistep).
     """
-    last = len(rates) - 1
+    times = [*sample_times(len(rates) - 1, n_sample_steps, spacing), 0]
+    levels = [math.log(rates[time].item() / (1 - rates[time].item())) / 2 for time in times[:-1]]
     found = []
-    for step in range(n_sample_steps, 0, -1):
-        time, after = (round(last * place / n_sample_steps) for place in (step, step - 1))
-        now, then = rates[time].item(), rates[after].item()
+    for index, time in enumerate(times[:-1]):
+        now, then = rates[time].item(), rates[times[index + 1]].item()
         variance = (1 - then) / (1 - now) * (1 - now / then) if sampler == "ancestral" else 0.0
         from_noisy = math.sqrt((1 - then - variance) / (1 - now))
         from_clean = math.sqrt(then) - from_noisy * math.sqrt(now)
-        found.append(ReverseStep(time, math.sqrt(now), math.sqrt(1 - now), from_clean, from_noisy, math.sqrt(variance)))
+        ahead = 0.0
+        if sampler == "multistep" and 0 < index < n_sample_steps - 1:
+            ahead = (levels[index + 1] - levels[index]) / (levels[index] - levels[index - 1]) / 2
+        coefficients = (math.sqrt(now), math.sqrt(1 - now), from_clean, from_noisy, math.sqrt(variance), ahead)
+        found.append(ReverseStep(time, *coefficients))
     return tuple(found)
 
 
@@ -124,8 +160,12 @@ def reverse(
         noise: x_T, and the draw of every step but the last; x_T alone will do where the steps have no noise.
     """
     points, means = [noise.select(-2, 0)], []
+    before: Tensor | None = None
     for index, step in enumerate(steps):
-        means.append(step.mean(points[-1], predict(points[-1], step.time)))
+        clean = step.clean(points[-1], predict(points[-1], step.time))
+        further = clean if before is None or not step.ahead else clean + step.ahead * (clean - before)
+        before = clean
+        means.append(step.towards(points[-1], further))
         if index < len(steps) - 1:
             noisy = step.std > 0
             points.append(torch.add(means[-1], noise.select(-2, index + 1), alpha=step.std) if noisy else means[-1])

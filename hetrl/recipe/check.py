@@ -105,6 +105,7 @@ def _provided(recipe: Recipe, per: Mapping[str, Per]) -> list[str]:
     default = inspect.signature(environment.__init__).parameters["n_envs"].default
     n_envs = recipe.task.arguments.get("n_envs", default)
     data.check_arguments(recipe.data.arguments, n_envs)
+    _check_judge(recipe)
     carried = recurrent.memories(recipe, per, _acting_net(recipe), data, n_envs) if recurrent.chunks(recipe) else []
     return data.provides([*environment.provides(recipe.task.arguments), *carried])
 
@@ -137,6 +138,17 @@ def _acting_net(recipe: Recipe) -> str:
     if len(policies) != 1:
         raise RecipeError(f"data: {len(policies)} nets can act ({', '.join(policies)}); say which, policy: name.")
     return policies[0]
+
+
+def _check_judge(recipe: Recipe) -> None:
+    """Refuse a judge of candidates that cannot value a joint action; see ``data/replay``."""
+    if recipe.data.arguments.get("n_candidates", 1) == 1:
+        return
+    default = inspect.signature(catalog.resolve(recipe.data.name, "data").__init__).parameters["judge"].default
+    judge = str(recipe.data.arguments.get("judge", default))
+    mode, table, _ = _mode(*judge.partition(".")[::2], recipe, "data.judge: ")
+    if (set(table.reads), set(table.writes)) != ({"state", "action"}, {"q"}) or mode.startswith(TARGET):
+        raise RecipeError(f"data.judge: '{judge}' does not value joint actions as they are now; write {default}.")
 
 
 def _plan_step(step: Step, recipe: Recipe, per: Mapping[str, Per]) -> PlannedStep:
@@ -256,6 +268,8 @@ def _check_phase(phase: Phase, plan: Plan) -> None:
                     f"{phase.where}.{word} = {getattr(phase, word)}: {phase.optim.name} takes one step, on the whole "
                     f"batch, from the policy that its constraint refers to; drop {word}."
                 )
+    if phase.epochs * phase.minibatches == 1:
+        _refuse_equal(phase, steps)
     if phase.per == "team":
         if phase.order is not None:
             raise RecipeError(f"{phase.where}.order needs turns; add per: agent or per: group, or drop it.")
@@ -273,6 +287,25 @@ def _check_phase(phase: Phase, plan: Plan) -> None:
     called = [target.split(".")[0] for planned in steps["steps"] for target in planned.table.calls.values()]
     used = [planned.net for planned in steps["steps"] if planned.net is not None]
     recurrent.check_phase(plan.recipe, phase.where, [*used, *called])
+
+
+def _refuse_equal(phase: Phase, steps: Mapping[str, Iterable[PlannedStep]]) -> None:
+    """Refuse, in a turn of one step, to compare the trained net with itself: as it was before the turn it still is."""
+    written = {
+        key: planned
+        for planned in steps["prepare"]
+        for key in planned.table.writes.values()
+        if planned.net == phase.train and not str(planned.mode).startswith(f"{TARGET}.")
+    }
+    for planned in steps["steps"]:
+        role = getattr(planned.component, "compares", None)
+        before = written.get(planned.table.reads[role]) if role is not None else None
+        if before is not None:
+            raise RecipeError(
+                f"{planned.where} compares '{phase.train}' with what {before.where} kept of it in "
+                f"the same turn, and {phase.where} takes one step a turn: they are equal, and it does nothing. Write "
+                f"epochs: 2, or compare with the slow copy, net: {phase.train}.{TARGET}.{before.mode}."
+            )
 
 
 def _check_order_of_time(plan: Plan) -> None:

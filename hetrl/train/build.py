@@ -6,11 +6,11 @@ from typing import Any
 import torch
 
 from hetrl import catalog, rng
-from hetrl.data.behaviour import Behaviour
+from hetrl.data.behaviour import Behaviour, BestOf
 from hetrl.errors import RecipeError
 from hetrl.recipe.check import check
+from hetrl.recipe.link import Linked, link
 from hetrl.recipe.link import build as build_entry
-from hetrl.recipe.link import link
 from hetrl.recipe.load import Recipe
 from hetrl.train.collection import Collection
 from hetrl.train.evaluation import Evaluation
@@ -32,9 +32,20 @@ def build(recipe: Recipe) -> tuple[Learner, Collection]:
     behaviour = Behaviour(linked.team, linked.policy)
     source = build_entry(recipe.data, "data")
     reward = recipe.task.arguments.get("reward", "mean")
-    source.attach(env, behaviour, reward, rng.derive(run.seed, "exploration"), linked.critic)
+    exploring = _exploring(source, linked, behaviour)
+    source.attach(env, exploring, reward, rng.derive(run.seed, "exploration"), linked.critic)
     evaluation = Evaluation(partial(evaluation_env, recipe, device), behaviour, reward, run.eval_every)
     return Learner(linked, evaluation if run.eval_every else None), Collection(source, run.frames)
+
+
+def _exploring(source: Any, linked: Linked, behaviour: Behaviour) -> Behaviour | BestOf:
+    """Return who acts while training: the policies, or the best of what they draw."""
+    n = getattr(source, "n_candidates", 1)
+    if n == 1:
+        return behaviour
+    net, _, mode = source.judge.partition(".")
+    critic = linked.nets[net].of(())  # type: ignore[operator]
+    return BestOf(behaviour, linked.team, getattr(critic, mode or critic.default_mode), n)
 
 
 def make_env(recipe: Recipe, device: torch.device, seed: int, **changed: Any) -> Any:

@@ -280,14 +280,14 @@ def test_at_equal_parameters_the_drift_is_0_and_so_is_its_gradient():
     net, observation = policy(), seen(6)
     with torch.no_grad():
         out = net.path(observation)
-    error = net.path_error(observation, out["path"], out["mean"])["error"]
+    error = net.path_error(observation, out["path"], out["mean"], out["place"])["error"]
     assert error.shape == (6, 20, 2) and error.abs().max() < 1e-5
     loss = PathKL().compute(error, out["std"])["loss"].sum()
     assert loss < 1e-6
     slopes = torch.autograd.grad(loss, list(net.parameters()))
     assert max(slope.abs().max() for slope in slopes) < 1e-2  # beside the next test's
     other = moved(net)
-    drift = other.path_error(observation, out["path"], out["mean"])["error"]
+    drift = other.path_error(observation, out["path"], out["mean"], out["place"])["error"]
     loss = PathKL().compute(drift, out["std"])["loss"].sum()
     assert loss > 0.1 and max(s.abs().max() for s in torch.autograd.grad(loss, list(other.parameters()))) > 1
 
@@ -297,12 +297,61 @@ def test_the_drift_is_the_difference_of_the_means():
     net, observation = policy(n_steps=6), seen(4)
     other = policy(n_steps=6)
     out = net.path(observation)
-    found = other.path_error(observation, out["path"], out["mean"])["error"]
+    found = other.path_error(observation, out["path"], out["mean"], out["place"])["error"]
     predict = other.body.given(observation)
     for index, step in enumerate(other.ancestral):
         point = out["path"][:, index]
         mean = step.mean(point, predict(point, step.time))
         torch.testing.assert_close(found[:, index], mean - out["mean"][:, index], rtol=1e-4, atol=1e-5)
+
+
+def test_steps_drawn_from_a_path_have_its_drift_on_average():
+    """One or three steps of S = 6, their squares over 2 std^2 added up: the mean over 20,000 draws is that of all."""
+    net, observation = policy(n_steps=6), seen(1)
+    other, noise = policy(n_steps=6), torch.randn(1, 6, 2)
+
+    def drift(out, observation):
+        error = other.path_error(observation, out["path"], out["mean"], out["place"])["error"]
+        return (error.square().sum(-1) / (2 * out["std"].clamp(min=0.1).square())).sum(-1)
+
+    with torch.no_grad():
+        whole = drift(net.path(observation, noise), observation)
+        many, again = observation.expand(20_000, -1), noise.expand(20_000, -1, -1)
+        for n in (1, 3):
+            out = net.path(many, again, n=n)
+            assert out["place"].shape == out["std"].shape == (20_000, n)
+            found = drift(out, many)
+            assert found.mean().item() == pytest.approx(whole.item(), abs=5 * found.std().item() / 20_000**0.5)
+
+
+def test_all_errors_of_one_pass_are_those_of_three():
+    net, observation, chosen = policy(n_sample_steps=5), seen(7), LOW + (HIGH - LOW) * torch.rand(7, 2, 2)
+    other = moved(net)
+    out = net.path(observation, n=2)
+    path = (out["path"], out["mean"], out["place"])
+    torch.manual_seed(5)
+    found = other.denoise_all(observation, chosen, *path, n_uniform=3)
+    torch.manual_seed(5)
+    time, noise = other._steps(chosen, (7, 2)), torch.randn(7, 2, 2)
+    one = other.denoise(observation, chosen, time.unsqueeze(-1), noise.unsqueeze(-2))["error"]
+    torch.testing.assert_close(found["error"], one)
+    torch.testing.assert_close(found["uniform_error"], other.denoise_uniform(observation, n=3)["error"])
+    torch.testing.assert_close(found["path_error"], other.path_error(observation, *path)["error"])
+
+
+@pytest.mark.parametrize("sampler", ["ancestral", "multistep"])
+def test_many_rows_are_worked_on_in_parts(sampler, monkeypatch):
+    """Whatever fits in a cache, and also where the last part is smaller, the actions are the same."""
+    net, observation = policy(sampler=sampler, n_sample_steps=4), seen(50)
+    noise = torch.randn(50, 3, net.n_draws, 2)
+    whole = net.candidates(observation, noise)["candidates"]
+    parts = []
+    given = net.body.given
+    monkeypatch.setattr(net.body, "given", lambda seen: parts.append(len(seen)) or given(seen))
+    net._rows = 24
+    torch.testing.assert_close(net.candidates(observation, noise)["candidates"], whole)
+    assert parts == [8] * 6 + [2]
+    assert net.sample(observation[:5], noise[:5, 0])["proposal"].shape == (5, 2) and parts[-1] == 5
 
 
 # ----- refusals
@@ -320,6 +369,7 @@ def test_refuses_actions_without_bounds():
         ({"n_steps": 0}, r"^DiffusionPolicy: n_steps = 0"),
         ({"n_steps": 4, "n_sample_steps": 5}, r"^n_sample_steps = 5 is more than n_steps = 4; lower it\.$"),
         ({"schedule": "cosin"}, r"^DiffusionPolicy: schedule = 'cosin'"),
+        ({"spacing": "odd"}, r"^DiffusionPolicy: spacing = 'odd'"),
         ({"sampler": "ddpm"}, r"^DiffusionPolicy: sampler = 'ddpm'"),
     ],
 )

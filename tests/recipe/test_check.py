@@ -337,3 +337,27 @@ def test_a_net_whose_name_torch_needs():
 def test_what_is_one_value_for_each_agent_stays_so(override, text):
     with pytest.raises(RecipeError, match=text):
         check(load("omdpg", override))
+
+
+def test_refuses_to_compare_a_policy_with_itself():
+    """In a turn of one step the policy still is what it was; a slow copy is not, and nor is it after a first step."""
+    live = "update.actors.prepare.3.net=actor.path"
+    text = r"update\.actors\.steps\[3\] .*compares 'actor' with .*prepare\[3\] .*net: actor\.target\.path\.$"
+    refused(text, live, recipe="haqo")
+    check(load("haqo", live, "update.actors.epochs=2"))
+    check(load("haqo"))
+    refused(".*elbo_clip.* compares 'actor' .* epochs: 2, or", "update.actors.epochs=1", recipe="haqo_clip")
+
+
+@pytest.mark.parametrize(
+    ("judge", "said"),
+    [
+        ("critic.min", "data.judge: no net 'critic'."),
+        ("q.least", "data.judge: net 'q' (net/joint_q) has no mode 'least'."),
+        ("q.candidates", "data.judge: 'q.candidates' does not value joint actions as they are now; write q.min."),
+        ("q.target.min", "data.judge: 'q.target.min' does not value joint actions as they are now; write q.min."),
+    ],
+)
+def test_the_judge_of_candidates_has_to_value_joint_actions(judge, said):
+    with pytest.raises(RecipeError, match=re.escape(said)):
+        check(load("haqo", f"data.judge={judge}"))
