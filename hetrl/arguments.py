@@ -64,7 +64,7 @@ def check(function: Callable[..., Any], values: Mapping[str, Any], where: str) -
                 continue
             raise RecipeError(f"{where} has no argument '{name}'.{nearest(name, known)}")
         try:
-            ramp = schedule.parse(value) if _schedulable(function, name) else None
+            ramp = schedule.parse(value) if schedulable(function, name) else None
             for each in (ramp.end, ramp.start) if ramp else (value,):
                 if isinstance(each, float) and not math.isfinite(each):
                     raise RecipeError(f"{each} is not a finite number.")
@@ -81,7 +81,8 @@ def check(function: Callable[..., Any], values: Mapping[str, Any], where: str) -
     return checked_values
 
 
-def _schedulable(function: Callable[..., Any], name: str) -> bool:
+def schedulable(function: Callable[..., Any], name: str) -> bool:
+    """Return whether a recipe may write a schedule for a parameter."""
     hint = get_type_hints(function, include_extras=True)[name]
     return SCHEDULABLE in getattr(hint, "__metadata__", ())
 

@@ -8,6 +8,7 @@ them, and not before.
 import functools
 import importlib
 import inspect
+from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -111,6 +112,12 @@ def installed() -> dict[str, EntryPoint]:
 def provider(point: EntryPoint) -> str:
     """Return the package and version that brings an entry."""
     return f"{point.dist.name} {point.dist.version}" if point.dist else f"the package of {point.value}"
+
+
+def outside(entries: Iterable[str]) -> dict[str, str]:
+    """Return the version of every package that brings some of these entries; hetrl's own are left out."""
+    points = [installed()[name] for name in entries if name not in BUILT_IN and name in installed()]
+    return {point.dist.name: point.dist.version for point in points if point.dist}
 
 
 def names(kind: str | None = None) -> list[str]:

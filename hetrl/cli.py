@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from hetrl import catalog
 from hetrl.errors import HetrlError, RecipeError, RunError, nearest
@@ -22,8 +23,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-out = Console()
-err = Console(stderr=True)
+out = Console(markup=False, emoji=False)  # texts of recipes, paths and errors are printed as they are
+err = Console(stderr=True, markup=False, emoji=False)
 
 RecipeName = Annotated[str, typer.Argument(help="A shipped recipe (see 'hetrl list recipe') or a YAML file.")]
 Overrides = Annotated[
@@ -253,7 +254,7 @@ def groups(
         for name, row in zip(names, distances.tolist(), strict=True):
             table.add_row(name, *(f"{value:.3f}" for value in row))
         out.print(table)
-    out.print(found.override, soft_wrap=True, highlight=False, markup=False)
+    out.print(found.override, soft_wrap=True, highlight=False)
 
 
 @app.command()
@@ -287,7 +288,9 @@ def compare(
 ) -> None:
     """Compare recipes over seeds: interquartile means, probabilities of improvement, sample efficiency."""
     from hetrl.report.compare import compare
+    from hetrl.report.target import PICTURES, check_target
 
+    check_target(to, PICTURES)
     comparison = compare(runs, score=score, metric=metric, scale=scale or [], anyway=anyway)
     out.print(comparison.table())
     out.print(str(comparison.draw(to)), soft_wrap=True, highlight=False)
@@ -335,7 +338,7 @@ def new(
     files = new(kind, name, folder)
     steps = f'cd {folder}\npython -m pip install -e ".[dev]"\npython -m pytest    # fails where something is to fill in'
     text = "\n".join([*map(str, files), "", "Next:", *(f"  {line}" for line in steps.splitlines())])
-    out.print(text, soft_wrap=True, highlight=False, markup=False)
+    out.print(text, soft_wrap=True, highlight=False)
 
 
 def main() -> None:
@@ -343,7 +346,7 @@ def main() -> None:
     try:
         app()
     except HetrlError as error:
-        err.print(f"[bold red]error[/] {error}", soft_wrap=True, highlight=False)
+        err.print(Text.assemble(("error", "bold red"), f" {error}"), soft_wrap=True)
         sys.exit(2)
 
 

@@ -10,6 +10,7 @@ import torch
 import hetrl
 from hetrl import catalog, cli
 from hetrl.errors import RecipeError
+from hetrl.train.run import describe_machine
 
 
 @pytest.fixture
@@ -116,6 +117,13 @@ def test_a_recipe_that_names_an_installed_entry_imports_it(install):
     assert catalog.resolve("loss/acme.bonus", "loss") is sys.modules["acme"].Bonus
     with pytest.raises(RecipeError, match=r"Nearest: 'loss/acme.bonus'"):
         catalog.resolve("loss/acme.bonu", "loss")
+
+
+def test_a_run_keeps_the_version_of_who_brings_its_entries(install):
+    install("acme", {"loss/acme.bonus": "acme:Bonus"}, LOSS)
+    assert "acme" not in describe_machine(hetrl.load("happo"))["packages"]
+    recipe = hetrl.load("happo", "update.actors.steps.entropy_bonus={use: loss/acme.bonus}")
+    assert describe_machine(recipe)["packages"]["acme"] == "1.2"
 
 
 def test_an_override_names_it_by_its_last_word(install):

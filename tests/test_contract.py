@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from typing import Annotated
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from hetrl import catalog
+from hetrl.arguments import SCHEDULABLE, NonNegative, Share
 from hetrl.component import Component
 from hetrl.testing import N_OTHER, N_SAMPLES, check_component, fake_batch
 
@@ -373,6 +375,25 @@ def test_notices_an_argument_that_is_not_kept():
 
     with pytest.raises(AssertionError, match=r"argument 'scale' is not kept as self.scale"):
         check_component(with_init(init))
+
+
+@pytest.mark.parametrize("start", [0.0, 1.0])
+def test_notices_a_schedule_that_would_change_nothing(start):
+    def init(self, *, scale: Annotated[Share if start else NonNegative, SCHEDULABLE] = start) -> None:
+        Component.__init__(self)
+        self.scale, self._limit = scale, 1 + scale
+
+    def derived(self, x: Float[Tensor, "*batch"]):
+        return {"loss": x * self._limit}
+
+    def direct(self, x: Float[Tensor, "*batch"]):
+        return {"loss": x * (1 + self.scale)}
+
+    check_component(with_init(init, direct))
+    with pytest.raises(
+        AssertionError, match=r"'loss' is another one where a schedule sets self\.scale than where it is"
+    ):
+        check_component(with_init(init, derived))
 
 
 @pytest.mark.parametrize(

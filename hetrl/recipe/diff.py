@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.table import Column
 from rich.table import Table as Grid
 from rich.text import Text
 
@@ -66,14 +67,14 @@ def show_differences(one: Recipe, other: Recipe, names: tuple[str, str]) -> Rend
     found = differences(one, other)
     if not found:
         return Text(f"{names[0]} and {names[1]} do the same.")
-    grid = Grid("", "", *names, expand=False)
+    grid = Grid("", "", *(Column(Text(name)) for name in names), expand=False)
     for before, each in zip([None, *found], found, strict=False):
         new = before is None or before.section != each.section
         if new and before is not None:
             grid.add_section()
         grid.add_row(
             Text(each.section if new else "", style="bold"),
-            each.what,
+            Text(each.what),
             Text(each.one, style="red"),
             Text(each.other, style="green"),
         )

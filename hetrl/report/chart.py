@@ -32,15 +32,18 @@ class Line:
 def chart(lines: Sequence[Line], label: str, width: int = 310, height: int = 170) -> Markup:
     """Return a chart of lines as an SVG element.
 
-    A line of many values is drawn by the means of about 300 runs of them, so that a page stays small.
+    A line of many values is drawn by the means of about 300 runs of them, so that a page stays small. Where no line has
+    a finite value there is no chart, and the text is empty.
 
     Args:
-        lines: at least one; infinite and missing values are left out.
+        lines: infinite and missing values are left out, and so are lines of nothing else.
         label: what a screen reader says.
         width: of its coordinates [pixel]; on the page it is as wide as its place.
         height: the same.
     """
-    thinned = [_thinned(line) for line in lines]
+    thinned = [_thinned(line) for line in lines if np.isfinite(line.values).any()]
+    if not thinned:
+        return Markup()
     x_low, x_high = _range([line.frames for line in thinned], room=0.0)
     y_low, y_high = _range([part for line in thinned for part in _edges(line)], room=0.06)
     to_x = _scale(x_low, x_high, _LEFT, width - _RIGHT)
@@ -71,7 +74,8 @@ def chart(lines: Sequence[Line], label: str, width: int = 310, height: int = 170
 
 def _thinned(line: Line) -> Line:
     known = np.isfinite(line.values)
-    columns = [line.frames[known], line.values[known], None if line.spread is None else line.spread[known]]
+    spread = None if line.spread is None else np.where(np.isfinite(line.spread), line.spread, 0.0)  # a value stays
+    columns = [line.frames[known], line.values[known], None if spread is None else spread[known]]
     if len(columns[0]) > _POINTS:
         ends = np.linspace(0, len(columns[0]), _POINTS + 1).round().astype(int)
         columns = [
@@ -87,8 +91,8 @@ def _edges(line: Line) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _range(columns: Sequence[np.ndarray], room: float) -> tuple[float, float]:
-    every = np.concatenate(columns) if columns else np.zeros(1)
-    low, high = (float(every.min()), float(every.max())) if len(every) else (0.0, 1.0)
+    every = np.concatenate(columns)
+    low, high = float(every.min()), float(every.max())
     if low == high:
         low, high = low - (abs(low) or 1.0) / 2, high + (abs(high) or 1.0) / 2
     return low - room * (high - low), high + room * (high - low)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,12 @@ from hetrl.errors import RunError
 from hetrl.report.runs import (
     Tree,
     by_seed,
-    folder_name,
     frames_logged,
     method_name,
     run_folders,
     task_name,
     tree_of,
 )
-from hetrl.train.learner import first_difference
 from hetrl.train.run import Folder
 from hetrl.train.seeds import SeedsFolder
 
@@ -27,6 +25,13 @@ _NOT_THE_TASK = ("n_envs", "groups")
 _MEASURED = ("frames", "eval_every", "n_eval_episodes")
 """Words of ``run`` that must be equal; what is left out has the value that :data:`_DEFAULTS` says."""
 _DEFAULTS = {"eval_every": None, "n_eval_episodes": 64}
+_ABSENT = "default"
+"""What a tree has where it says nothing."""
+_WORDS, _LETTERS = 3, 40
+"""Of a label, at most: differences, and letters of a value."""
+
+Words = tuple[str | int, ...]
+"""A place in a tree."""
 
 
 @dataclass(frozen=True)
@@ -101,54 +106,91 @@ def comparable(paths: Sequence[Path], *, anyway: bool = False) -> Comparable:
 def _entries(groups: Sequence[Sequence[Path]]) -> list[Entry]:
     trees = [tree_of(members[0]) for members in groups]
     tasks = _task_names([tree["task"] for tree in trees])
-    names = [method_name(members[0]) for members in groups]
-    alike: dict[tuple[str, str], list[int]] = {}
-    for place, pair in enumerate(zip(names, tasks, strict=True)):
-        alike.setdefault(pair, []).append(place)
-    for places in alike.values():
-        if len(places) > 1:
-            told = _told_apart([trees[place] for place in places], [folder_name(groups[place]) for place in places])
-            for place, more in zip(places, told, strict=True):
-                names[place] += f" ({more})"
-    return [Entry(*each[:2], tuple(each[2]), each[3]) for each in zip(names, tasks, groups, trees, strict=True)]
-
-
-def _told_apart(trees: Sequence[Tree], folders: Sequence[str]) -> list[str]:
-    """Return a few words for each of several recipes of one name: the value that differs, else the folder's name."""
-    bare = [{word: value for word, value in tree.items() if word not in ("run", "about")} for tree in trees]
-    apart = {found[0] for tree in bare[1:] if (found := first_difference(bare[0], tree)) is not None}
-    if len(apart) == 1:
-        words = apart.pop().split(".")
-        values = [_at(tree, words) for tree in bare]
-        if not any(isinstance(value, (dict, list)) for value in values) and len(set(values)) == len(values):
-            named = "" if words[-1] == "use" else ".".join(words[-2:]) + "="
-            return [f"{named}{'default' if value is None else value}" for value in values]
-    if len(set(folders)) == len(folders):
-        return list(folders)
-    return [f"{folder} #{number}" for number, folder in enumerate(folders, 1)]
-
-
-def _at(tree: Any, words: Sequence[str]) -> Any:
-    for word in words:
-        tree = tree[int(word)] if isinstance(tree, list) else tree.get(word) if isinstance(tree, dict) else None
-    return tree
+    methods = _method_names([method_name(members[0]) for members in groups], tasks, trees)
+    return [Entry(*each[:2], tuple(each[2]), each[3]) for each in zip(methods, tasks, groups, trees, strict=True)]
 
 
 def _task_names(tasks: Sequence[Tree]) -> list[str]:
-    """Return names of tasks; different ones of one name say what differs."""
-    bare = [{word: value for word, value in task.items() if word not in _NOT_THE_TASK} for task in tasks]
-    known: dict[str, list[Tree]] = {}
-    names = []
-    for task in bare:
-        alike = known.setdefault(task_name(task), [])
-        if task not in alike:
-            alike.append(task)
-        name = task_name(task)
-        if task != alike[0]:
-            where, here, _ = first_difference(task, alike[0]) or ("", "", "")
-            name = f"{name}, {where}={here}"
-        names.append(name)
+    """Return names of tasks; different ones of one name say what differs from the first."""
+    bare = [_bare(task) for task in tasks]
+    names = [task_name(task) for task in tasks]
+    for name in dict.fromkeys(names):
+        places = [place for place, each in enumerate(names) if each == name]
+        alike = [bare[place] for place in places]
+        for place, label in zip(places, _labels(alike, _apart(alike)), strict=True):
+            if bare[place] != alike[0]:
+                names[place] += f", {label}"
     return names
+
+
+def _bare(task: Tree) -> Tree:
+    return {word: value for word, value in task.items() if word not in _NOT_THE_TASK}
+
+
+def _method_names(names: Sequence[str], tasks: Sequence[str], trees: Sequence[Tree]) -> list[str]:
+    """Return names of recipes; several of one name on one task say in what they differ, on every task alike."""
+    found = list(names)
+    for name in dict.fromkeys(names):
+        places = [place for place, each in enumerate(names) if each == name]
+        bare = {place: {**trees[place], "run": None, "about": None} for place in places}
+        apart = [_apart([bare[place] for place in places if tasks[place] == task]) for task in dict.fromkeys(tasks)]
+        words = list(dict.fromkeys(word for each in apart for word in each))
+        if words:
+            for place, label in zip(places, _labels(list(bare.values()), words), strict=True):
+                found[place] = f"{name} ({label})"
+    return found
+
+
+def _apart(trees: Sequence[Any], where: Words = ()) -> list[Words]:
+    """Return the places in which some of several trees differ."""
+    words: Sequence[str | int]
+    if trees and all(isinstance(tree, dict) for tree in trees):
+        words = list(dict.fromkeys(word for tree in trees for word in tree))
+    elif trees and all(_has_entries(tree) and len(tree) == len(trees[0]) for tree in trees):
+        words = range(len(trees[0]))
+    else:
+        return [where] if any(tree != trees[0] for tree in trees) else []
+    return [place for word in words for place in _apart([_at(tree, [word]) for tree in trees], (*where, word))]
+
+
+def _has_entries(tree: Any) -> bool:
+    """Say whether it is a list of phases or steps."""
+    return isinstance(tree, list) and any(isinstance(each, dict) for each in tree)
+
+
+def _at(tree: Any, words: Sequence[str | int]) -> Any:
+    for word in words:
+        if isinstance(tree, list):
+            tree = dict(enumerate(tree))
+        tree = tree.get(word, _ABSENT) if isinstance(tree, dict) else _ABSENT
+    return tree
+
+
+def _labels(trees: Sequence[Tree], places: Sequence[Words]) -> list[str]:
+    """Return what each of several trees has in some places, in a few words; numbered where those are not enough."""
+    more = ["..."] if len(places) > _WORDS else []
+    labels = [", ".join([_label(tree, place) for place in places[:_WORDS]] + more) for tree in trees]
+    values = [[_at(tree, place) for place in places] for tree in trees]
+    known: dict[str, list[list[Any]]] = {}
+    for label, each in zip(labels, values, strict=True):
+        if each not in known.setdefault(label, []):
+            known[label].append(each)
+    return [label if len(known[label]) == 1 else f"{label} #{known[label].index(each) + 1}"
+            for label, each in zip(labels, values, strict=True)]  # fmt: skip
+
+
+def _label(tree: Tree, place: Words) -> str:
+    """Return what a tree has in a place, such as ``actors.epochs=5``, or ``order/fixed`` for what is used there."""
+    value = _at(tree, place)
+    if place[-1] == "use" and value != _ABSENT:
+        return str(value)
+    names = []
+    for end, word in enumerate(place, 1):
+        entry = _at(tree, place[:end])
+        named = isinstance(word, int) and isinstance(entry, dict)
+        names.append(next((str(entry[each]) for each in ("phase", "use", "net") if named and each in entry), str(word)))
+    text = f"{len(value)} entries" if _has_entries(value) else str(value)
+    return f"{'.'.join(names[-2:])}={text if len(text) <= _LETTERS else text[: _LETTERS - 3] + '...'}"
 
 
 def _unbegun(paths: Sequence[Path]) -> list[str]:
@@ -197,19 +239,25 @@ def _number(value: object) -> str:
 
 
 def _on_other_tasks(entries: Sequence[Entry]) -> list[str]:
-    """Say where a method did not run on a task on which another did."""
+    """Say of each task which methods did not run on it."""
+    ran = {(entry.method, entry.task): entry for entry in entries}
     found = []
-    for one, other in combinations(entries, 2):
-        alone = all(each.task != one.task or each.method == one.method for each in entries)
-        if one.task != other.task and one.method != other.method and alone:
-            mine, theirs = (
-                {word: value for word, value in entry.tree["task"].items() if word not in _NOT_THE_TASK}
-                for entry in (one, other)
-            )
-            where, here, there = first_difference(mine, theirs) or ("", "", "")
-            found.append(
-                f"{one.method} ran on {one.task}, {other.method} on {other.task}: task.{where} is {here} and {there}."
-            )
+    for method, task in product(*(dict.fromkeys(words) for words in zip(*ran, strict=True))):
+        if (method, task) in ran:
+            continue
+        mine = next(entry for entry in entries if entry.method == method)
+        there = next(entry for entry in entries if entry.task == task)
+        if (there.method, mine.task) in ran:
+            found.append(f"{method} did not run on {task}, {there.method} did.")
+            continue
+        one, other = sorted((mine, there), key=entries.index)
+        trees = [_bare(entry.tree["task"]) for entry in (one, other)]
+        place = _apart(trees)[0]
+        here, elsewhere = (_at(tree, place) for tree in trees)
+        found.append(
+            f"{one.method} ran on {one.task}, {other.method} on {other.task}: "
+            f"task.{'.'.join(map(str, place))} is {here} and {elsewhere}."
+        )
     return found
 
 
@@ -228,9 +276,15 @@ def _versions(runs: Sequence[Path]) -> list[str]:
     ]
 
 
+def n_seeds(count: int) -> str:
+    """Return so many seeds as text."""
+    return "1 seed" if count == 1 else f"{count} seeds"
+
+
 def _few(entries: Sequence[Entry]) -> list[str]:
     least = min(len(entry.runs) for entry in entries)
     if least >= 5:
         return []
-    few = f"{least} seed{'s' if least > 1 else ''}"
-    return [f"{few} in some entry: with fewer than 5, intervals come out too narrow (below 3, none is given)."]
+    return [
+        f"{n_seeds(least)} in some entry: with fewer than 5, intervals come out too narrow (below 3, none is given)."
+    ]

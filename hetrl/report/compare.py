@@ -1,5 +1,6 @@
 """Comparing recipes over seeds: one table and one picture."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -7,19 +8,21 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from hetrl.errors import RunError, nearest
-from hetrl.report.comparable import Comparable, Entry, comparable
+from hetrl.report.comparable import Comparable, Entry, comparable, n_seeds
 from hetrl.report.curve import frames_as_text, from_run
 from hetrl.report.statistics import (
+    FEWER_RESAMPLES,
     RESAMPLES,
     Estimate,
     interquartile_curve,
     interquartile_mean,
     probability_of_improvement,
 )
+from hetrl.report.target import written
 
 Series = tuple[np.ndarray, np.ndarray]
 
@@ -103,7 +106,7 @@ class Comparison:
             grid = _grid(task or "all tasks, scaled", "seeds", "IQM", "95 % interval", "mean", "lowest", "highest")
             for method, scores in self.matrices(task).items():
                 rest = [_number(value) for value in (scores.mean(), scores.min(), scores.max())]
-                grid.add_row(method, str(len(scores)), *_estimate(means[method]), *rest)
+                grid.add_row(Text(method), str(len(scores)), *_estimate(means[method]), *rest)
             blocks += [grid, *_pair_table(pairs)]
         if self.scales:
             ends = "; ".join(f"{task} {_number(low)} is 0, {_number(high)} is 1"
@@ -120,7 +123,7 @@ class Comparison:
         return [
             what,
             "IQM: interquartile mean over seeds; intervals: percentile bootstrap over seeds within tasks "
-            f"({RESAMPLES:,} resamples).",
+            f"({RESAMPLES:,} resamples, {FEWER_RESAMPLES:,} for probabilities and curves).",
         ]
 
     def draw(self, path: Path) -> Path:
@@ -145,8 +148,8 @@ class Comparison:
             self._draw_scores(row[1], task)
             if n_pairs:
                 _draw_pairs(row[2], self.statistics(task)[1])
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=130)
+        with written(path):
+            figure.savefig(path, dpi=130)
         plt.close(figure)
         return path
 
@@ -158,7 +161,7 @@ class Comparison:
             frames, values = self.curve(entry)
             middle, low, high = interquartile_curve(values)
             color = self._color(entry.method)
-            axis.plot(frames, middle, color=color, linewidth=2, label=f"{entry.method} ({len(values)} seeds)")
+            axis.plot(frames, middle, color=color, linewidth=2, label=f"{entry.method} ({n_seeds(len(values))})")
             if low is not None:
                 axis.fill_between(frames, low, high, color=color, alpha=0.18, linewidth=0)
             for each in values:
@@ -222,8 +225,11 @@ def _scales(found: Comparison, texts: Sequence[str]) -> tuple[dict[str, tuple[fl
         scales = {task: (float(each.min()), float(each.max())) for task, each in scores.items()}
         by = "the runs compared"
     else:
-        scales, by = dict(map(_scale, texts)), "hand"
-        for task in scales:
+        given = [_scale(text) for text in texts]
+        scales, by = dict(given), "hand"
+        for task, _ in given:
+            if [each for each, _ in given].count(task) > 1:
+                raise RunError(f"--scale {task}=...: '{task}' is given twice.")
             if task not in scores:
                 raise RunError(f"--scale {task}=...: no task '{task}' is compared.{nearest(task, scores)}")
         for task in scores:
@@ -232,6 +238,8 @@ def _scales(found: Comparison, texts: Sequence[str]) -> tuple[dict[str, tuple[fl
     for task, (low, high) in scales.items():
         if low == high:
             raise RunError(f"--scale: on '{task}' both ends are {low:g}.")
+        if not (low < high and math.isfinite(high - low)):
+            raise RunError(f"--scale: on '{task}' {low:g} and {high:g} are not a lower and a higher finite number.")
     return scales, by
 
 
@@ -245,7 +253,7 @@ def _scale(text: str) -> tuple[str, tuple[float, float]]:
 
 
 def _grid(title: str, *columns: str) -> Table:
-    grid = Table(title, expand=False)
+    grid = Table(Column(Text(title)), expand=False)
     for column in columns:
         grid.add_column(column, justify="right")
     return grid
@@ -264,7 +272,7 @@ def _estimate(found: Estimate) -> tuple[str, str]:
 def _pair_table(pairs: Sequence[tuple[str, str, Estimate]]) -> list[Table]:
     grid = _grid("", "probability of a better score", "95 % interval")
     for one, other, found in pairs:
-        grid.add_row(f"{one} over {other}", *_estimate(found))
+        grid.add_row(Text(f"{one} over {other}"), *_estimate(found))
     return [grid] if pairs else []
 
 

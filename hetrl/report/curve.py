@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 
 from hetrl.errors import RunError, nearest
+from hetrl.report.target import written
 from hetrl.train.csv_logger import FRAMES, read
 
 matplotlib.use("Agg")
@@ -82,8 +83,8 @@ def draw_panels(panels: Mapping[str, Sequence[Curve]], path: Path, *, ylabel: st
         axis.grid(alpha=0.3)
         axis.legend(loc="best", fontsize="small")
         axis.xaxis.set_major_formatter(frames_as_text)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
+    with written(path):
+        figure.savefig(path, dpi=130)
     plt.close(figure)
     return path
 

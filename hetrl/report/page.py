@@ -19,6 +19,7 @@ from hetrl.recipe.load import Recipe, load
 from hetrl.recipe.show import show
 from hetrl.report.chart import N_COLORS, Line, chart
 from hetrl.report.runs import frames_logged, run_folders, task_name
+from hetrl.report.target import PAGES, check_target, written
 from hetrl.train.build import make_env, resolve_device
 from hetrl.train.csv_logger import FRAMES, read
 from hetrl.train.run import Folder
@@ -59,16 +60,17 @@ def write(run: Path, path: Path) -> Path:
         path: the page.
 
     Raises:
-        RunError: the folder holds no run, or no metrics yet.
+        RunError: the folder holds no run, or no metrics yet, or the page cannot be written.
         RecipeError: its recipe cannot be read.
     """
     if SeedsFolder(run).recipe.exists():
         first = next(iter(SeedsFolder(run).runs.values()), run)
         raise RunError(f"{run} is a folder of seeds; name one of its runs, {first}, or see hetrl compare.")
     run_folders([run])
+    check_target(path, PAGES)
     text = page(run)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    with written(path):
+        path.write_text(text, encoding="utf-8")
     return path
 
 
@@ -171,6 +173,7 @@ def _phase(phase: str, rows: Rows) -> dict[str, Any]:
     drawn = [
         (word, chart(sorted(lines, key=lambda line: line.color), f"{phase}: {word}")) for word, lines in charts.items()
     ]
+    drawn = [(word, svg) for word, svg in drawn if svg]
     return {"name": phase, "units": list(units.values()) if names != [""] else [], "charts": drawn}
 
 

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from hetrl.errors import RunError
 from hetrl.report.curve import Curve, draw, from_run
+from hetrl.report.target import PICTURES, check_target
 from hetrl.train.csv_logger import FRAMES, read
 from hetrl.train.run import Folder
 from hetrl.train.seeds import SeedsFolder
@@ -22,7 +23,7 @@ def run_folders(paths: Sequence[Path]) -> list[Path]:
     """Return the run folders that ``paths`` name: themselves, or the runs that a folder of seeds has begun.
 
     Raises:
-        RunError: one is neither.
+        RunError: one is neither, or there is none.
     """
     found: list[Path] = []
     for path in paths:
@@ -33,6 +34,8 @@ def run_folders(paths: Sequence[Path]) -> list[Path]:
             found.append(path)
         else:
             raise RunError(f"{path} is no run (it has no recipe.yaml).")
+    if not found:
+        raise RunError(f"no seed has been started in {paths[0]}; hetrl train --resume {paths[0]}.")
     return found
 
 
@@ -45,8 +48,9 @@ def draw_runs(runs: Sequence[Path], metric: str | None, path: Path) -> Path:
         path: the picture.
 
     Raises:
-        RunError: a folder is no run, or lacks the metric.
+        RunError: a folder is no run, or lacks the metric, or the picture cannot be written.
     """
+    check_target(path, PICTURES)
     runs = run_folders(runs)
     chosen = metric or _metric(runs)
     names = {run: _name(run) for run in runs}

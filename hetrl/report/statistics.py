@@ -14,8 +14,8 @@ from hetrl.errors import DependencyError
 
 LEAST = 3
 """Runs below which no interval is given: a bootstrap of two is their range."""
-RESAMPLES = 5000
-_RESAMPLES_OF_PAIRS = _RESAMPLES_OF_CURVES = 2000
+RESAMPLES, FEWER_RESAMPLES = 5000, 2000
+"""Of a mean; and of probabilities and curves, which take longer."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def interquartile_curve(curves: np.ndarray) -> tuple[np.ndarray, np.ndarray | No
     def along(each: np.ndarray) -> np.ndarray:  # rliable's own, for all points at once
         return trim_mean(each[:, 0], 0.25, axis=0)
 
-    values, bounds = _estimates(curves[:, None], along, _RESAMPLES_OF_CURVES)
+    values, bounds = _estimates(curves[:, None], along, FEWER_RESAMPLES)
     low, high = _sides(bounds)
     return values, low, high
 
@@ -70,7 +70,7 @@ def probability_of_improvement(one: np.ndarray, other: np.ndarray) -> Estimate:
     if min(len(one), len(other)) < LEAST:
         return Estimate(float(probability(one, other)[0]))
     with _own_randomness():
-        values, bounds = library.get_interval_estimates({"": (one, other)}, probability, reps=_RESAMPLES_OF_PAIRS)
+        values, bounds = library.get_interval_estimates({"": (one, other)}, probability, reps=FEWER_RESAMPLES)
     return Estimate(float(values[""][0]), float(bounds[""][0][0]), float(bounds[""][1][0]))
 
 

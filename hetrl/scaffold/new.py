@@ -30,7 +30,7 @@ FILES = {
 }
 """What is written -> its template."""
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-_TAKEN = ("Component", "Float", "NonNegative", "Tensor")
+_TAKEN = ("Component", "Float", "NonNegative", "Path", "Tensor")
 """Classes that a template imports."""
 
 
@@ -77,6 +77,8 @@ def _words(kind: str, name: str) -> dict[str, str]:
     cls = "".join(part.capitalize() for part in word.split("_"))
     if cls in _TAKEN:
         raise RecipeError(f"'{name}': its class would hide {cls}, which it needs; choose another name.")
+    if keyword.iskeyword(cls):
+        raise RecipeError(f"'{name}': its class would be {cls}, a word of Python's own; choose another name.")
     entry, package = f"{kind}/{name}", f"{vendor}_{word}"
     if entry in catalog.installed():
         provider = catalog.provider(catalog.installed()[entry])

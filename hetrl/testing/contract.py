@@ -1,10 +1,11 @@
 """The contract of a component, check by check."""
 
 import copy
+import dataclasses
 import io
 import logging
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import jaxtyping
@@ -35,14 +36,14 @@ def check_component(
 ) -> None:
     """Check a component against the contract of its key table, on a fake batch.
 
-    It builds from its defaults and keeps its arguments under their own names, where a schedule can replace them. It
-    returns exactly the roles of ``writes``, finite, in the inputs' float type; a loss or a figure to log is one number
-    per sample. The batch in another order gives the outputs in that order; a sample's loss or weight depends on that
-    sample alone, however many dimensions the batch has. A loss's gradient is its derivative in every input, nothing is
-    detached and nothing else is reached: no parameter, no state, no input is changed. Without its optional roles it
-    still runs. State survives ``state_dict``; wired to one agent and then to another, the same instance gives the same
-    numbers; ``torch.compile`` makes one graph of it with the same outputs and gradients. Its docstring has its parts in
-    order.
+    It builds from its defaults and keeps its arguments under their own names; it computes with what stands there, so
+    that a schedule can replace it. It returns exactly the roles of ``writes``, finite, in the inputs' float type; a
+    loss or a figure to log is one number per sample. The batch in another order gives the outputs in that order; a
+    sample's loss or weight depends on that sample alone, however many dimensions the batch has. A loss's gradient is
+    its derivative in every input, nothing is detached and nothing else is reached: no parameter, no state, no input is
+    changed. Without its optional roles it still runs. State survives ``state_dict``; wired to one agent and then to
+    another, the same instance gives the same numbers; ``torch.compile`` makes one graph of it with the same outputs and
+    gradients. Its docstring has its parts in order.
 
     Args:
         component: a catalog name or a class.
@@ -62,6 +63,7 @@ def check_component(
         subject.require(role in subject.cls.reads, f"there is no role '{role}' to stop a gradient at.")
     _check_arguments(subject)
     outputs = _check_outputs(subject)
+    _check_schedules(subject)
     if per_sample is None:
         per_sample = bool(subject.losses) or subject.kind in ("loss", "weight")
     if per_sample:
@@ -82,6 +84,31 @@ def _check_arguments(subject: Subject) -> None:
         subject.require(
             hasattr(component, name), f"argument '{name}' is not kept as self.{name}; a schedule could not replace it."
         )
+
+
+def _check_schedules(subject: Subject) -> None:
+    """What a schedule may replace is computed with as it stands on the component."""
+    init = subject.cls.__init__
+    for name in arguments.parameters(init):
+        replaced, batch = subject.build(), subject.batch(torch.float32)
+        value = getattr(replaced, name)
+        if not isinstance(value, (int, float)) or not arguments.schedulable(init, name):
+            continue
+        for other in (value / 2, 2 * value, 0.5):  # one of them is in range, and another number
+            with suppress(AssertionError):
+                built = dataclasses.replace(subject, values={**subject.values, name: other}).build()
+                if other != value:
+                    break
+        else:
+            continue
+        setattr(replaced, name, other)
+        wanted = subject.run(built, batch)
+        for role, found in subject.run(replaced, batch).items():
+            subject.require(
+                all(map(torch.equal, parts(found), parts(wanted[role]))),
+                f"output '{role}' is another one where a schedule sets self.{name} than where it is built with that "
+                f"{name}; compute with self.{name} itself.",
+            )
 
 
 def _check_outputs(subject: Subject) -> dict[str, Any]:

@@ -74,7 +74,7 @@ class ProgressBar(L.Callback):
         assert isinstance(pl_module, Learner)
         self._start, self._first = time.perf_counter(), pl_module.frames
         self._progress = Progress(
-            TextColumn("{task.fields[about]}"), BarColumn(), TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.fields[about]}", markup=False), BarColumn(), TextColumn("{task.fields[figures]}"),
             TimeRemainingColumn(compact=True), console=self._console, disable=not self._console.is_terminal,
         )  # fmt: skip
         total = pl_module.recipe.run.frames

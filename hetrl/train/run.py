@@ -4,6 +4,7 @@ import json
 import logging
 import platform
 import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,6 +14,7 @@ import lightning as L
 import torch
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
+from hetrl import catalog
 from hetrl.data.behaviour import Behaviour
 from hetrl.data.evaluate import Episodes, Watch, evaluate
 from hetrl.errors import DependencyError, RunError
@@ -106,16 +108,29 @@ def open_folder(path: Path, recipe: Recipe) -> Folder:
 
 
 def describe_machine(recipe: Recipe) -> dict[str, Any]:
-    """Return versions, machine and seed, as saved with a run."""
+    """Return versions (also of packages that bring an entry of the recipe), machine and seed, as saved with a run."""
     found = {}
     for package in PACKAGES:
         try:
             found[package] = version(package)
         except PackageNotFoundError:
             found[package] = "not installed"
+    found |= catalog.outside(_used(recipe.tree))
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     machine = {"python": platform.python_version(), "system": platform.platform(), "gpu": gpu}
     return {"seed": recipe.run.seed, **machine, "threads": torch.get_num_threads(), "packages": found}
+
+
+def _used(tree: Any) -> Iterator[str]:
+    """Yield the catalog names in a recipe."""
+    if isinstance(tree, Mapping):
+        if isinstance(tree.get("use"), str):
+            yield tree["use"]
+        tree = tree.values()
+    elif not isinstance(tree, list):
+        return
+    for each in tree:
+        yield from _used(each)
 
 
 def train(

@@ -1,7 +1,6 @@
 """Several seeds of one recipe, each in a process of its own, side by side in one folder."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -164,6 +163,8 @@ class _Seed:
     run: Path
     command: list[str]
     process: subprocess.Popen[bytes] | None = None
+    told: bool = False
+    """Whether it was told to stop while it still ran."""
 
     @property
     def log(self) -> Path:
@@ -180,8 +181,16 @@ class _Seed:
 
     def interrupt(self) -> None:
         # Not SIGINT: a shell's background jobs ignore that one from birth on.
-        if self.process is not None:
+        if self.process is not None and self.process.poll() is None:
+            self.told = True
             self.process.send_signal(signal.SIGTERM)
+
+    def ending(self, finished: bool) -> str:
+        """Return ``done``, ``stopped`` or ``failed``; what was never started counts as stopped."""
+        code = None if self.process is None else self.process.returncode
+        if code == 0:
+            return "done" if finished else "stopped"
+        return "stopped" if code is None or (self.told and code != 2) else "failed"  # 2: hetrl refused something
 
     def last_words(self) -> str:
         lines = self.log.read_text(errors="replace").split("\n")
@@ -189,7 +198,7 @@ class _Seed:
 
 
 def _run(folder: SeedsFolder, recipe: Recipe, overrides: list[str], at_once: int | None, wandb: str | None) -> Outcome:
-    console, outcome = Console(), Outcome(folder)
+    console, outcome = Console(markup=False, emoji=False), Outcome(folder)
     threads, wanted = recipe.run.threads or 1, recipe.run.frames
     seeds = []
     for seed, run in folder.runs.items():
@@ -198,23 +207,31 @@ def _run(folder: SeedsFolder, recipe: Recipe, overrides: list[str], at_once: int
             outcome.done.append(seed)
             continue
         if not frames and any(run.iterdir()):
-            console.print(f"seed {seed} has no checkpoint and starts again.", highlight=False)
-            shutil.rmtree(run)
+            kept = _moved_aside(run)
+            text = f"seed {seed} has no checkpoint and starts again. What it had is kept in {kept}."
+            console.print(text, highlight=False, soft_wrap=True)
+            run.mkdir()
         new = [str(folder.recipe), f"run.seed={seed}", f"run.threads={threads}", "--folder", str(run)]
         words = ["--resume", str(run), *overrides] if frames else new
         seeds.append(_Seed(seed, run, _command(words, wandb)))
     with _Stop() as stop, _Board(console, seeds, wanted) as board:
         _work(seeds, at_once or max(_cores() // threads, 1), threads, stop, board)
     for each in seeds:
-        code = None if each.process is None else each.process.returncode
-        if code == 0 and frames_of(each.run) >= wanted:
-            outcome.done.append(each.seed)
-        elif code == 0 or (stop.asked and code != 2):  # 2 is an error that hetrl raised on purpose
-            outcome.stopped.append(each.seed)
-        else:
+        word = each.ending(frames_of(each.run) >= wanted)
+        if word == "failed":
             outcome.failed[each.seed] = each.last_words()
+        else:
+            (outcome.done if word == "done" else outcome.stopped).append(each.seed)
     outcome.done.sort()
     return outcome
+
+
+def _moved_aside(run: Path) -> Path:
+    """Rename a folder to the next free name, and return that."""
+    kept, number = run.with_name(f"{run.name}.old"), 2
+    while kept.exists():
+        kept, number = run.with_name(f"{run.name}.old{number}"), number + 1
+    return run.rename(kept)
 
 
 def _command(words: list[str], wandb: str | None) -> list[str]:
@@ -244,7 +261,7 @@ def _work(seeds: list[_Seed], n_processes: int, threads: int, stop: "_Stop", boa
             board.update(stop.running)
             for seed in ended:
                 stop.running.remove(seed)
-                board.end(seed, stop.asked > 0)
+                board.end(seed)
             if stop.asked:
                 waiting.clear()
     finally:
@@ -314,15 +331,11 @@ class _Board:
         if plain:
             self._printed = time.monotonic()
 
-    def end(self, seed: _Seed, asked: bool) -> None:
+    def end(self, seed: _Seed) -> None:
         """Say how a seed ended."""
         table = self._tables[seed.seed]
         table.read()
-        assert seed.process is not None
-        code = seed.process.returncode
-        finished = table.latest.get(FRAMES, 0) >= self._frames
-        word = "done" if code == 0 and finished else "stopped" if code == 0 or asked else "failed"
-        figures = f"{word}  {table.figures()}"
+        figures = f"{seed.ending(table.latest.get(FRAMES, 0) >= self._frames)}  {table.figures()}"
         self._progress.update(self._lines[seed.seed], completed=table.latest.get(FRAMES, 0), figures=figures)
         if not self._console.is_terminal:
             self._console.print(f"seed {seed.seed}  {figures}", highlight=False)

@@ -23,7 +23,8 @@ class Timings(L.Callback):
     """Writes a table of seconds by frames: of each phase, collecting, evaluating, and of the clock on the wall.
 
     A row holds the time since the row before. On a GPU the marks are events in its queue of work, read where the
-    metrics have just come over anyway: nothing waits for the device on their account.
+    metrics have just come over anyway: nothing waits for the device on their account. What it has not reached by then
+    counts in the next row; only the last row waits for it.
 
     Args:
         path: the table.
@@ -85,16 +86,24 @@ class Timings(L.Callback):
     ) -> None:
         """Add up, and write a row now and then."""
         assert isinstance(pl_module, Learner)
-        for name, start, end in self._spans:
-            self._seconds[name] = self._seconds.get(name, 0.0) + _between(start, end)
-        self._spans.clear()
         frames, every = pl_module.frames, max(pl_module.recipe.run.frames // _ROWS, 1)
         done = frames >= pl_module.recipe.run.frames or trainer.should_stop
+        self._add_up(wait=done)
         if done or frames // every > (frames - pl_module.batch_frames) // every:
             now = time.perf_counter()
             self._table.log_metrics({**self._seconds, WALL: now - self._began}, frames)
             self._seconds, self._began = {}, now
         self._waiting = self._mark()
+
+    def _add_up(self, wait: bool) -> None:
+        """Count the spans that are over; the others stay, unless they are to be waited for."""
+        later = []
+        for name, start, end in self._spans:
+            if wait or _reached(end):
+                self._seconds[name] = self._seconds.get(name, 0.0) + _between(start, end)
+            else:
+                later.append((name, start, end))
+        self._spans = later
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Take the marks away again."""
@@ -103,9 +112,14 @@ class Timings(L.Callback):
         self._wrapped.clear()
 
 
+def _reached(mark: Mark) -> bool:
+    return isinstance(mark, float) or mark.query()
+
+
 def _between(start: Mark, end: Mark) -> float:
-    """Return seconds; an event that the device has not reached yet counts nothing, rather than being waited for."""
+    """Return seconds; an event that the device has not reached yet is waited for."""
     if isinstance(start, float) and isinstance(end, float):
         return end - start
     assert isinstance(start, torch.cuda.Event) and isinstance(end, torch.cuda.Event)
-    return start.elapsed_time(end) / 1e3 if end.query() else 0.0
+    end.synchronize()
+    return start.elapsed_time(end) / 1e3

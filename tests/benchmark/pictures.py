@@ -161,6 +161,7 @@ PICTURES: dict[str, tuple[Callable[[Path], Panels], str]] = {
     "off_policy": (
         lambda runs: recipes(runs, ("hasac", "masac", "hatd3", "haddpg"), title="{}, off-policy"), DETERMINISTIC,
     ),
+    "deterministic": (lambda runs: recipes(runs, ("hatd3", "haddpg"), title="{}, off-policy"), DETERMINISTIC),
     "happo": (lambda runs: {"HAPPO on VMAS balance": [curve(runs, "HAPPO", "happo_balance")]}, "evaluation return"),
     "benchmarl": (against_benchmarl, "training return, mean of 5 batches"),
     "order_game": (orders_in_the_game, "return"),

@@ -16,9 +16,9 @@ def chain(sizes=(5, 7, 6, 2)):
     return weights, biases
 
 
-def ours(x, weights, biases, activation, sparse=False):
+def ours(x, weights, biases, activation):
     function = ACTIVATIONS[activation]
-    return layers(x, weights, biases, function, SLOPES.get(function), sparse)
+    return layers(x, weights, biases, function, SLOPES.get(function))
 
 
 def plain(x, weights, biases, activation):
@@ -40,14 +40,13 @@ def test_by_hand():
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "silu"])
 @pytest.mark.parametrize("shape", [(4,), (3, 2), ()], ids=str)
-@pytest.mark.parametrize("sparse", [False, True])
-def test_is_what_torch_makes_of_the_layers(activation, shape, sparse):
-    """Outputs and all gradients, and the gradient of the gradients; with and without the rows that have none."""
+def test_is_what_torch_makes_of_the_layers(activation, shape):
+    """Outputs and all gradients, and the gradient of the gradients."""
     x = torch.randn(*shape, 5).double().requires_grad_()
     weights, biases = chain()
     inputs = [x, *weights, *biases]
     judged = torch.randn(*shape, 2).double() * (torch.rand(*shape, 1) < 0.6)
-    mine = ours(x, weights, biases, activation, sparse)
+    mine = ours(x, weights, biases, activation)
     theirs = plain(x, weights, biases, activation)
     torch.testing.assert_close(mine, theirs)
     found, expected = (torch.autograd.grad(out, inputs, judged, retain_graph=True) for out in (mine, theirs))
@@ -67,15 +66,6 @@ def test_only_what_needs_a_gradient_gets_one():
     ours(x, weights, biases, "relu").sum().backward()
     assert x.grad is None and weights[1].grad is None
     assert all(each.grad is not None for each in (weights[0], weights[2], *biases))
-
-
-def test_a_gradient_of_nothing_is_zero():
-    """No row is left, and everything has the shape that it should."""
-    x = torch.randn(3, 5).double().requires_grad_()
-    weights, biases = chain()
-    out = ours(x, weights, biases, "tanh", sparse=True)
-    for each in torch.autograd.grad(out, [x, *weights, *biases], torch.zeros_like(out)):
-        assert not each.any()
 
 
 def test_what_comes_back_is_not_written_to():

@@ -24,6 +24,7 @@ def test_hasac_and_masac_differ_by_one_line():
     printed = text(hetrl.load("hasac"), hetrl.load("masac"), ("hasac", "masac"))
     assert len(printed.splitlines()) == 6
     assert "1 difference. The same: task, nets, data, critic, temperature, joint_temperature." in printed
+    assert "mine [/x] [bold]" in text(hetrl.load("hasac"), hetrl.load("masac"), ("hasac", "mine [/x] [bold]"))
 
 
 def test_mappo_is_happo_without_order_and_factor():

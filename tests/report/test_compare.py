@@ -3,16 +3,18 @@
 import functools
 import io
 import json
+from itertools import permutations
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from rich.console import Console
 
 import hetrl
 from hetrl import cli
 from hetrl.errors import DependencyError, RunError
 from hetrl.report import statistics
-from hetrl.report.comparable import comparable
+from hetrl.report.comparable import _apart, _labels, comparable
 from hetrl.report.compare import SCORES, compare
 from hetrl.report.runs import draw_runs, folder_name
 from hetrl.report.statistics import interquartile_curve, interquartile_mean, probability_of_improvement
@@ -23,8 +25,7 @@ SHORT = ("run.frames=100", "run.eval_every=50", "run.n_eval_episodes=4")
 @pytest.fixture(autouse=True)
 def few_resamples(monkeypatch):
     monkeypatch.setattr(statistics, "RESAMPLES", 100)
-    monkeypatch.setattr(statistics, "_RESAMPLES_OF_PAIRS", 50)
-    monkeypatch.setattr(statistics, "_RESAMPLES_OF_CURVES", 50)
+    monkeypatch.setattr(statistics, "FEWER_RESAMPLES", 50)
 
 
 @functools.cache
@@ -129,7 +130,51 @@ def test_recipes_of_one_name_are_told_apart(run):
     order = run("order", "happo", "update.actors.order.use=order/fixed")
     assert comparable([paths[0], order]).methods == ["HAPPO (order/random_permutation)", "HAPPO (order/fixed)"]
     both = run("both_0", "happo", "update.actors.order.use=order/fixed", "update.actors.epochs=3")
-    assert comparable([paths[0], order, both]).methods == ["HAPPO (xagent)", "HAPPO (order)", "HAPPO (both_0)"]
+    assert comparable([paths[0], order, both]).methods == [
+        "HAPPO (order/random_permutation, actors.epochs=5)",
+        "HAPPO (order/fixed, actors.epochs=5)",
+        "HAPPO (order/fixed, actors.epochs=3)",
+    ]
+
+
+MANY = ("update.actors.order.use=order/fixed", "update.actors.epochs=3", "update.actors.minibatches=2")
+
+
+def test_many_differences_are_cut_short_and_numbered(run):
+    changes = [(), (*MANY, "data.frames=3200"), (*MANY, "data.frames=640", "nets.actor.hidden=[8]")]
+    paths = [run(f"x{number}", "happo", *each) for number, each in enumerate(changes)]
+    first, second, third = comparable(paths).methods
+    assert first == "HAPPO (actor.hidden=[128, 128], data.frames=6400, order/random_permutation, ...)"
+    assert second == "HAPPO (actor.hidden=[128, 128], data.frames=3200, order/fixed, ...)"
+    assert third == "HAPPO (actor.hidden=[8], data.frames=640, order/fixed, ...)"
+
+
+def test_words_that_do_not_tell_recipes_apart_are_numbered():
+    trees = [{"a": 1, "b": 2, "c": 3, "d": number} for number in (0, 1, 0)]
+    places = [("a",), ("b",), ("c",), ("d",)]
+    assert _labels(trees, places) == ["a=1, b=2, c=3, ... #1", "a=1, b=2, c=3, ... #2", "a=1, b=2, c=3, ... #1"]
+    trees = [{"steps": [{"use": "x"}] * count} for count in (1, 2)] + [{}]
+    assert _labels(trees, _apart(trees)) == ["steps=1 entries", "steps=2 entries", "steps=default"]
+
+
+def test_a_method_has_one_name_on_all_tasks(run):
+    paths = [
+        run(f"{task}_{name}", "happo", f"task.scenario={task}", *changes)
+        for task in ("balance", "navigation")
+        for name, changes in (("one", ()), ("other", MANY))
+    ]
+    found = comparable(paths)
+    assert len(found.methods) == len(found.tasks) == 2 and found.complete
+    with pytest.raises(RunError, match=r"epochs=3.*\) did not run on navigation, HAPPO .*epochs=5.*\) did\."):
+        comparable(paths[:3])
+
+
+def test_different_tasks_have_different_names(run):
+    changes = [(), ("task.horizon=50",), ("task.horizon=50", "task.n_agents=4")]
+    paths = [run(f"x{number}", "happo", *each) for number, each in enumerate(changes)]
+    assert comparable(paths).tasks == [
+        "balance", "balance, n_agents=3, horizon=50", "balance, n_agents=4, horizon=50",
+    ]  # fmt: skip
 
 
 def test_a_folder_of_seeds_is_its_runs(run, tmp_path):
@@ -163,6 +208,33 @@ def test_what_was_measured_otherwise_is_refused_unless_told(run, overrides, mess
         comparable(paths)
     notes = comparable(paths, anyway=True).notes
     assert notes[-1].startswith("1 seed in some entry") and len(notes) >= 2
+
+
+def test_the_order_of_the_runs_does_not_matter_to_what_is_refused(run):
+    paths = [
+        run("happo_balance", "happo"),
+        run("happo_navigation", "happo", "task.scenario=navigation"),
+        run("mappo_balance", "mappo"),
+    ]
+    for given in permutations(paths):
+        with pytest.raises(RunError, match=r"^MAPPO did not run on navigation, HAPPO did\. To compare"):
+            comparable(given)
+    for given in permutations(paths[1:]):
+        with pytest.raises(
+            RunError, match=r"APPO ran on \w+, .APPO on \w+: task\.scenario is \w+ and \w+\. To compare"
+        ):
+            comparable(given)
+
+
+def test_seeds_of_which_none_has_begun_are_refused(tmp_path):
+    (tmp_path / "mine" / "seed0").mkdir(parents=True)
+    (tmp_path / "mine" / "seeds.yaml").write_text("x")
+    message = r"^no seed has been started in .*/mine; hetrl train --resume .*/mine\.$"
+    with pytest.raises(RunError, match=message):
+        comparable([tmp_path / "mine"], anyway=True)
+    with pytest.raises(RunError, match=message):
+        draw_runs([tmp_path / "mine"], None, tmp_path / "curve.png")
+    assert not (tmp_path / "curve.png").exists()
 
 
 def test_how_many_environments_train_is_no_other_task(run):
@@ -218,6 +290,7 @@ def test_the_table_has_the_figures_by_hand(runs):
     assert rows["HAPPO over MAPPO"][0] == f"{7 / 15:.4g}"
     assert "A run's score is eval/return: its last value. An evaluation is 4 episodes" in text
     assert "Note: 3 seeds in some entry" in text
+    assert "(5,000 resamples, 2,000 for probabilities and curves)" in text
 
 
 def test_one_recipe_alone_has_no_pairs(runs, tmp_path):
@@ -263,6 +336,10 @@ def test_tasks_are_taken_together_only_when_told_how(on_two_tasks, tmp_path):
         (["balance=0:1", "navigatoin=0:1"], r"no task 'navigatoin' is compared\. Nearest: 'navigation'"),
         (["balance=1"], r"--scale balance=1: write TASK=LOW:HIGH, or runs\."),
         (["balance=1:1", "navigation=0:1"], r"on 'balance' both ends are 1\."),
+        (["balance=2:1", "navigation=0:1"], r"on 'balance' 2 and 1 are not a lower and a higher finite number\."),
+        (["balance=0:inf", "navigation=0:1"], r"on 'balance' 0 and inf are not"),
+        (["balance=nan:1", "navigation=0:1"], r"on 'balance' nan and 1 are not"),
+        (["balance=0:1", "navigation=0:1", "balance=0:2"], r"--scale balance=\.\.\.: 'balance' is given twice\."),
     ],
 )
 def test_a_wrong_scale_is_refused(on_two_tasks, scale, message):
@@ -281,3 +358,74 @@ def test_the_command(runs, tmp_path, capsys, monkeypatch):
     text = capsys.readouterr().out
     assert "HAPPO over MAPPO" in text and text.splitlines()[-1] == str(tmp_path / "picture.png")
     assert (tmp_path / "picture.png").stat().st_size > 20_000
+
+
+def test_one_seed_is_one_seed(run, tmp_path, monkeypatch):
+    labels = []
+    plot = Axes.plot
+    monkeypatch.setattr(
+        Axes, "plot", lambda self, *given, **named: labels.append(named.get("label")) or plot(self, *given, **named)
+    )
+    compare([run("ours", "happo")]).draw(tmp_path / "one.png")
+    assert "HAPPO (1 seed)" in labels
+
+
+# ----- through the command
+
+
+@pytest.fixture
+def command(monkeypatch, capsys, tmp_path):
+    """Return a function that runs a command and returns (exit code, everything printed)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def command(*words):
+        monkeypatch.setattr("sys.argv", ["hetrl", *map(str, words)])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        printed = capsys.readouterr()
+        return int(exit_.value.code or 0), printed.out + printed.err
+
+    return command
+
+
+def test_texts_are_printed_as_they_are(run, command, monkeypatch):
+    folder = run("ours", "happo", "about='HAPPO [/x] [bold] :tada:'")
+    code, text = command("compare", folder)
+    assert code == 0 and "HAPPO [/x] [bold]" in text
+    code, text = command("diff", folder, "mappo")
+    assert code == 0 and "actors" in text
+    assert command("eval", "no[/x]where[bold]") == (2, "error no[/x]where[bold] is no run (it has no recipe.yaml).\n")
+    monkeypatch.setitem(__import__("sys").modules, "rliable", None)
+    code, text = command("compare", folder)
+    assert code == 2 and text.endswith("pip install 'hetrl[compare]'.\n")
+
+
+@pytest.mark.parametrize("word", ["compare", "plot", "report"])
+def test_a_target_that_cannot_be_written_is_said_first(run, command, tmp_path, monkeypatch, word):
+    folder = run("ours", "happo")
+    (tmp_path / "file").write_text("x")
+    suffix, suffixes = (".html", ".html or .htm") if word == "report" else (".png", ".png or .pdf or .svg")
+    (tmp_path / f"folder{suffix}").mkdir()
+    for module in ("compare.compare", "runs.from_run", "page.page"):
+        monkeypatch.setattr(f"hetrl.report.{module}", lambda *given, **named: pytest.fail("the work came first"))
+    for to, problem in (("x.txt", f"its name must end in {suffixes}"), ("x", f"its name must end in {suffixes}"),
+                        (f"file/x{suffix}", f"{tmp_path}/file is no folder"),
+                        (f"folder{suffix}", "it is a folder")):  # fmt: skip
+        assert command(word, folder, "--to", to) == (2, f"error {to} cannot be written: {problem}.\n")
+
+
+@pytest.mark.parametrize("word", ["compare", "plot", "report"])
+def test_what_fails_while_writing_is_one_line(run, command, tmp_path, monkeypatch, word):
+    folder = run("ours", "happo")
+    to = tmp_path / ("page.html" if word == "report" else "picture.png")
+    full = OSError(28, "No space left on device")
+
+    def fail(*given, **named):
+        raise full
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", fail)
+    monkeypatch.setattr("hetrl.report.page.page", lambda run: "x")
+    monkeypatch.setattr("pathlib.Path.write_text", fail)
+    code, text = command(word, folder, "--to", to)
+    assert code == 2 and text.splitlines()[-1] == f"error {to} cannot be written: No space left on device."

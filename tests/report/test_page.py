@@ -168,8 +168,26 @@ def test_odd_series_are_drawn_all_the_same():
     flat = chart([Line("a", 0, np.array([0.0, 1.0]), np.zeros(2))], "")
     gap = chart([Line("a", 0, np.arange(3.0), np.array([1.0, np.inf, 3.0]))], "")
     assert len(numbers(flat)[0]) == 2 and len(numbers(gap)[0]) == 2
-    for svg in (one, flat, gap):
+    unsure = chart([Line("a", 0, np.arange(3.0), np.arange(3.0), np.array([1.0, np.nan, np.inf]))], "")
+    assert len(numbers(unsure)[0]) == 3 and len(numbers(unsure, "polygon")[0]) == 6
+    for svg in (one, flat, gap, unsure):
         assert "nan" not in svg and "inf" not in svg
+
+
+def test_a_line_without_a_finite_value_is_left_out():
+    frames, nothing = np.arange(2.0), np.full(2, np.nan)
+    both = chart([Line("gone", 0, frames, nothing, nothing), Line("there", 1, frames, frames)], "")
+    assert len(numbers(both)) == 1 and "gone" not in both
+    assert chart([Line("gone", 0, frames, nothing)], "") == chart([], "") == ""
+
+
+def test_a_column_without_a_finite_value_has_no_chart(run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    table = tmp_path / "run" / "metrics.csv"
+    header, *rows = table.read_text().splitlines()
+    table.write_text("\n".join([f"{header},critic/odd", *(f"{row},nan" for row in rows), ""]))
+    text = page(tmp_path / "run")
+    assert "critic: odd" not in text and "critic: value" in text
 
 
 # ----- a browser

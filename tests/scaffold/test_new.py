@@ -107,8 +107,8 @@ def test_what_it_writes_is_clean(tmp_path):
 def test_every_template_is_used():
     used = {source.replace("$kind", kind) + SUFFIX for source in FILES.values() for kind in KINDS}
     assert {str(path.relative_to(TEMPLATES)) for path in TEMPLATES.rglob("*") if path.is_file()} == used
-    for path in TEMPLATES.rglob("*component.py.in"):
-        imported = re.findall(r"^from \S+ import (.*)$", path.read_text(), re.MULTILINE)
+    for path in TEMPLATES.rglob("*.py.in"):
+        imported = re.findall(r"^from \S+ import ((?!\$).*)$", path.read_text(), re.MULTILINE)
         assert {word for line in imported for word in line.split(", ") if word[0].isupper()} <= set(_TAKEN)
 
 
@@ -130,6 +130,9 @@ def test_every_template_is_used():
         ("loss", "../../etc.x", ".* such as "),
         ("loss", "hetrl.bonus", "'hetrl.bonus': hetrl's own entries have no vendor; write your own, such as 'your"),
         ("loss", "acme.component", "'acme.component': its class would hide Component, which it needs; choose another"),
+        ("loss", "acme.path", "'acme.path': its class would hide Path, which it needs; choose another name."),
+        ("loss", "acme.none", "'acme.none': its class would be None, a word of Python's own; choose another name."),
+        ("loss", "acme.true", "'acme.true': its class would be True, a word of Python's own; choose another name."),
     ],
 )  # fmt: skip
 def test_names_that_are_refused(tmp_path, kind, name, problem):

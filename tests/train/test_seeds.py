@@ -14,7 +14,7 @@ from hetrl.errors import RecipeError, RunError
 from hetrl.train import seeds
 from hetrl.train.csv_logger import read
 from hetrl.train.run import default_folder, train
-from hetrl.train.seeds import Outcome, SeedsFolder, _Growing, frames_of, resume_seeds, train_seeds
+from hetrl.train.seeds import Outcome, SeedsFolder, _Board, _Growing, frames_of, resume_seeds, train_seeds
 
 TINY = [
     "task={use: env/tabular_game, n_states: 3, n_actions: [2, 2], n_envs: 4, horizon: 7}",
@@ -87,6 +87,35 @@ def test_a_failing_seed_does_not_lose_the_others(stand_ins, tmp_path, capsys):
     assert again.done == [0, 1, 2]
     assert "seed 1 has no checkpoint and starts again." in capsys.readouterr().out
     again.refuse_failures()
+
+
+def test_what_a_seed_without_a_checkpoint_had_is_kept(stand_ins, tmp_path, capsys):
+    stand_ins(seed0="fails")
+    runs = tmp_path / "runs"
+    train_seeds(hetrl.load("happo", *TINY), 2, runs)
+    for kept in ("seed0.old", "seed0.old2"):
+        (runs / "seed0" / "thesis.tex").write_text(kept)
+        assert resume_seeds(runs).failed and (runs / kept / "thesis.tex").read_text() == kept
+        assert f"starts again. What it had is kept in {runs}/{kept}." in capsys.readouterr().out
+    assert list(SeedsFolder(runs).runs) == [0, 1]
+
+
+def test_a_crash_before_a_stop_is_a_failure(stand_ins, tmp_path, monkeypatch, capsys):
+    stand_ins(seed0="fails", seed1="waits")
+    end = _Board.end
+
+    def stop_after(board, seed):
+        end(board, seed)
+        if seed.seed == 0:
+            while not (tmp_path / "runs" / "seed1" / "begun").exists():
+                time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(_Board, "end", stop_after)
+    outcome = train_seeds(hetrl.load("happo", *TINY), 3, tmp_path / "runs", at_once=2)
+    assert outcome.failed == {0: "error the simulator fell over"} and outcome.stopped == [1, 2]
+    printed = capsys.readouterr().out
+    assert "seed 0  failed" in printed and "seed 1  stopped" in printed
 
 
 def test_a_stop_reaches_every_seed_once_and_starts_no_more(stand_ins, tmp_path):

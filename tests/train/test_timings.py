@@ -6,6 +6,7 @@ import torch
 import hetrl
 from hetrl.train.csv_logger import read
 from hetrl.train.run import resume, train
+from hetrl.train.timings import Timings
 
 TINY = [
     "task={use: env/tabular_game, n_states: 3, n_actions: [2, 2], n_envs: 4, horizon: 7}",
@@ -28,6 +29,37 @@ def test_every_part_is_timed_and_the_parts_fit_the_whole(tmp_path):
         assert min(spent) > 0 and sum(spent) <= row["wall"]
     resumed = resume(tmp_path / "run", "run.frames=160", quiet=True)
     assert [row["frames"] for row in read(resumed.timings)] == [40, 80, 120, 160]
+
+
+class Reached:
+    """Stands in for an event of a GPU."""
+
+    def __init__(self, at, there=True):
+        self.at, self.there = at, there
+
+    def query(self):
+        return self.there
+
+    def synchronize(self):
+        self.there = True
+
+    def elapsed_time(self, end):
+        assert self.there and end.there
+        return end.at - self.at
+
+
+def test_what_the_device_has_not_reached_counts_later(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "Event", Reached)
+    timings = Timings(tmp_path / "timings.csv")
+    late, last = Reached(3000, there=False), Reached(7000, there=False)
+    timings._spans = [("actors", Reached(0), Reached(1000)), ("critic", Reached(1000), late), ("actors", late, last)]
+    timings._add_up(wait=False)
+    assert timings._seconds == {"actors": 1.0}
+    late.there = True
+    timings._add_up(wait=False)
+    assert timings._seconds == {"actors": 1.0, "critic": 2.0}
+    timings._add_up(wait=True)
+    assert timings._seconds == {"actors": 5.0, "critic": 2.0} and not timings._spans
 
 
 @pytest.mark.gpu
