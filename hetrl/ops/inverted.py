@@ -18,15 +18,21 @@ def held(u: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
     Source: Hausknecht and Stone 2016, arXiv:1511.04143, equation 11.
     Differs: nothing.
     """
-    return _Held.apply(u) if u.requires_grad else u.clamp(-1, 1)
+    return _Held.apply(u) if torch.is_grad_enabled() else u.clamp(-1, 1)
 
 
 class _Held(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(context: Any, u: Tensor) -> Tensor:
+    def forward(u: Tensor) -> Tensor:
         """Return u, clipped."""
-        context.save_for_backward(u)
         return u.clamp(-1, 1)
+
+    @staticmethod
+    def setup_context(context: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        """Keep u."""
+        context.save_for_backward(*inputs)
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> Tensor:

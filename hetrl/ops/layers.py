@@ -30,7 +30,8 @@ def layers(
         slope: from the gradient after an activation and its result to the gradient before it, see
             ``hetrl.ops.activation.SLOPES``; None leaves the gradients to torch.
     """
-    if torch.is_grad_enabled() and slope is not None and not torch.compiler.is_compiling():
+    plain = slope is None or torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+    if torch.is_grad_enabled() and not plain:
         return _Layers.apply(activation, slope, x, *weights, *biases)
     return _forward(x, weights, biases, activation)[-1]
 

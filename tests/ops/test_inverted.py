@@ -30,3 +30,9 @@ def test_it_comes_back_from_where_tanh_does_not():
 
     assert steps_until_back(torch.tanh) is None
     assert steps_until_back(held) is not None
+
+
+def test_it_maps_over_a_stack():
+    u = torch.tensor([[0.5], [1.2]], requires_grad=True)
+    (found,) = torch.autograd.grad(torch.vmap(held)(u).sum(), u)
+    torch.testing.assert_close(found, torch.tensor([[0.75], [1.1]]))

@@ -76,3 +76,18 @@ def test_what_comes_back_is_not_written_to():
     before = judged.clone()
     torch.autograd.grad(ours(x, weights, biases, "relu"), x, judged)
     assert torch.equal(judged, before)
+
+
+def test_networks_in_a_stack_have_their_gradients():
+    """torch.func maps over them, and finds what each has by itself."""
+    many = [chain() for _ in range(3)]
+    weights, biases = ([torch.stack(each) for each in zip(*group, strict=True)] for group in zip(*many, strict=True))
+    x = torch.randn(3, 4, 5).double()
+
+    def total(weights, biases, x):
+        return ours(x, weights, biases, "tanh").square().sum()
+
+    found = torch.vmap(torch.func.grad(total))(weights, biases, x)
+    for place, (own, shifts) in enumerate(many):
+        alone = torch.autograd.grad(total(own, shifts, x[place]), own)
+        torch.testing.assert_close([each[place] for each in found], list(alone))
