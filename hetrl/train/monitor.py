@@ -219,18 +219,20 @@ class _Rollout:
         seen, available, action, earned, running, moved = zip(*steps, strict=True)
         alive = torch.stack(running)
         last = alive.sum(0) - 1
-        final = {
-            group: torch.stack([each.next_observation[group] for each in moved])[last, torch.arange(len(last))]
-            for group in team.layout
-        }
-        masks = moved[-1].next_masks.get("action_mask", {})
+
+        def at_end(values: Sequence[Tensor]) -> Tensor:
+            return torch.stack(list(values))[last, torch.arange(len(last), device=last.device)]
+
+        final = {group: at_end([each.next_observation[group] for each in moved]) for group in team.layout}
+        after = [each.next_masks.get("action_mask", {}) for each in moved]
+        masks = {group: at_end([each[group] for each in after]) for group in after[0]}
         return cls(
             {group: torch.stack([each[group] for each in seen]) for group in team.layout},
             {group: torch.stack([each[group] for each in available]) for group in available[0]},
             {group: torch.stack([each[group] for each in action]) for group in team.layout},
             torch.stack(earned),
             alive,
-            torch.stack([each.terminated for each in moved])[last, torch.arange(len(last))],
+            at_end([each.terminated for each in moved]),
             (team.state(final), _by_agent(team, behaviour.explore(final, masks, generator))),
         )
 
