@@ -69,6 +69,12 @@ class Network(nn.Module):
         """Return :attr:`chunk` as it will be with these arguments; None where the network is not recurrent."""
         return None
 
+    def settle(self, settled: bool) -> None:
+        """Be told that the parameters stay as they are until told otherwise, so that what is theirs may be kept.
+
+        Phases tell the nets that they do not train. Whatever has been kept is dropped at every call.
+        """
+
     def remember(self, seen: Tensor, memory: Tensor) -> Tensor:
         """Return the hidden state after a step, ``*B H``, from what was seen, ``*B F``, and the state before it.
 

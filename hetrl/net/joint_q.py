@@ -1,7 +1,7 @@
 """The joint action value: an ensemble evaluated in one batched call."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import ClassVar, Literal
 
@@ -13,12 +13,13 @@ from torch.nn import functional
 from hetrl.arguments import Count, Widths
 from hetrl.net.value_normalizer import ValueNormalizer
 from hetrl.network import Activation, Network, mode
-from hetrl.ops.activation import ACTIVATIONS
+from hetrl.ops.activation import ACTIVATIONS, SLOPES
+from hetrl.ops.kept_product import KeptProduct
+from hetrl.ops.layers import layers
 from hetrl.team import Agent, Discrete, Team
 
 Actions = tuple[Tensor, ...]
-Product = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""A bias plus a matrix product."""
+_LARGE = 2**17  # entries of a hidden layer from which leaving rows out saves more than finding them costs
 
 
 class JointQ(Network):
@@ -60,6 +61,11 @@ class JointQ(Network):
                    for each in team.agents)  # fmt: skip
         self.body = EnsembleMLP([team.state_size + size, *hidden, 1], activation, ensemble)
         self.normalizer = ValueNormalizer() if normalize else None
+        self._first = KeptProduct()
+
+    def settle(self, settled: bool) -> None:
+        """Keep what the first layer makes of the input, turn by turn, while the parameters stay as they are."""
+        self._first.keep(settled)
 
     @mode(reads={"state": "state", "action": "agents.action"}, writes={"q": "q"})
     def q(self, state: Float[Tensor, "*batch size"], action: Actions) -> dict[str, Float[Tensor, "members *batch"]]:
@@ -133,12 +139,10 @@ class JointQ(Network):
     def _members(self, state: Tensor, action: Actions) -> Tensor:
         parts = [state, *(_encoded(each, choices) for each, choices in zip(action, self.choices, strict=True))]
         live = [place for place, part in enumerate(parts) if part.requires_grad]
-        if len(live) != 1:
+        if len(live) != 1 or self.body.weights[0].requires_grad:
             return self.body(torch.cat(parts, -1)).squeeze(-1)
         # In an agent's turn only its own columns of the input have a gradient; the others' would be most of the work.
-        (place,) = live
-        given = torch.cat([part.detach() for part in parts], -1)
-        return self.body(given, parts[place], sum(part.shape[-1] for part in parts[:place])).squeeze(-1)
+        return self.body.turned(parts, live[0], self._first).squeeze(-1)
 
 
 def _encoded(action: Tensor, choices: Sequence[int] | None) -> Tensor:
@@ -163,46 +167,53 @@ class EnsembleMLP(nn.Module):
     def __init__(self, sizes: Sequence[int], activation: Activation, members: int) -> None:
         super().__init__()
         self._activation = ACTIVATIONS[activation]
+        self._slope = SLOPES.get(self._activation)
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
         for inputs, outputs in pairwise(sizes):
             bound = 1 / math.sqrt(inputs)
             self.weights.append(nn.Parameter(torch.empty(members, inputs, outputs).uniform_(-bound, bound)))
             self.biases.append(nn.Parameter(torch.empty(members, 1, outputs).uniform_(-bound, bound)))
 
-    def forward(self, x: Tensor, live: Tensor | None = None, start: int = 0) -> Tensor:
-        """Return the outputs, ``E *B out``, for an input ``*B in``.
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the outputs, ``E *B out``, for an input ``*B in``."""
+        rows = x.reshape(-1, x.shape[-1])
+        out = self._run(rows, [*self.weights], [*self.biases])
+        return out.view(len(out), *x.shape[:-1], out.shape[-1])
+
+    def turned(self, parts: Sequence[Tensor], live: int, first: KeptProduct) -> Tensor:
+        """Return the outputs for the parts side by side, of which one alone passes a gradient on.
 
         Args:
-            x: the input.
-            live: where given, the only entries of the input that pass a gradient on; the same numbers as in ``x``.
-            start: place of the first of them in the input.
+            parts: of the input, each ``*B size``.
+            live: place of the one.
+            first: what the first layer makes of the parts.
         """
-        batch = x.shape[:-1]
-        x = x.reshape(-1, x.shape[-1])
-        nudge = None
-        if live is not None:  # adds nothing but its gradient
-            live = live.reshape(-1, live.shape[-1])
-            nudge = live - live.detach()
-        if x.device.type == "cpu":
-            # One after the other: the products take as long, and what a member has written is still in the cache.
-            members = zip(*(parameter.unbind() for parameter in (*self.weights, *self.biases)), strict=True)
-            out = torch.stack([self._chain(torch.addmm, x, member, nudge, start) for member in members])
-        else:
-            many = (len(self.weights[0]), -1, -1)
-            nudge = None if nudge is None else nudge.expand(many)
-            out = self._chain(torch.baddbmm, x.expand(many), (*self.weights, *self.biases), nudge, start)
-        return out.view(len(out), *batch, out.shape[-1])
+        rows = [part.reshape(-1, part.shape[-1]) for part in parts]
+        product, given = first(rows, self.weights[0], self.biases[0], live)
+        start = sum(part.shape[-1] for part in parts[:live])
+        own = self.weights[0].narrow(1, start, parts[live].shape[-1])
+        out = self._run(rows[live] - given, [own, *self.weights[1:]], [product, *self.biases[1:]], sparse=True)
+        return out.view(len(out), *parts[live].shape[:-1], out.shape[-1])
 
-    def _chain(
-        self, product: Product, x: Tensor, parameters: Sequence[Tensor], nudge: Tensor | None, start: int
-    ) -> Tensor:
-        """Return the output of one member, or of all with a batched product."""
-        count = len(parameters) // 2
-        for layer, (weight, bias) in enumerate(zip(parameters[:count], parameters[count:], strict=True)):
-            x = product(bias, x, weight)
-            if nudge is not None and layer == 0:
-                own = weight.narrow(-2, start, nudge.shape[-1])
-                x = x.addmm_(nudge, own) if x.dim() == 2 else x.baddbmm_(nudge, own)
-            if layer < count - 1:
-                x = self._activation(x)
+    def _run(self, rows: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], sparse: bool = False) -> Tensor:
+        """Return the outputs, ``E rows out``; ``sparse`` where the members' rows without a gradient are many."""
+        if rows.device.type != "cpu":
+            return self._members(rows.expand(len(weights[0]), -1, -1), (*weights, *biases))
+        # One after the other: the products take as long, and what a member has written is still in the cache.
+        sparse = sparse and rows.shape[0] * weights[0].shape[-1] >= _LARGE and not torch.compiler.is_compiling()
+        members = zip(*(each.unbind() for each in (*weights, *biases)), strict=True)
+        return torch.stack([self._member(rows, member, sparse) for member in members])
+
+    def _member(self, rows: Tensor, parameters: Sequence[Tensor], sparse: bool) -> Tensor:
+        """Return the output of one member, from the weights and then the biases."""
+        depth = len(parameters) // 2
+        weights = [weight.t() for weight in parameters[:depth]]
+        biases = [bias.squeeze(0) if len(bias) == 1 else bias for bias in parameters[depth:]]
+        return layers(rows, weights, biases, self._activation, self._slope, sparse)
+
+    def _members(self, x: Tensor, parameters: Sequence[Tensor]) -> Tensor:
+        """Return the outputs of all members with batched products, from the weights and then the biases."""
+        depth = len(parameters) // 2
+        for layer, (weight, bias) in enumerate(zip(parameters[:depth], parameters[depth:], strict=True)):
+            x = torch.baddbmm(bias, x if layer == 0 else self._activation(x), weight)
         return x

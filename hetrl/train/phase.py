@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hetrl import keys, schedule
 from hetrl.errors import RecipeError
+from hetrl.network import Network
 from hetrl.optim import Closure
 from hetrl.recipe.check import SECTIONS
 from hetrl.recipe.link import Linked, SharedNetwork, build
@@ -22,6 +23,7 @@ from hetrl.train.rows import ACTIVE, Rows
 
 Lane = tuple[Agent, ...]
 Metrics = dict[str, Tensor]
+Evaluated = tuple[Tensor, dict[str, Tensor], tuple[Tensor | None, ...]]
 OptimizerStep = Callable[[torch.optim.Optimizer, Closure], object]
 
 
@@ -35,8 +37,29 @@ class Objective(nn.Module):
 
     def forward(self, lanes: list[Values]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss, and the means to log or to hand to the optimiser."""
-        values = [program(lane) for program, lane in zip(self.programs, lanes, strict=True)]
+        values = [program(dict(lane)) for program, lane in zip(self.programs, lanes, strict=True)]
         return total_loss(values, self._active, self._constraints)
+
+
+class Derivative(nn.Module):
+    """An objective and its gradient: what ``run.compile`` makes one graph of.
+
+    Two graphs, one forward and one backward, would hand every saved tensor over through Python: for networks of
+    64 units that took longer than the maths.
+    """
+
+    def __init__(self, objective: Objective, parameters: Sequence[nn.Parameter], twice: bool) -> None:
+        super().__init__()
+        self.objective = objective
+        self._wanted, self._twice = parameters, twice
+
+    def forward(self, lanes: list[Values]) -> Evaluated:
+        """Return the loss, its means, and the gradient of each parameter; None where the loss does not reach it."""
+        loss, means = self.objective(lanes)
+        gradients = torch.autograd.grad(loss, self._wanted, allow_unused=True, retain_graph=self._twice)
+        if not self._twice:
+            loss, means = loss.detach(), {key: mean.detach() for key, mean in means.items()}
+        return loss, means, gradients
 
 
 @dataclass
@@ -46,7 +69,8 @@ class Unit:
     label: str
     lanes: dict[str, list[tuple[Lane, Program]]]
     """Section -> its lanes with their programs."""
-    objective: Callable[[list[Values]], tuple[Tensor, dict[str, Tensor]]]
+    objective: Objective
+    derivative: Callable[[list[Values]], Evaluated]
     module: nn.Module
     parameters: list[nn.Parameter]
     optimizer: Any
@@ -62,9 +86,10 @@ class Minibatch:
     def __call__(self) -> tuple[Tensor, Metrics]:
         """Return the loss and the means; where gradients are enabled, set every parameter's ``grad``."""
         unit = self._unit
-        loss, means = unit.objective([dict(lane) for lane in self._inputs])
-        if torch.is_grad_enabled():
-            gradients = torch.autograd.grad(loss, unit.parameters, allow_unused=True, retain_graph=unit.optimizer.twice)
+        if not torch.is_grad_enabled():
+            loss, means = unit.objective(self._inputs)
+        else:
+            loss, means, gradients = unit.derivative(self._inputs)
             for parameter, gradient in zip(unit.parameters, gradients, strict=True):
                 if gradient is None:
                     self._refuse(unit.module, parameter)
@@ -93,6 +118,10 @@ class PhaseRunner:
             section: self._all_lanes(section) for section in ("before", "steps")
         }
         planned = [step for section in SECTIONS for step in linked.plan.sections[phase.name, section]]
+        self._settled = [
+            module for name, net in linked.nets.items() if name != phase.train for module in net.modules()
+            if isinstance(module, Network)
+        ]  # fmt: skip
         self._turn_read = any(keys.single(key) == keys.TURN for step in planned for key in step.table.reads.values())
         self._schedules: dict[str, schedule.Linear] = {}
         if phase.train is not None:
@@ -127,6 +156,20 @@ class PhaseRunner:
         if self._turn_read:
             store.write_turns(rounds)
         self._run_turnless("before", store)
+        for net in self._settled:
+            net.settle(True)
+        try:
+            metrics = self._run_rounds(rounds, store, generator, step)
+        finally:
+            for net in self._settled:
+                net.settle(False)
+        self.linked.follow(self.phase.train)
+        return metrics
+
+    def _run_rounds(
+        self, rounds: Sequence[Lane], store: Store, generator: torch.Generator, step: OptimizerStep
+    ) -> Metrics:
+        """Let the agents of each round take their turn, and return what they logged."""
         metrics: Metrics = {}
         for agents in rounds:
             shared = self.linked.units(agents, self.phase) if agents else [()]
@@ -137,7 +180,6 @@ class PhaseRunner:
                 metrics |= self._train(unit, store, generator, step)
             for unit in units:
                 self._run_section(unit, "after", store)
-        self.linked.follow(self.phase.train)
         return metrics
 
     def _refuse_state(self) -> None:
@@ -202,13 +244,16 @@ class PhaseRunner:
         unit = self._trained.unit(agents[0] if agents else None)
         masked = self.phase.inactive == "skip"
         objective = Objective([program for _, program in lanes["steps"]], self._optim.constraints, masked)
+        parameters = list(self._trained[unit].parameters())
         optimizer = self.optimizers[unit]
+        derivative = Derivative(objective, parameters, optimizer.twice)
         return Unit(
             label=self._label(agents),
             lanes=lanes,
-            objective=compile_objective(objective) if self.compiled and not optimizer.twice else objective,
+            objective=objective,
+            derivative=compiled(derivative) if self.compiled and not optimizer.twice else derivative,
             module=self._trained[unit],
-            parameters=list(self._trained[unit].parameters()),
+            parameters=parameters,
             optimizer=optimizer,
         )
 
@@ -269,11 +314,12 @@ def _figure(key: str) -> str:
     return keys.without_agent(key).split(".", 1)[1]
 
 
-def compile_objective(objective: Objective) -> Callable[[list[Values]], tuple[Tensor, dict[str, Tensor]]]:
-    """Return the objective as one compiled graph; parameters and buffers are inputs of it.
+def compiled(derivative: Derivative) -> Callable[[list[Values]], Evaluated]:
+    """Return the derivative as one compiled graph; parameters and buffers are inputs of it.
 
     Random numbers stay torch's: those of the eager run, and on CPUs inductor's own take ten times as long.
     """
+    torch._dynamo.config.trace_autograd_ops = True
     # All phases have this forward in common, and agents whose steps see the others a graph each: more than the usual 8.
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 256)
-    return torch.compile(objective, fullgraph=True, options={"fallback_random": True})
+    return torch.compile(derivative, fullgraph=True, options={"fallback_random": True})

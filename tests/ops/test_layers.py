@@ -16,9 +16,9 @@ def chain(sizes=(5, 7, 6, 2)):
     return weights, biases
 
 
-def ours(x, weights, biases, activation):
+def ours(x, weights, biases, activation, sparse=False):
     function = ACTIVATIONS[activation]
-    return layers(x, weights, biases, function, SLOPES.get(function))
+    return layers(x, weights, biases, function, SLOPES.get(function), sparse)
 
 
 def plain(x, weights, biases, activation):
@@ -40,13 +40,14 @@ def test_by_hand():
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "silu"])
 @pytest.mark.parametrize("shape", [(4,), (3, 2), ()], ids=str)
-def test_is_what_torch_makes_of_the_layers(activation, shape):
-    """Outputs and all gradients, and the gradient of the gradients."""
+@pytest.mark.parametrize("sparse", [False, True])
+def test_is_what_torch_makes_of_the_layers(activation, shape, sparse):
+    """Outputs and all gradients, and the gradient of the gradients; with and without the rows that have none."""
     x = torch.randn(*shape, 5).double().requires_grad_()
     weights, biases = chain()
     inputs = [x, *weights, *biases]
     judged = torch.randn(*shape, 2).double() * (torch.rand(*shape, 1) < 0.6)
-    mine = ours(x, weights, biases, activation)
+    mine = ours(x, weights, biases, activation, sparse)
     theirs = plain(x, weights, biases, activation)
     torch.testing.assert_close(mine, theirs)
     found, expected = (torch.autograd.grad(out, inputs, judged, retain_graph=True) for out in (mine, theirs))
@@ -76,6 +77,15 @@ def test_what_comes_back_is_not_written_to():
     before = judged.clone()
     torch.autograd.grad(ours(x, weights, biases, "relu"), x, judged)
     assert torch.equal(judged, before)
+
+
+def test_a_gradient_of_nothing_is_zero():
+    """No row is left, and everything has the shape that it should."""
+    x = torch.randn(3, 5).double().requires_grad_()
+    weights, biases = chain()
+    out = ours(x, weights, biases, "tanh", sparse=True)
+    for each in torch.autograd.grad(out, [x, *weights, *biases], torch.zeros_like(out)):
+        assert not each.any()
 
 
 def test_networks_in_a_stack_have_their_gradients():
