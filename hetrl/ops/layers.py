@@ -39,12 +39,15 @@ def layers(
     plain = slope is None or torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
     if torch.is_grad_enabled() and not plain:
         return _Layers.apply(activation, slope, sparse, x, *weights, *biases)
-    return _forward(x, weights, biases, activation)[-1]
+    out = x.reshape(-1, x.shape[-1])  # once here, rather than inside of every layer
+    for layer, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+        out = torch.addmm(bias, out if layer == 0 else activation(out), weight.t())
+    return out.view(*x.shape[:-1], out.shape[-1])
 
 
 def _forward(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], activation: Function) -> list[Tensor]:
     """Return the input of every layer, as rows, and the output."""
-    values = [x.reshape(-1, x.shape[-1])]  # once here, rather than inside of every layer
+    values = [x.reshape(-1, x.shape[-1])]
     out = torch.addmm(biases[0], values[0], weights[0].t())
     for weight, bias in zip(weights[1:], biases[1:], strict=True):
         values.append(activation(out))
@@ -74,14 +77,14 @@ class _Layers(torch.autograd.Function):
         weights, biases, seen = saved[:depth], saved[depth : 2 * depth], saved[2 * depth :]
         wanted = context.needs_input_grad[3:]
         if torch.is_grad_enabled():  # asked for gradients that have one themselves: torch's own, of another pass
-            out = _forward(x, weights, biases, context.activation)[-1]
+            out = layers(x, weights, biases, context.activation, None)
             inputs = [each for each, want in zip((x, *weights, *biases), wanted, strict=True) if want]
             found = iter(torch.autograd.grad(out, inputs, gradient, create_graph=True))
             return (None, None, None, *[next(found) if want else None for want in wanted])
         rows = gradient.reshape(-1, gradient.shape[-1])
         if context.sparse:
             chosen = rows.any(-1).nonzero().squeeze(-1)
-            rows, seen = rows[chosen], [each[chosen] for each in seen]
+            rows, seen = rows.index_select(0, chosen), [each.index_select(0, chosen) for each in seen]
         of_weights: list[Tensor | None] = [None] * depth
         of_biases: list[Tensor | None] = [None] * depth
         for layer in reversed(range(depth)):
