@@ -169,7 +169,8 @@ def load(recipe: str | os.PathLike[str] | Mapping[str, Any], *overrides: str) ->
     Args:
         recipe: the name of a shipped recipe, a YAML file, or the same thing as nested dicts.
         overrides: ``a.b=c`` texts. In a list, a word names an entry: the phase, the last part of what a step uses, or
-            its net (``update.actors.epochs=10``, ``update.actors.steps.clipped_surrogate.clip=0.1``).
+            its net (``update.actors.epochs=10``, ``update.actors.steps.clipped_surrogate.clip=0.1``); ``null`` drops the
+            entry (``update.actors.steps.entropy_bonus=null``).
 
     Raises:
         RecipeError: the file or a section cannot be read as a recipe.
@@ -249,7 +250,8 @@ def _override(tree: Tree, text: str) -> None:
     if not isinstance(place, (dict, list)):
         raise RecipeError(f"override '{text}': '{words[-2]}' is a single value; there is nothing below it.")
     if isinstance(place, list):
-        place[_step_into(place, last, text)] = parsed
+        index = _step_into(place, last, text)
+        place[index : index + 1] = [] if parsed is None else [parsed]
     else:
         place[last] = parsed
 

@@ -137,6 +137,14 @@ def test_an_override_may_replace_a_whole_entry_or_section():
     assert load("happo", "update.estimate.steps.0={net: value.value}").update[0].steps[0].mode == "value"
 
 
+def test_an_override_may_drop_a_step_or_a_phase():
+    recipe = load("happo", "update.actors.steps.entropy_bonus=null", "update.critic=null")
+    assert [step.use for step in recipe.update[1].steps] == [None, "loss/clipped_surrogate"]
+    assert [phase.name for phase in recipe.update] == ["estimate", "actors"]
+    with pytest.raises(RecipeError, match=r"nothing called 'entropy_bonu' there.*entropy_bonus"):
+        load("happo", "update.actors.steps.entropy_bonu=null")
+
+
 def test_an_override_of_a_dropped_in_task_comes_after_it():
     assert load("happo", "task=task/vmas_balance", "task.n_envs=8").task.arguments["n_envs"] == 8
 
