@@ -1,4 +1,4 @@
-"""The command line: train, check, show, diff, list, eval, plot, compare, report, cp, new."""
+"""The command line: train, check, show, diff, list, eval, groups, probe, plot, compare, report, cp, new."""
 
 import shutil
 import sys
@@ -242,11 +242,13 @@ def evaluate(
 
 @app.command()
 def groups(
-    run: Annotated[Path, typer.Argument(help="The folder of a run in which no agents share a policy.")],
+    run: Annotated[Path, typer.Argument(help="The folder of a run in which not all share a policy.")],
     threshold: Annotated[float, typer.Option(help="Agents whose policies are at most this far apart share.")] = 0.2,
+    into: Annotated[Path | None, typer.Option(help="Also write a run that goes on with shared policies, here.")] = None,
 ) -> None:
     """Group a run's agents by what they do, and say which override trains them with shared policies."""
     from hetrl.report.alike import alike
+    from hetrl.train.regroup import regroup
 
     found = alike(run, threshold)
     for layout, (names, distances) in found.distances.items():
@@ -255,6 +257,41 @@ def groups(
             table.add_row(name, *(f"{value:.3f}" for value in row))
         out.print(table)
     out.print(found.override, soft_wrap=True, highlight=False)
+    if into is not None:
+        frames = regroup(run, found.groups, found.models, into).load_checkpoint()["hetrl"]["frames"]
+        told = f"{into} stands at {frames:,} frames, with these groups. Continue with:"
+        out.print(told, soft_wrap=True, highlight=False)
+        out.print(f"  hetrl train --resume {into}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def probe(
+    runs: Annotated[list[Path], typer.Argument(help="Runs or folders of seeds, with an ensemble of joint values.")],
+    noise: Annotated[
+        str, typer.Option(help="Deviations, in halves of the actions' range, with commas between them.")
+    ] = "0,0.05,0.1,0.2,0.4",
+    episodes: Annotated[
+        int | None, typer.Option(min=1, help="For each deviation; by default run.n_eval_episodes.")
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="The picture to write, and a .csv beside it; by default RUN/probe.png.")
+    ] = None,
+) -> None:
+    """Perturb what some of the agents do: what it costs, and how much the critic's members disagree about it."""
+    from hetrl.report.probe import draw, parsed, probe, save, table
+    from hetrl.report.runs import run_folders
+    from hetrl.report.target import PICTURES, check_target
+
+    deviations = parsed(noise)
+    picture = to or (runs[0] if len(runs) == 1 else Path()) / "probe.png"
+    check_target(picture, PICTURES)
+    check_target(picture.with_suffix(".csv"), (".csv",))
+    found = {}
+    for run in run_folders(runs):
+        found[run] = probe(run, deviations, episodes)
+        out.print(table(str(run), found[run]))
+    for path in (draw(found, picture), save(found, picture.with_suffix(".csv"))):
+        out.print(str(path), soft_wrap=True, highlight=False)
 
 
 @app.command()

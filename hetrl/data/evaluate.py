@@ -2,15 +2,32 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from hetrl.data.behaviour import Behaviour, forgotten
+from hetrl.data.behaviour import Actions, Grouped, forgotten
 from hetrl.data.environment import Environment
 
 Watch = Callable[[Environment, int, float], None]
 """Called before every step of environment 0's episode: the environments, the step's number, the return so far."""
+
+
+class Acting(Protocol):
+    """Who acts: :class:`~hetrl.data.behaviour.Behaviour`, or somebody in front of one."""
+
+    def refresh(self) -> None:
+        """Take the policies' current weights."""
+
+    def blank(self, observations: Grouped) -> dict[str, Tensor]:
+        """Return memories of nothing; called once, with what is seen first."""
+
+    def remember(self, observations: Grouped, memories: Grouped) -> dict[str, Tensor]:
+        """Return the memories after a step; called before every action, with what is seen."""
+
+    def greedy(self, observations: Grouped, action_masks: Grouped) -> Actions:
+        """Return deterministic actions; a memory, where there is one, stands in place of what is seen."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +38,7 @@ class Episodes:
     lengths: Tensor
 
 
-def evaluate(env: Environment, behaviour: Behaviour, reward: str, watch: Watch | None = None) -> Episodes:
+def evaluate(env: Environment, behaviour: Acting, reward: str, watch: Watch | None = None) -> Episodes:
     """Run every environment from a reset to the end of its first episode.
 
     Args:

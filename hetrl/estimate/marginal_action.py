@@ -41,7 +41,7 @@ class MarginalAction(Component):
             RunError: an agent has several discrete choices.
         """
         if kept is None:
-            kept = _prefixes(len(action), proposal[0][..., 0])
+            kept = prefixes(len(action), proposal[0][..., 0])
         return {
             "action": tuple(
                 torch.where(keep.unsqueeze(-1), _encoded(did, would), would)
@@ -50,10 +50,16 @@ class MarginalAction(Component):
         }
 
 
-def _prefixes(n_agents: int, like: Tensor) -> tuple[Tensor, ...]:
-    """Return for each agent whether it is among the first m of a random order, ``*B`` bool."""
-    rank = torch.rand(*like.shape, n_agents, device=like.device).argsort(-1)
-    length = torch.randint(n_agents, (*like.shape, 1), device=like.device)
+def prefixes(n_agents: int, like: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, ...]:
+    """Return for each agent whether it is among the first m of a random order, ``*B`` bool; m is uniform on 0..n - 1.
+
+    Args:
+        n_agents: n.
+        like: of the batch's shape and device, ``*B``.
+        generator: draws them; left out, torch's own.
+    """
+    rank = torch.rand(*like.shape, n_agents, generator=generator, device=like.device).argsort(-1)
+    length = torch.randint(n_agents, (*like.shape, 1), generator=generator, device=like.device)
     return (rank < length).unbind(-1)
 
 

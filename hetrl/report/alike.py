@@ -24,6 +24,8 @@ class Alike:
     """Layout group -> its agents' names, and ``[n, n]``; see :func:`distance`."""
     groups: dict[str, list[str]]
     """Sharing group -> its agents."""
+    models: dict[str, str]
+    """Sharing group -> the agent that is nearest to all of them."""
 
     @property
     def override(self) -> str:
@@ -38,6 +40,7 @@ def alike(run: Path, threshold: float, n_episodes: int = 16) -> Alike:
     One group for each agent to begin with; the two of one layout group that are nearest (the mean distance of their
     members) become one, as long as that is at most ``threshold``. Compared is what they would do deterministically
     (where actions are discrete, the probabilities of their options, masks left aside), not how much they explore.
+    Agents that share a policy already are 0 apart, and stay together.
 
     Args:
         run: the folder of a run.
@@ -45,25 +48,33 @@ def alike(run: Path, threshold: float, n_episodes: int = 16) -> Alike:
         n_episodes: evaluation episodes whose observations are compared on.
 
     Raises:
-        RunError: the run's policy is recurrent, or shared already, or the threshold is no number of at least 0.
+        RunError: the run's policy is recurrent, or shared by all already, its actions have no bounds, or the
+            threshold is no number of at least 0.
     """
     if not threshold >= 0:
         raise RunError(f"--threshold = {threshold} must be a number of at least 0.")
     _, linked, env = restored(run, f"run.n_eval_episodes={n_episodes}")
-    if linked.plan.per[linked.plan.policy] != "agent":
+    policies = {(agent.group, linked.policy((agent,))) for agent in linked.team.agents}
+    if linked.plan.per[linked.plan.policy] != "agent" and len(policies) == len(linked.team.layout):
         raise RunError(f"{run}: its policies are shared already; train with nets.{linked.plan.policy}.per=agent.")
     seen = _observations(env, Behaviour(linked.team, linked.policy))
     distances: dict[str, tuple[tuple[str, ...], Tensor]] = {}
     groups: dict[str, list[str]] = {}
+    models: dict[str, str] = {}
     for layout, agents in linked.team.layout.items():
         space = agents[0].action
+        if isinstance(space, Box) and not space.bounded:
+            raise RunError(
+                f"{run}: the actions of '{layout}' have no bounds, in halves of which policies are compared."
+            )
         acted = [_acted(space, linked.policy((agent,)), seen[layout]) for agent in agents]
         each = torch.tensor([[distance(space, one, other) for other in acted] for one in acted])
         names = tuple(agent.name for agent in agents)
         distances[layout] = names, each
         for number, members in enumerate(_merged(each, threshold)):
             groups[f"{layout}_{number}"] = [names[member] for member in members]
-    return Alike(distances, groups)
+            models[f"{layout}_{number}"] = names[members[int(each[members][:, members].mean(1).argmin())]]
+    return Alike(distances, groups, models)
 
 
 def distance(space: Box | Discrete, one: Tensor, other: Tensor) -> float:
@@ -108,8 +119,8 @@ def _observations(env: Any, behaviour: Behaviour) -> dict[str, Tensor]:
 @torch.no_grad()
 def _acted(space: Box | Discrete, policy: Any, seen: Tensor) -> Tensor:
     """Return what an agent would do, as :func:`distance` wants it."""
-    if isinstance(space, Box):
-        return policy.greedy(seen).cpu()
+    if isinstance(space, Box):  # a policy without bounds of its own is held to the box by the environment
+        return policy.greedy(seen).cpu().clamp(torch.tensor(space.low), torch.tensor(space.high))
     logits = policy.distribution(seen)["distribution"].cpu()
     return torch.cat([part.softmax(-1) for part in logits.split(list(space.choices), -1)], -1)
 

@@ -50,12 +50,20 @@ def interval(curve: Curve, n_points: int = 200) -> tuple[np.ndarray, np.ndarray,
     mean, count = values.mean(0), len(values)
     if count <= 2:
         return grid, mean, mean, mean
-    half = _T_95[min(count - 1, len(_T_95)) - 1] * values.std(0, ddof=1) / np.sqrt(count)
+    half = half_width(values)
     return grid, mean, mean - half, mean + half
 
 
+def half_width(values: np.ndarray) -> np.ndarray:
+    """Return half the width of the 95 % interval of the mean over dimension 0 (Student's t); of at least two values."""
+    freedom = len(values) - 1
+    # Beyond the table, the first terms of its expansion around the normal distribution's: within 0.3 % of it.
+    t = _T_95[freedom - 1] if freedom <= len(_T_95) else 1.960 + 2.372 / freedom + 2.82 / freedom**2
+    return t * values.std(0, ddof=1) / np.sqrt(len(values))
+
+
 _T_95 = (12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
-"""97.5 % quantiles of Student's t for 1 to 10 degrees of freedom (more are taken as 10)."""
+"""97.5 % quantiles of Student's t for 1 to 10 degrees of freedom."""
 
 
 def draw(curves: Sequence[Curve], path: Path, *, ylabel: str, title: str = "") -> Path:

@@ -150,7 +150,7 @@ def measure(linked: Linked, before: _Before, device: torch.device, frames: int) 
             f"{agent.name}/{name}": value
             for name, value in _of_agent(agent, old((agent,)), new((agent,)), states, generator).items()
         }
-    critic = _critic(linked)
+    critic = critic_of(linked)
     if critic is not None:
         values, joint = critic
         found |= rollouts[1].bias(team, values, _discount(recipe))
@@ -293,7 +293,7 @@ def _of_agent(agent: Agent, old: Any, new: Any, states: _States, generator: torc
     return found
 
 
-def _critic(linked: Linked) -> tuple[Values, bool] | None:
+def critic_of(linked: Linked) -> tuple[Values, bool] | None:
     """Return the values of the recipe's critic, of each member, and whether they are of joint actions."""
     for net in linked.nets.values():
         found: Any = net.of(()) if net.per == "team" else None  # type: ignore[operator]

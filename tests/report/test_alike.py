@@ -6,7 +6,7 @@ import torch
 import hetrl
 from hetrl import cli
 from hetrl.errors import RunError
-from hetrl.report.alike import _merged, alike, distance
+from hetrl.report.alike import _acted, _merged, alike, distance
 from hetrl.team import Box, Discrete
 from hetrl.train.run import Folder, train
 
@@ -37,6 +37,13 @@ def test_the_nearest_merge_first_and_by_the_mean_of_their_members():
     assert _merged(each, 0.39) == [[0], [1, 2], [3]]
     assert [sorted(group) for group in _merged(each, 0.41)] == [[0, 1, 2], [3]]
     assert len(_merged(each, 2.0)) == 1
+
+
+def test_what_counts_is_what_the_environment_does_with_it():
+    """Means of 2 and 5 are both the end of a box up to 1: the agents do the same."""
+    policy = type("Fixed", (), {"greedy": lambda self, seen: seen})()
+    acted = [_acted(Box((-1.0,), (1.0,)), policy, torch.tensor([[mean], [0.5]])) for mean in (2.0, 5.0)]
+    assert [each.tolist() for each in acted] == [[[1.0], [0.5]]] * 2
 
 
 def made_alike(folder, *task):
