@@ -50,7 +50,7 @@ def of_agents(batch, word):
 def parts():
     torch.set_default_dtype(torch.float64)
     recipe = hetrl.load(
-        "omdpg", "nets.actor.hidden=[8]", "nets.actor.bounds=tanh", "nets.q.hidden=[9]", "nets.q.ensemble=3",
+        "omdpg", "nets.actor.hidden=[8]", "nets.q.hidden=[9]", "nets.q.ensemble=3",
         "update.actors.every=1",
         f"update.critic.steps.4.beta={BETA}", f"update.critic.steps.4.coef={COEF}",
         f"update.critic.optim.lr={LR}", f"update.actors.optim.lr={LR}",
