@@ -366,6 +366,7 @@ def copy_rows(rows: Sequence[Row], source: object, target: object, index: Tensor
     hold one tensor afterwards: exactly the sharing that a reset leaves. Other rows keep their bits.
     """
     holders: dict[Path, tuple[Any, Any] | None] = {}
+    masks: dict[tuple[int, int, int], Tensor] = {}
     done: dict[tuple[int, int], Tensor] = {}
     held = []  # keeps replaced tensors alive, so that identities stay unique while we compare them
     for row in rows:
@@ -380,18 +381,26 @@ def copy_rows(rows: Sequence[Row], source: object, target: object, index: Tensor
             continue
         same = (id(new), id(old))
         if same not in done:
-            fresh = new.index_select(row.dim, index)
-            dense = all(stride for size, stride in zip(old.shape, old.stride(), strict=True) if size > 1)
-            if row.in_place and dense:
-                done[same] = old.index_copy_(row.dim, index, fresh)
-            else:
-                done[same] = old.index_copy(row.dim, index, fresh)
+            shape = (old.shape[row.dim], row.dim, old.dim())
+            mask = masks[shape] if shape in masks else masks.setdefault(shape, _mask(index, *shape))
+            # One kernel for each tensor; indexing takes two.
+            done[same] = torch.where(mask, new, old, out=old if row.in_place and _is_dense(old) else None)
             held.append(old)
         if done[same] is not old:
             if isinstance(pair[1], tuple):
                 put(target, row.path, done[same])
             else:
                 _assign(pair[1], key, done[same])
+
+
+def _mask(index: Tensor, n_rows: int, dim: int, n_dims: int) -> Tensor:
+    """True in the rows ``index`` of dimension ``dim``, of as many dimensions as what it is for."""
+    mask = torch.zeros(n_rows, dtype=torch.bool, device=index.device).index_fill_(0, index, True)
+    return mask.view(n_rows, *(1,) * (n_dims - dim - 1))
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    return all(stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if size > 1)
 
 
 def _both(source: object, target: object, path: Path) -> tuple[Any, Any] | None:

@@ -19,8 +19,8 @@ warnings.filterwarnings("ignore")
 import torch  # noqa: E402
 
 from hetrl.env.capture.capture import make  # noqa: E402
+from hetrl.env.capture.places import RefusalError  # noqa: E402
 from hetrl.env.capture.runner import as_it_is, compiled  # noqa: E402
-from hetrl.env.capture.tracing import RefusalError  # noqa: E402
 from hetrl.env.vmas import _OWNERS, Vmas, scenarios  # noqa: E402
 
 ARGUMENTS: dict[str, dict[str, Any]] = {"football, ai_red_agents: false": {"ai_red_agents": False}}
@@ -49,16 +49,19 @@ def row(name: str, n_envs: int, n_steps: int, is_compiled: bool) -> dict[str, An
 
 def page(rows: dict[str, dict[str, Any]]) -> str:
     """Return the table in Markdown."""
-    lines = ["| scenario | operations | traced | compiled |", "|---|---|---|---|"]
+    lines = ["| scenario | operations | steps | traced | compiled |", "|---|---|---|---|---|"]
     for name, found in sorted(rows.items()):
         if "refused" in found:
-            lines.append(f"| `{name}` | | refused: {found['refused']} | |")
+            lines.append(f"| `{name}` | | | refused: {found['refused']} | |")
             continue
         equal = (
-            "equal" if not found["unequal"] else f"{found['worst']:.0e} at {found['unequal']} of {found['steps']} steps"
+            "equal"
+            if not found["unequal"]
+            else f"{found['worst']:.0e} at {found['unequal']} step{'s' * (found['unequal'] > 1)}"
         )
+        equal += f", {found['own']} steps were VMAS's" if found["own"] else ""
         far = f"{found['compiled']:.0e}" if "compiled" in found else ""
-        lines.append(f"| `{name}` | {found['operations']:,} | {equal} | {far} |")
+        lines.append(f"| `{name}` | {found['operations']:,} | {found['steps']:,} | {equal} | {far} |")
     return "\n".join(lines)
 
 
@@ -76,7 +79,8 @@ def main() -> None:
     rows = json.loads(file.read_text()) if file.exists() else {}
     for name in options.scenarios or ([] if options.table else [*scenarios(), *ARGUMENTS]):
         found = row(name, options.n_envs, options.steps, options.compile)
-        rows[name] = found if "refused" in found else {**rows.get(name, {}), **found}
+        known = rows.get(name, {})  # a call without --compile keeps what one with it has found
+        rows[name] = found if "refused" in found or "refused" in known else {**known, **found}
         print(name, rows[name], flush=True)
         file.write_text(json.dumps(rows, indent=1) + "\n")
     if options.table:

@@ -111,15 +111,14 @@ def against_the_reference(runs: Path) -> Panels:
 
 
 def off_policy_against_the_reference(runs: Path) -> Panels:
-    """HASAC beside the reference implementation's, and MASAC and HATD3 of ours."""
+    """HASAC beside the reference implementation's, and the others of the family."""
+    tasks = {"HalfCheetah 2x3": "halfcheetah", "simple_spread, sum over agents": "spread"}
     return {
-        "HalfCheetah 2x3": [
-            curve(runs, "hetrl HASAC", "hasac_halfcheetah"), Curve("HARL HASAC", reference("hasac_halfcheetah")),
-            curve(runs, "hetrl MASAC", "masac_halfcheetah"), curve(runs, "hetrl HATD3", "hatd3_halfcheetah"),
-        ],
-        "simple_spread, sum over agents": [
-            curve(runs, "hetrl HASAC", "hasac_spread"), Curve("HARL HASAC", reference("hasac_spread")),
-        ],
+        title: [
+            curve(runs, "hetrl HASAC", f"hasac_{task}"), Curve("HARL HASAC", reference(f"hasac_{task}")),
+            *(curve(runs, f"hetrl {name.upper()}", f"{name}_{task}") for name in ("masac", "hatd3", "haddpg")),
+        ]
+        for title, task in tasks.items()
     }  # fmt: skip
 
 
@@ -156,6 +155,15 @@ def marginal_q(runs: Path) -> Panels:
     return {task: [curve(runs, label, f"{name}_{task}") for name, label in labels.items()] for task in TASKS}
 
 
+def captured(runs: Path) -> Panels:
+    """MAPPO with and without a captured simulator (``cap_TASK_true``, ``cap_TASK_false``)."""
+    labels = {"false": "VMAS's own steps", "true": "captured"}
+    return {
+        f"MAPPO on {task}": [curve(runs, label, f"cap_{task}_{name}") for name, label in labels.items()]
+        for task in TASKS
+    }
+
+
 PICTURES: dict[str, tuple[Callable[[Path], Panels], str]] = {
     "learning": (lambda runs: recipes(runs, ("happo", "hatrpo", "haa2c", "mappo")), DETERMINISTIC),
     "off_policy": (
@@ -172,6 +180,7 @@ PICTURES: dict[str, tuple[Callable[[Path], Panels], str]] = {
     "scenarios": (scenarios, DETERMINISTIC),
     "sharing": (sharing, DETERMINISTIC),
     "omdpg": (marginal_q, DETERMINISTIC),
+    "captured": (captured, DETERMINISTIC),
 }  # fmt: skip
 """Name -> what it shows, and what its vertical axis is."""
 

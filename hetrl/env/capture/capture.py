@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from hetrl.env.capture import When
-from hetrl.env.capture.program import Grouped, trace
+from hetrl.env.capture.original import Original
+from hetrl.env.capture.places import RefusalError
+from hetrl.env.capture.program import Grouped, Program, trace
 from hetrl.env.capture.proof import Verdict, prove
 from hetrl.env.capture.runner import Compiler, Runner, as_it_is, compiled, replayed
-from hetrl.env.capture.tracing import Original, RefusalError
 from hetrl.env.capture.twin import Twin
 from hetrl.env.simulator_state import Path, copy_shared, python_values, restore, snapshot
 from hetrl.errors import RunError
@@ -91,19 +92,33 @@ def make(env: Capturable, first: tuple[Path, ...], compiler: Compiler, largest: 
         for _ in range(2):
             step(twin.simulator, twin.actions())
         _agree(env._simulator, twin.simulator, first)
-        turns = _rehearse(twin, step)
-        saved = snapshot(twin.simulator, first)
-        try:
-            program = trace(twin.simulator, step, twin.actions(), turns, first)
-        finally:
-            restore(twin.simulator, saved)
-        if largest is not None and program.n_operations > largest:
-            raise RefusalError(f"its step is {program.n_operations:,} operations, which take minutes to compile")
-        traced = prove(twin, step, Runner(program, as_it_is(program), first), n_proof, first, _TRACED_TO)
+        program, traced = _traced(twin, step, largest, n_proof, first)
         if compiler is as_it_is:
             return Made(Runner(program, as_it_is(program), first), traced, traced)
         runner = Runner(program, compiler(program), first)
         return Made(runner, traced, prove(twin, step, runner, n_proof, first))
+
+
+def _traced(
+    twin: Twin, step: Any, largest: int | None, n_proof: int, first: tuple[Path, ...]
+) -> tuple[Program, Verdict]:
+    """Trace a step and prove it, with masks read whole and, where that is not right, once more with them packed."""
+    turns, reads_masks = _rehearse(twin, step)
+    saved = snapshot(twin.simulator, first)
+    refused: Exception | None = None
+    for packed in (False, True) if reads_masks else (False,):
+        try:
+            program = trace(twin.simulator, step, twin.actions(), turns, packed, first)
+            restore(twin.simulator, saved)
+            if largest is None or program.n_operations <= largest:
+                return program, prove(twin, step, Runner(program, as_it_is(program), first), n_proof, first, _TRACED_TO)
+        except Exception as refusal:  # also of torch, which says that shapes do not fit
+            restore(twin.simulator, saved)
+            refused = refused or refusal
+        else:
+            raise RefusalError(f"its step is {program.n_operations:,} operations, which take minutes to compile")
+    assert refused is not None
+    raise refused
 
 
 def _agree(running: Any, twin: Any, first: tuple[Path, ...]) -> None:
@@ -125,8 +140,11 @@ def _unmade(value: Any) -> bool:
     return value is None or isinstance(value, type)
 
 
-def _rehearse(twin: Twin, step: Any) -> dict[str, int]:
-    """Step as the simulator does. Returns the place of loops -> how many turns a program gives them."""
+def _rehearse(twin: Twin, step: Any) -> tuple[dict[str, int], bool]:
+    """Step as the simulator does.
+
+    Returns the place of loops -> how many turns a program gives them, and whether masks are read.
+    """
     original = Original()
     before = random.getstate(), repr(np.random.get_state())
     for number in range(_REHEARSALS):
@@ -135,7 +153,7 @@ def _rehearse(twin: Twin, step: Any) -> dict[str, int]:
             step(twin.simulator, twin.actions())
     if before != (random.getstate(), repr(np.random.get_state())):
         raise RefusalError("it draws from the generators of python or numpy inside a step")
-    return {where: most + _MORE_TURNS for where, most in original.turns.items()}
+    return {where: most + _MORE_TURNS for where, most in original.turns.items()}, original.masks
 
 
 class Capture:

@@ -10,7 +10,9 @@ from torch._functorch.compile_utils import fx_graph_cse
 from torch.func import functionalize
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from hetrl.env.capture.tracing import Draw, Event, Listener, RefusalError, contacts
+from hetrl.env.capture.contacts import contacts
+from hetrl.env.capture.places import RefusalError
+from hetrl.env.capture.tracing import Draw, Event, Listener
 from hetrl.env.simulator_state import Path, put, python_values, slots
 
 Grouped = dict[str, Tensor]
@@ -60,7 +62,12 @@ class Program:
 
 
 def trace(
-    simulator: Any, step: Step, actions: Mapping[str, Tensor], turns: dict[str, int], first: Sequence[Path]
+    simulator: Any,
+    step: Step,
+    actions: Mapping[str, Tensor],
+    turns: dict[str, int],
+    packed: bool,
+    first: Sequence[Path],
 ) -> Program:
     """Trace one step of ``simulator``, which is of no use afterwards.
 
@@ -69,13 +76,14 @@ def trace(
         step: the step.
         actions: example of its argument.
         turns: see :class:`~hetrl.env.capture.tracing.Listener`.
+        packed: see :class:`~hetrl.env.capture.tracing.Listener`.
         first: see :func:`~hetrl.env.simulator_state.walk`.
 
     Raises:
         RefusalError: the step cannot be a tensor program.
     """
     before = slots(simulator, first)
-    heard = Listener(turns)
+    heard = Listener(turns, packed)
     versions = {path: tensor._version for path, tensor in before.items()}
     with torch.no_grad(), contacts(simulator.world, heard), heard:
         step(simulator, actions)
@@ -95,7 +103,7 @@ def trace(
         for path, tensor in own.items():
             for slot in inputs[path]:
                 put(simulator, slot, tensor)
-        listener = Listener(turns, heard.heard, copies[n_actions : n_actions + n_draws])
+        listener = Listener(turns, packed, heard.heard, copies[n_actions : n_actions + n_draws])
         with contacts(simulator.world, listener), listener:
             observation, reward, terminated = step(simulator, dict(zip(actions, copies, strict=False)))
         if len(listener.heard) != len(heard.heard):
@@ -106,7 +114,10 @@ def trace(
             raise RefusalError(f"what it holds changes from step to step: {'/'.join(map(str, path))}")
         found["observations"], found["rewards"] = list(observation), list(reward)
         found["kept"] = [path for path in own if path not in written]
-        found["slots"], found["guards"] = list(after), listener.guards
+        found["guards"] = listener.guards
+        # Who holds which tensor: equal numbers may become one node, but two tensors have to stay two.
+        found["slots"] = [(path, id(tensor)) for path, tensor in after.items()]
+        found["own"] = [(id(tensor), path) for path, tensor in own.items()]
         kept = [own[path] for path in found["kept"]]
         results = [*observation.values(), *reward.values(), terminated, *listener.guards, *kept, *after.values()]
         return [result.contiguous() for result in results]
@@ -159,7 +170,7 @@ def _program(
     n_seen, n_paid, n_guards = (len(found[word]) for word in ("observations", "rewards", "guards"))
     n_kept, cut = len(found["kept"]), n_seen + n_paid + 1
     guards, kept = results[cut : cut + n_guards], results[cut + n_guards : cut + n_guards + n_kept]
-    after = dict(zip(found["slots"], results[cut + n_guards + n_kept :], strict=True))
+    after = list(zip(found["slots"], results[cut + n_guards + n_kept :], strict=True))
     n_draws = sum(isinstance(event, Draw) for event in script)
     slot_inputs = dict(zip(placeholders[len(groups) + n_draws :], inputs, strict=True))
     for path, node in zip(found["kept"], kept, strict=True):
@@ -167,34 +178,40 @@ def _program(
             raise RefusalError(f"it writes in place at some steps only: {'/'.join(map(str, path))}")
 
     outputs: list[fx.Node] = []
-    numbers: dict[fx.Node, int] = {}
+    numbers: dict[tuple[fx.Node, Any], int] = {}
 
-    def output(node: fx.Node) -> int:
-        if node not in numbers:
-            numbers[node] = len(outputs)
+    def output(node: fx.Node, holder: Any) -> int:
+        """The number of an output of its own for each holder of the node's numbers."""
+        key = (node, holder)
+        if key not in numbers:
+            if node.op != "call_function" or node in outputs:
+                with graph.inserting_before(end):
+                    node = graph.call_function(torch.ops.aten.clone.default, (node,))
+            numbers[key] = len(outputs)
             outputs.append(node)
-        return numbers[node]
+        return numbers[key]
 
-    observations = {group: output(node) for group, node in zip(found["observations"], results, strict=False)}
-    rewards = {group: output(node) for group, node in zip(found["rewards"], results[n_seen:], strict=False)}
-    terminated = output(results[cut - 1])
+    observations = {group: output(node, group) for group, node in zip(found["observations"], results, strict=False)}
+    rewards = {group: output(node, group) for group, node in zip(found["rewards"], results[n_seen:], strict=False)}
+    terminated = output(results[cut - 1], None)
     guard = _all_of(traced, graph, end, guards)
-    guard_number = None if guard is None else output(guard)
-    writes, moves = {}, {}
-    for path, node in after.items():
+    guard_number = None if guard is None else output(guard, None)
+    writes, moves, own = {}, {}, dict(found["own"])
+    for (path, holder), node in after:
         source = slot_inputs.get(node)
-        if source is None:
-            writes[path] = output(node)
+        if source is None or own.get(holder) != source:
+            writes[path] = output(node, holder)
         elif path not in inputs[source]:
             moves[path] = source
     end.args = (outputs,)
+    _spell_out(traced)
     graph.eliminate_dead_code()
     used = [bool(node.users) for node in placeholders]
     for node, is_used in zip(placeholders, used, strict=True):
         if not is_used:
             graph.erase_node(node)
     graph.lint()
-    traced.recompile()
+    traced = fx.GraphModule(traced, graph)  # without the constants that nobody reads any more: each is an argument
     first_slot = len(groups) + n_draws
     return Program(
         graph=traced,
@@ -243,6 +260,21 @@ def _fold(module: fx.GraphModule) -> None:
             folded = graph.get_attr(name)
         constants[folded] = getattr(module, name)
         node.replace_all_uses_with(folded)
+        graph.erase_node(node)
+
+
+def _spell_out(module: fx.GraphModule) -> None:
+    """Write constants of one number as that number, which a kernel need not load."""
+    graph = module.graph
+    for node in [node for node in graph.nodes if node.op == "get_attr"]:
+        value = getattr(module, str(node.target))
+        number = value.flatten()[0] if value.numel() else None
+        if number is None or not (value == number).all():
+            continue
+        with graph.inserting_before(node):
+            options = {"dtype": value.dtype, "device": value.device, "pin_memory": False}
+            full = graph.call_function(torch.ops.aten.full.default, (list(value.shape), number.item()), options)
+        node.replace_all_uses_with(full)
         graph.erase_node(node)
 
 

@@ -1,23 +1,26 @@
 """Whether a program does what the simulator does: both step from the same states, with the same random numbers."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from hetrl.env.capture.program import Grouped, Step
-from hetrl.env.capture.runner import Runner
-from hetrl.env.capture.tracing import Draw, Original, RefusalError
+from hetrl.env.capture.original import Original
+from hetrl.env.capture.places import RefusalError
+from hetrl.env.capture.program import Grouped, Program, Step
+from hetrl.env.capture.rounding import rounded
+from hetrl.env.capture.runner import Run, Runner, as_it_is
+from hetrl.env.capture.tracing import Draw
 from hetrl.env.simulator_state import Path, put, slots
 
 ROUNDING = 1e-4
 """How far a number may be off, as a part of the largest of its kind, and at least in units. Contacts are stiff: a last
 bit of a position is a hundred last bits of a velocity."""
-_NUDGES = 6
-"""Steps of the simulator from states that are a last bit off, which tell how far it amplifies rounding there."""
-_AMPLIFIED = 10
+_ROUNDINGS = 32
+"""Runs of the traced program with other errors of rounding, at most, which tell how far it amplifies them."""
+_AMPLIFIED = 3
 """How often the largest effect of those a difference may be."""
 _MISSES = 0.25
 """The part of steps that may go another way than the traced one. They are steps of the simulator itself, so more would
@@ -50,8 +53,8 @@ class Verdict:
     worst: float = 0.0
     """Largest difference, as a part of the largest number of its kind (of 1, if that is less)."""
     amplified: int = 0
-    """Steps with a larger difference where a last bit of the state makes one as large in the simulator itself: with a
-    body's centre on a line, nothing says which way it is pushed."""
+    """Steps with a larger difference where rounding alone makes one as large: bodies that touch by a last bit push each
+    other or do not, and with a body's centre on a line, nothing says which way."""
     terminations: int = 0
 
 
@@ -68,9 +71,9 @@ class _Forced:
     before: dict[Path, Tensor]
     kept: dict[int, Tensor] = field(default_factory=dict)
 
-    def original(self, nudge: torch.Generator | None = None) -> tuple[dict[str, Tensor], str | None]:
+    def original(self) -> tuple[dict[str, Tensor], str | None]:
         """Let the simulator step. Returns all that comes of it by name, and where it drew other numbers, if it did."""
-        fresh = {identity: _nudged(tensor, nudge) for identity, tensor in self.kept.items()}
+        fresh = {identity: tensor.clone() for identity, tensor in self.kept.items()}
         for path, tensor in self.before.items():
             put(self.subject.simulator, path, fresh[id(tensor)])
         listening = Original(self.runner.program.script, self.drawn)
@@ -78,23 +81,31 @@ class _Forced:
             results = self.step(self.subject.simulator, self.actions)
         return _by_name(results, slots(self.subject.simulator, self.first)), listening.lost
 
-    def spread(self, theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """How far a last bit of the state moves what the simulator's step comes to, by name, number by number."""
+    def unexplained(self, differences: Mapping[str, tuple[Tensor, Tensor]], tolerance: float) -> str | None:
+        """What differs by more than rounding can make it differ, of ``differences``: name -> how far, and scale."""
+        # Without a guard: rounded, a clamped action may be a bit beyond its bounds.
+        program = replace(self.runner.program, guard=None)
+        exact = self._outcome(program, as_it_is(program))
         generator = torch.Generator().manual_seed(0)
-        far = {name: torch.zeros(tensor.shape, dtype=torch.float64) for name, tensor in theirs.items()}
-        for _ in range(_NUDGES):
-            for name, tensor in self.original(generator)[0].items():
-                if name in far and far[name].shape == tensor.shape:
-                    moved = (tensor.double() - theirs[name].double()).abs().cpu().nan_to_num(0)
-                    far[name] = torch.maximum(far[name], moved)
-        return far
+        left = {name: far - tolerance * scale for name, (far, scale) in differences.items()}
+        spread = {name: torch.zeros_like(far) for name, far in left.items()}
+        for _ in range(_ROUNDINGS):
+            moved = self._outcome(program, rounded(program, generator))
+            for name in spread:
+                spread[name] = torch.maximum(spread[name], _distance(moved[name], exact[name]).nan_to_num(0, 0))
+            if all((left[name] <= _AMPLIFIED * spread[name]).all() for name in left):
+                return None
+        return next(name for name in left if (left[name] > _AMPLIFIED * spread[name]).any())
 
-
-def _nudged(tensor: Tensor, generator: torch.Generator | None) -> Tensor:
-    if generator is None or not tensor.is_floating_point():
-        return tensor.clone()
-    bits = torch.randint(-1, 2, tensor.shape, generator=generator).to(tensor)
-    return tensor * (1 + bits * torch.finfo(tensor.dtype).eps)
+    def _outcome(self, program: Program, run: Run) -> dict[str, Tensor]:
+        """All that comes of a step of the program, by name."""
+        for path, tensor in self.before.items():
+            put(self.subject.simulator, path, tensor)
+        runner = Runner(program, run, self.first)
+        runner.bind(self.subject.simulator)
+        result = runner.step(self.actions, self.drawn)
+        assert result is not None
+        return _by_name(result, slots(self.subject.simulator, self.first))
 
 
 def prove(
@@ -119,7 +130,8 @@ def prove(
         forced = _Forced(subject, step, runner, first, actions, runner.draw(), slots(simulator, first))
         forced.kept = {id(tensor): tensor.clone() for tensor in forced.before.values()}
         result = runner.step(actions, forced.drawn)
-        ours = None if result is None else _by_name(result, slots(simulator, first))
+        reached = slots(simulator, first)
+        ours = None if result is None else _by_name(result, reached)
         for tensor in {id(tensor): tensor for tensor in forced.before.values()}.values():
             if not torch.equal(tensor.nan_to_num(7), forced.kept[id(tensor)].nan_to_num(7)):
                 raise RefusalError("the program changed what it was given")
@@ -132,6 +144,7 @@ def prove(
         if lost is not None:
             raise RefusalError(f"it draws other random numbers from step to step, at {lost}")
         after = slots(simulator, first)
+        _refuse_merged(reached, after, [*runner.program.writes, *runner.program.moves])
         _compare(ours, theirs, forced, verdict, tolerance)
         for path, tensor in after.items():
             put(simulator, path, tensor)
@@ -141,6 +154,16 @@ def prove(
 
 
 _ENDS = "who terminates"
+
+
+def _refuse_merged(ours: Mapping[Path, Tensor], theirs: Mapping[Path, Tensor], written: Sequence[Path]) -> None:
+    """Refuse a program that leaves one tensor where the simulator has two, which a later step may write in place."""
+    held: dict[int, Path] = {}
+    for path in written:
+        if path in ours and path in theirs and ours[path].numel():
+            other = held.setdefault(ours[path].untyped_storage().data_ptr(), path)
+            if theirs[path].untyped_storage().data_ptr() != theirs[other].untyped_storage().data_ptr():
+                raise RefusalError(f"two tensors became one: {'/'.join(map(str, path))}, {'/'.join(map(str, other))}")
 
 
 def _where(runner: Runner) -> str:
@@ -161,7 +184,7 @@ def _compare(
 ) -> None:
     if ours.keys() != theirs.keys():
         raise RefusalError(f"what it holds changes from step to step: {next(iter(ours.keys() ^ theirs.keys()))}")
-    equal, spread = True, None
+    equal, differences = True, {}
     for name, own in ours.items():
         other = theirs[name]
         if own.shape != other.shape or own.dtype != other.dtype:
@@ -173,13 +196,16 @@ def _compare(
         worst = float((far / scale).max())
         equal = equal and not worst
         if worst > tolerance:
-            spread = forced.spread(theirs) if spread is None else spread
-            if ((far - _AMPLIFIED * spread[name]) / scale).max() > tolerance:
-                raise RefusalError(f"{name} differs by {worst:.1e} after one step from the same state")
+            differences[name] = far, scale
         else:
             verdict.worst = max(verdict.worst, worst)
     verdict.unequal += not equal
-    verdict.amplified += spread is not None
+    verdict.amplified += bool(differences)
+    unlike = forced.unexplained(differences, tolerance) if differences else None
+    if unlike is not None:
+        far, scale = differences[unlike]
+        worst = float((far / scale).max())
+        raise RefusalError(f"{unlike} differs by {worst:.1e} after one step from the same state")
 
 
 def _largest(tensor: Tensor) -> Tensor:

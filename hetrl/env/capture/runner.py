@@ -129,15 +129,31 @@ def compiled(program: Program) -> Run:
 
     # Without a tracing context torch neither reads nor writes its cache on disk.
     context = tracing(TracingContext(FakeTensorMode(shape_env=ShapeEnv(), static_shapes=True)))
-    with context, torch.no_grad(), config.patch(fx_graph_cache=True, compile_threads=1):
+    # Shapes are checked when a runner is bound, once and not at every step.
+    options = config.patch(fx_graph_cache=True, compile_threads=1, size_asserts=False)
+    with context, torch.no_grad(), options:
         built: Any = compile_fx(program.graph, list(program.examples))
-        built(*program.examples)  # compiling is put off until the first call
+        merged = _merged(built(*program.examples), program.examples)  # compiling is put off until this first call
 
     def run(given: Sequence[Tensor]) -> Sequence[Tensor]:
         with torch.no_grad():
-            return built(*given)
+            results = list(built(*given))
+            for number in merged:
+                results[number] = results[number].clone()
+            return results
 
     return run
+
+
+def _merged(results: Sequence[Tensor], given: Sequence[Tensor]) -> list[int]:
+    """Results that share memory with others or with inputs: inductor drops copies, and a slot's tensor is its own."""
+    taken, found = {tensor.untyped_storage().data_ptr() for tensor in given}, []
+    for number, result in enumerate(results):
+        storage = result.untyped_storage().data_ptr()
+        if storage in taken:
+            found.append(number)
+        taken.add(storage)
+    return found
 
 
 def replayed(program: Program) -> Run:

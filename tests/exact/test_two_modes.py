@@ -1,0 +1,108 @@
+"""Diffusion policies on two good actions with a valley between, and what the uniform proxy alone does.
+
+What the policies' own candidates make of it is in docs/details/haqo.md.
+"""
+
+import lightning as L
+import pytest
+import torch
+from exact.two_modes import DIFFUSION, WAYS, deterministic, drawn, masses, payoff, played, recipe, train
+
+import hetrl
+
+
+def test_the_payoffs_by_hand():
+    """Half a width off a mode is exp(-1 / 8) = 0.8825; the valley is exp(-4.5) = 0.0111."""
+    one, other = torch.tensor([-0.6, 0.6, 0.0, 0.7]), torch.tensor([0.6, 0.6, 0.0, 0.6])
+    torch.testing.assert_close(payoff("either", one, other), torch.tensor([1, 1, 0.0111, 0.9412]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(payoff("same", one, other), torch.tensor([0, 1, 0.0001, 0.8825]), atol=1e-4, rtol=0)
+
+
+@pytest.mark.slow
+def test_it_learns_both_modes_where_its_candidates_have_both():
+    """Two agents, either mode as good as the other. Each agent has 0.3 of its actions and more within 0.3 of either
+    mode, and fewer in the valley than at the lesser mode; uniform actions have 0.3 everywhere."""
+    shares = masses(played("HAQO, candidates from anywhere", "either", seed=0))
+    lesser, valley = shares[:, [0, 2]].amin(-1), shares[:, 1]
+    assert (lesser > 0.3).all() and (lesser > valley + 0.05).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["HASAC", "HADDPG"])
+def test_a_policy_of_one_mode_has_one_or_fills_the_valley(way):
+    shares = masses(played(way, "either", seed=0))
+    lesser, valley = shares[:, [0, 2]].amin(-1), shares[:, 1]
+    assert ((lesser < 0.05) | (valley > 0.25)).all()
+
+
+# ----- the uniform proxy
+
+
+class Watch(L.Callback):
+    """Looks at what the policies draw, every so many sweeps."""
+
+    def __init__(self, every):
+        self.every, self.seen, self.count = every, [], 0
+
+    def on_train_start(self, trainer, pl_module):
+        self.seen.append(drawn(pl_module))
+
+    def on_train_batch_end(self, trainer, pl_module, *_):
+        self.count += 1
+        if self.count % self.every == 0:
+            self.seen.append(drawn(pl_module))
+
+
+def farthest(actions):
+    """The greatest difference of an empirical distribution from the uniform one of -1 to 1, ``[..., count]``."""
+    ordered, count = actions.sort(-1).values, actions.shape[-1]
+    upto = (1 + ordered) / 2
+    steps = torch.arange(count + 1) / count
+    return torch.maximum((upto - steps[:-1]).abs(), (steps[1:] - upto).abs()).amax(-1)
+
+
+def alone():
+    """Return the recipe's actors' phase with no loss but the proxy."""
+    tree = recipe("haqo", "either", True, 400, *DIFFUSION, "update.actors.optim.lr={linear: [2e-3, 0.0]}").tree
+    (actors,) = tree["update"]
+    actors |= {"before": [], "prepare": [], "after": []}
+    actors["steps"] = [{"net": "actor.denoise_uniform", "n": 4}, {"use": "loss/uniform_entropy", "coef": 1.0}]
+    del tree["nets"]["q"], tree["nets"]["actor"]["target"], tree["data"]["n_candidates"]
+    return hetrl.load(tree)
+
+
+@pytest.mark.slow
+def test_the_proxy_alone_makes_the_actions_uniform():
+    """Of 4,096 actions the empirical distribution comes within 0.1 of the uniform one, for each agent. By chance alone
+    that of uniform actions is 0.021 away in one case of twenty; a fresh policy is more than 0.12 away: N(0, 1) puts
+    16% on either end."""
+    watch = Watch(400)
+    train(alone(), watch)
+    fresh, trained = (farthest(actions) for actions in watch.seen)
+    assert (fresh > 0.12).all() and (trained < 0.1).all()
+
+
+@pytest.mark.slow
+def test_the_proxy_keeps_the_covariance_from_collapsing():
+    """With coef 0.2 a sixth of what is learned is uniform, of variance 1/3: at least half of 1/18 is left at any time.
+    Without, what is left at the end is less than half of that floor. One number has one eigenvalue, its variance."""
+    floor = 1 / 36
+    for coef, holds in ((0.2, True), (0.0, False)):
+        watch = Watch(50)
+        overrides = (*DIFFUSION, f"update.actors.steps.uniform_entropy.coef={coef}")
+        train(recipe("haqo", "either", True, 300, *overrides), watch)
+        variance = torch.stack(watch.seen).var(-1)
+        assert (variance > floor).all() if holds else (variance[-1] < floor / 2).all()
+
+
+def test_every_way_checks():
+    """All that the picture trains links."""
+    for name, anywhere, overrides in WAYS.values():
+        assert recipe(name, "same", True, 1, *overrides, anywhere=anywhere).update
+
+
+def test_the_latent_takes_a_side():
+    """A fresh policy is about N(0, 1) in the box: its deterministic action follows the latent, both agents alike."""
+    module = train(recipe("haqo", "same", True, 1, *DIFFUSION))
+    low, high = deterministic(module, -1.0), deterministic(module, 1.0)
+    assert all(action < -0.3 for action in low) and all(action > 0.3 for action in high)
