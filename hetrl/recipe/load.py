@@ -169,8 +169,8 @@ def load(recipe: str | os.PathLike[str] | Mapping[str, Any], *overrides: str) ->
     Args:
         recipe: the name of a shipped recipe, a YAML file, or the same thing as nested dicts.
         overrides: ``a.b=c`` texts. In a list, a word names an entry: the phase, the last part of what a step uses, or
-            its net (``update.actors.epochs=10``, ``update.actors.steps.clipped_surrogate.clip=0.1``), and ``null`` drops
-            it (``update.actors.steps.entropy_bonus=null``).
+            its net (``update.actors.epochs=10``, ``update.actors.steps.clipped_surrogate.clip=0.1``), and ``null``
+            drops it (``update.actors.steps.entropy_bonus=null``).
 
     Raises:
         RecipeError: the file or a section cannot be read as a recipe.
