@@ -150,9 +150,20 @@ def sharing(runs: Path) -> Panels:
 
 
 def marginal_q(runs: Path) -> Panels:
-    """OMDPG beside HAPPO with policies of their own (``happo100k``) and shared, at equal frames."""
-    labels = {"omdpg": "OMDPG", "happo100k": "HAPPO, per: agent", "shared_happo": "HAPPO, per: group"}
-    return {task: [curve(runs, label, f"{name}_{task}") for name, label in labels.items()] for task in TASKS}
+    """OMDPG beside HASAC and HAPPO with policies of their own (``happo100k``) and shared, at equal frames."""
+    labels = {"omdpg": "OMDPG", "hasac": "HASAC", "happo100k": "HAPPO, per: agent", "shared_happo": "HAPPO, per: group"}
+    return {
+        task: [curve(runs, label, f"{name}_{task}") for name, label in labels.items()]
+        for task in (*TASKS, "mixed_transport")
+    }
+
+
+def groups(runs: Path) -> Panels:
+    """OMDPG with groups by body (``omdpg``) and with the pusher in one with a steerer (``random``)."""
+    labels = {"omdpg": "groups by body", "random": "groups at random"}
+    return {
+        "OMDPG on mixed_transport": [curve(runs, label, f"{name}_mixed_transport") for name, label in labels.items()]
+    }
 
 
 def captured(runs: Path) -> Panels:
@@ -180,6 +191,7 @@ PICTURES: dict[str, tuple[Callable[[Path], Panels], str]] = {
     "scenarios": (scenarios, DETERMINISTIC),
     "sharing": (sharing, DETERMINISTIC),
     "omdpg": (marginal_q, DETERMINISTIC),
+    "omdpg_groups": (groups, DETERMINISTIC),
     "captured": (captured, DETERMINISTIC),
 }  # fmt: skip
 """Name -> what it shows, and what its vertical axis is."""
