@@ -150,11 +150,12 @@ def sharing(runs: Path) -> Panels:
 
 
 def marginal_q(runs: Path) -> Panels:
-    """OMDPG beside HASAC and HAPPO with policies of their own (``happo100k``) and shared, at equal frames."""
+    """OMDPG beside HASAC (for navigation see ``off_policy``), and HAPPO with policies of their own (``happo100k``) and
+    shared, at equal frames."""
     labels = {"omdpg": "OMDPG", "hasac": "HASAC", "happo100k": "HAPPO, per: agent", "shared_happo": "HAPPO, per: group"}
     return {
-        task: [curve(runs, label, f"{name}_{task}") for name, label in labels.items()]
-        for task in (*TASKS, "mixed_transport")
+        task: [curve(runs, label, f"{name}_{task}") for name, label in labels.items() if name not in absent]
+        for task, absent in (("balance", ()), ("navigation", ("hasac",)), ("mixed_transport", ()))
     }
 
 
@@ -164,6 +165,12 @@ def groups(runs: Path) -> Panels:
     return {
         "OMDPG on mixed_transport": [curve(runs, label, f"{name}_mixed_transport") for name, label in labels.items()]
     }
+
+
+def diffusion(runs: Path) -> Panels:
+    """HAQO, with the papers' schedule too (``cosine``), beside HASAC and HADDPG on the same task."""
+    labels = {"haqo": "HAQO", "cosine": "HAQO, cosine schedule", "hasac": "HASAC", "haddpg": "HADDPG"}
+    return {"balance, three agents": [curve(runs, label, f"{name}_balance") for name, label in labels.items()]}
 
 
 def captured(runs: Path) -> Panels:
@@ -192,6 +199,7 @@ PICTURES: dict[str, tuple[Callable[[Path], Panels], str]] = {
     "sharing": (sharing, DETERMINISTIC),
     "omdpg": (marginal_q, DETERMINISTIC),
     "omdpg_groups": (groups, DETERMINISTIC),
+    "haqo": (diffusion, DETERMINISTIC),
     "captured": (captured, DETERMINISTIC),
 }  # fmt: skip
 """Name -> what it shows, and what its vertical axis is."""
