@@ -168,9 +168,10 @@ def groups(runs: Path) -> Panels:
 
 
 def diffusion(runs: Path) -> Panels:
-    """HAQO, with the papers' schedule too (``cosine``), beside HASAC and HADDPG on the same task."""
-    labels = {"haqo": "HAQO", "cosine": "HAQO, cosine schedule", "hasac": "HASAC", "haddpg": "HADDPG"}
-    return {"balance, three agents": [curve(runs, label, f"{name}_balance") for name, label in labels.items()]}
+    """HAQO, with the papers' schedule too (``cosine``), beside others of the off-policy family."""
+    labels = {"haqo": "HAQO", "cosine": "HAQO, cosine schedule", "hasac": "HASAC", "haddpg": "HADDPG", "omdpg": "OMDPG"}
+    shown = {"balance": ("haqo", "cosine", "hasac", "haddpg"), "mixed_transport": ("haqo", "hasac", "omdpg")}
+    return {task: [curve(runs, labels[name], f"{name}_{task}") for name in names] for task, names in shown.items()}
 
 
 def captured(runs: Path) -> Panels:
