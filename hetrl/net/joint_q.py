@@ -198,7 +198,7 @@ class EnsembleMLP(nn.Module):
     def _run(self, rows: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], sparse: bool = False) -> Tensor:
         """Return the outputs, ``E rows out``; ``sparse`` where the members' rows without a gradient are many."""
         if rows.device.type != "cpu":
-            return self._members(rows.expand(len(weights[0]), -1, -1), (*weights, *biases))
+            return self._batched(rows.expand(len(weights[0]), -1, -1), (*weights, *biases))
         # One after the other: the products take as long, and what a member has written is still in the cache.
         sparse = sparse and rows.shape[0] * weights[0].shape[-1] >= _LARGE and not torch.compiler.is_compiling()
         members = zip(*(each.unbind() for each in (*weights, *biases)), strict=True)
@@ -211,7 +211,7 @@ class EnsembleMLP(nn.Module):
         biases = [bias.squeeze(0) if len(bias) == 1 else bias for bias in parameters[depth:]]
         return layers(rows, weights, biases, self._activation, self._slope, sparse)
 
-    def _members(self, x: Tensor, parameters: Sequence[Tensor]) -> Tensor:
+    def _batched(self, x: Tensor, parameters: Sequence[Tensor]) -> Tensor:
         """Return the outputs of all members with batched products, from the weights and then the biases."""
         depth = len(parameters) // 2
         for layer, (weight, bias) in enumerate(zip(parameters[:depth], parameters[depth:], strict=True)):

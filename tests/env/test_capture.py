@@ -10,6 +10,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from env.drawn import actions
 from torch.overrides import _get_current_function_mode_stack
 
 from hetrl.env import vmas
@@ -21,7 +22,6 @@ from hetrl.env.capture.proof import _refuse_merged
 from hetrl.env.capture.runner import as_it_is, compiled, replayed
 from hetrl.env.vmas import _OWNERS, Vmas, scenario_class, scenarios
 from hetrl.errors import RecipeError, RunError
-from hetrl.team import Box
 
 pytest.importorskip("vmas")
 
@@ -38,18 +38,6 @@ def cheap(monkeypatch):
     monkeypatch.setitem(capture.COMPILERS, "cpu", as_it_is)
     monkeypatch.setattr(capture, "_PROOF", 10)
     monkeypatch.setattr(capture, "_REHEARSALS", 3)
-
-
-def actions(env, generator):
-    drawn = {}
-    for group, agents in env.team.layout.items():
-        space, shape = agents[0].action, (env.n_envs, len(agents))
-        if isinstance(space, Box):
-            low, high = torch.tensor(space.low), torch.tensor(space.high)
-            drawn[group] = low + (high - low) * torch.rand(*shape, space.size, generator=generator)
-        else:
-            drawn[group] = torch.stack([torch.randint(n, shape, generator=generator) for n in space.choices], -1)
-    return drawn
 
 
 def staggered(**task):

@@ -7,12 +7,13 @@ import time
 import numpy as np
 import pytest
 import torch
+from env.drawn import actions
 from torchrl.envs.utils import check_env_specs
 
 from hetrl.env.simulator_state import copy_rows, footprint, restore, snapshot
 from hetrl.env.vmas import Vmas, _flat, scenario_arguments, scenario_class, scenarios
 from hetrl.errors import RecipeError, RunError
-from hetrl.team import Box, Discrete
+from hetrl.team import Discrete
 
 pytest.importorskip("vmas")
 
@@ -79,20 +80,6 @@ road_traffic records collisions of all rows into one buffer with ``map_type: "2"
 
 def each(names):
     return [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in names]
-
-
-def actions(env, generator):
-    """Random actions, group -> [N, n, A]."""
-    drawn = {}
-    for group, agents in env.team.layout.items():
-        space = agents[0].action
-        shape = (env.n_envs, len(agents))
-        if isinstance(space, Box):
-            low, high = torch.tensor(space.low), torch.tensor(space.high)
-            drawn[group] = low + (high - low) * torch.rand(*shape, space.size, generator=generator)
-        else:
-            drawn[group] = torch.stack([torch.randint(n, shape, generator=generator) for n in space.choices], -1)
-    return drawn
 
 
 def same(left, right):

@@ -154,7 +154,7 @@ def test_rows_that_do_not_count_may_be_left_out(mode, monkeypatch):
 def test_batched_products_give_what_one_member_after_the_other_gives():
     """The first is how a GPU runs the members."""
     body, x = net(hidden=[8, 6], ensemble=3).body, torch.randn(7, SIZE).double()
-    together = body._members(x.expand(3, -1, -1), (*body.weights, *body.biases))
+    together = body._batched(x.expand(3, -1, -1), (*body.weights, *body.biases))
     for member in range(3):
         own = [parameter[member] for parameter in (*body.weights, *body.biases)]
         torch.testing.assert_close(body._member(x, own, sparse=False), together[member])
