@@ -48,6 +48,7 @@ BUILT_IN: dict[str, str] = {
     "loss/expected_soft_policy": "hetrl.loss.expected_soft_policy:ExpectedSoftPolicy",
     "loss/deterministic_policy": "hetrl.loss.deterministic_policy:DeterministicPolicy",
     "loss/weighted_denoising": "hetrl.loss.weighted_denoising:WeightedDenoising",
+    "loss/weighted_likelihood": "hetrl.loss.weighted_likelihood:WeightedLikelihood",
     "loss/uniform_entropy": "hetrl.loss.uniform_entropy:UniformEntropy",
     "loss/path_kl": "hetrl.loss.path_kl:PathKL",
     "loss/elbo_clip": "hetrl.loss.elbo_clip:ElboClip",

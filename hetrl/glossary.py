@@ -113,6 +113,7 @@ WORDS: dict[str, dict[str, Word]] = {
         ),
         "joint_log_prob": Word("B", "nat", "the sum of the agents' log-probs"),
         "agent.chosen": Word("B M A", "action", "the candidates that are learned from"),
+        "agent.chosen_log_prob": Word("B M", "nat", "log-probs of them, with gradient"),
         "agent.weight": Word("B M", "reward", "what each of them counts, 0 or more"),
         "factor": Word("B", "ratio", "product of the ratios of the agents already updated in this sweep"),
     },

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hetrl.arguments import Positive, Widths
+from hetrl.arguments import Count, Positive, Widths
 from hetrl.errors import RecipeError
 from hetrl.net.gaussian_head import GaussianHead, Std, StdMap
 from hetrl.network import Activation, Policy, mode
@@ -103,6 +103,41 @@ class SquashedGaussianPolicy(Policy):
         u = gaussian.sample(mean, log_std, noise)
         log_prob = gaussian.drawn_log_prob(noise, log_std) - self._log_slope(u)
         return {"proposal": squash(u, self.low, self.high), "proposal_log_prob": log_prob}
+
+    @mode(
+        reads={"observation": "agent.observation", "noise": "agent.candidate_noise"},
+        writes={"candidates": "agent.candidates"},
+    )
+    def candidates(
+        self,
+        observation: Float[Tensor, "*batch seen"],
+        noise: Float[Tensor, "*batch several dim"] | None = None,
+        *,
+        n: Count = 64,
+    ) -> dict[str, Float[Tensor, "*batch several dim"]]:
+        """Return ``n`` actions of the policy as ``candidates`` [action].
+
+        Args:
+            observation: what the agent sees.
+            noise: as for ``sample``, ``*B K A``; drawn where nothing writes it.
+            n: K, how many are drawn.
+        """
+        mean, log_std = self.head(observation.unsqueeze(-2))
+        mean = mean.expand(*mean.shape[:-2], n if noise is None else noise.shape[-2], -1)
+        noise = torch.randn_like(mean) if noise is None else noise
+        return {"candidates": squash(gaussian.sample(mean, log_std, noise), self.low, self.high)}
+
+    @mode(
+        reads={"observation": "agent.observation", "chosen": "agent.chosen"},
+        writes={"log_prob": "agent.chosen_log_prob"},
+    )
+    def chosen_log_prob(
+        self, observation: Float[Tensor, "*batch seen"], chosen: Float[Tensor, "*batch several dim"]
+    ) -> dict[str, Float[Tensor, "*batch several"]]:
+        """Return ``log_prob`` of several given actions [nat]."""
+        mean, log_std = self.head(observation.unsqueeze(-2))
+        given = unsquash(chosen, self.low, self.high)
+        return {"log_prob": gaussian.log_prob(given, mean.expand_as(given), log_std) - self._log_slope(given)}
 
     @mode(reads={"observation": "agent.observation"}, writes={"distribution": "agent.distribution"})
     def distribution(self, observation: Float[Tensor, "*batch seen"]) -> dict[str, Tensor]:

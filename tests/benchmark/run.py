@@ -719,9 +719,58 @@ def measure_captured_training(quick: bool) -> list[dict[str, Any]]:
     return table("MAPPO training, 64 environments, 4 epochs, one thread, processor time", rows)
 
 
+def measure_one_program(quick: bool) -> list[dict[str, Any]]:
+    """A policy call and a captured step: as they are, with the policy compiled by itself, and both as one program."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    rows, n_calls = [], 10 if quick else 50
+    for recipe, scenario, n_envs in (("mappo", "balance", 64), ("happo", "balance", 64), ("mappo", "navigation", 512)):
+        _, data = hetrl.load(
+            recipe, f"task={{use: env/vmas, scenario: {scenario}, n_envs: {n_envs}, capture: true}}",
+            f"data.frames={n_envs * 10}", "run.device=cpu",
+        ).build()  # fmt: skip
+        source = data.source
+        source.rollout()  # makes the program
+        (observation,) = source._observation.values()
+        (policies,) = source._behaviour._groups.values()
+        runner = source._env._capture._runner
+        rest = [example.contiguous() for example in runner.program.examples[1:]]  # all but the action
+
+        def draw(observation: torch.Tensor, noise: torch.Tensor, policies: Any = policies) -> Any:
+            own = (observation, noise)
+            drawn = policies._draw(policies._weights, *own) if policies._one is None else policies._one.draw(*own)
+            return drawn.contiguous()
+
+        def both(observation: torch.Tensor, noise: torch.Tensor, *rest: torch.Tensor, runner: Any = runner) -> Any:
+            return runner.program.graph(draw(observation, noise), *rest)
+
+        given = (observation, policies._policies[0].noise(observation.shape[:-1], torch.Generator().manual_seed(0)))
+        drawn_fast, together = torch.compile(draw, fullgraph=True), torch.compile(both, fullgraph=True)
+        ways: dict[str, Callable[[], Any]] = {
+            "apart": lambda run=runner.run, given=given, rest=rest: run([draw(*given), *rest]),
+            "policy compiled": lambda run=runner.run, draw=drawn_fast, given=given, rest=rest: run(
+                [draw(*given), *rest]
+            ),
+            "one program": lambda run=together, given=given, rest=rest: run(*given, *rest),
+        }
+        with torch.no_grad():
+            torch.testing.assert_close(list(ways["one program"]()), list(ways["apart"]()), rtol=1e-4, atol=1e-4)
+            repeated = {name: lambda way=way: [way() for _ in range(n_calls)] for name, way in ways.items()}
+            seconds = alternate(repeated, 9, 1, time.process_time)
+        rows.append({"recipe": recipe, "scenario": scenario, "environments": n_envs}
+                    | {f"{way}, ms": each / n_calls * 1e3 for way, each in seconds.items()})  # fmt: skip
+        console.print(rows[-1])
+    torch.set_num_threads(threads)
+    return table("drawing the actions and a captured step, one thread", rows)
+
+
 def measure_captured(quick: bool) -> dict[str, list[dict[str, Any]]]:
-    """Steps, and whole runs."""
-    return {"steps": measure_capture(quick), "training": measure_captured_training(quick)}
+    """Steps, whole runs, and policy and step in one program."""
+    return {
+        "steps": measure_capture(quick),
+        "training": measure_captured_training(quick),
+        "one program": measure_one_program(quick),
+    }
 
 
 def measure_capture(quick: bool) -> list[dict[str, Any]]:

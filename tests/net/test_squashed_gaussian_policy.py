@@ -194,3 +194,19 @@ def test_far_out_a_proposal_and_its_gradient_are_finite():
     assert out["proposal_log_prob"].isfinite().all() and out["proposal"].item() == HIGH
     (out["proposal_log_prob"] + out["proposal"].squeeze(-1)).sum().backward()
     assert net.head.body[0].bias.grad.isfinite().all() and net.head.raw_std.grad.isfinite().all()
+
+
+def test_candidates_are_what_sample_draws():
+    net, noise = policy(0.3, 0.7, WIDE), torch.randn(1, 5, 2, dtype=torch.float64)
+    found = net.candidates(OBSERVATION, noise)["candidates"]
+    for each in range(5):
+        torch.testing.assert_close(found[:, each], net.sample(OBSERVATION, noise[:, each])["proposal"])
+    assert net.candidates(OBSERVATION, n=3)["candidates"].shape == (1, 3, 2)
+
+
+def test_log_probs_of_several_actions_are_those_of_each():
+    net = policy(0.4, 0.6, WIDE)
+    chosen = net.candidates(OBSERVATION, n=4)["candidates"]
+    found = net.chosen_log_prob(OBSERVATION, chosen)["log_prob"]
+    for each in range(4):
+        torch.testing.assert_close(found[:, each], net.log_prob(OBSERVATION, chosen[:, each])["log_prob"])
