@@ -27,6 +27,7 @@ BUILT_IN: dict[str, str] = {
     "estimate/gae": "hetrl.estimate.gae:GAE",
     "estimate/standardize": "hetrl.estimate.standardize:Standardize",
     "estimate/standardize_jointly": "hetrl.estimate.standardize_jointly:StandardizeJointly",
+    "estimate/standardize_candidates": "hetrl.estimate.standardize_candidates:StandardizeCandidates",
     "estimate/td_target": "hetrl.estimate.td_target:TDTarget",
     "estimate/soft_td_target": "hetrl.estimate.soft_td_target:SoftTDTarget",
     "estimate/best_candidate": "hetrl.estimate.best_candidate:BestCandidate",

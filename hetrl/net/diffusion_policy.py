@@ -230,6 +230,7 @@ class DiffusionPolicy(Policy):
         old_mean: Float[Tensor, "*batch steps dim"],
         place: Int[Tensor, "*batch steps"],
         *,
+        n: Count = 1,
         n_uniform: Count = 10,
     ) -> dict[str, Tensor]:
         """Return what ``denoise``, ``denoise_uniform`` and ``path_error`` do, of one pass through the network.
@@ -238,12 +239,14 @@ class DiffusionPolicy(Policy):
 
         Args:
             observation: what the agent sees.
-            chosen: the actions; each is denoised from one draw of a step and a noise.
+            chosen: the actions, which are scaled to -1 to 1.
             path: the points of an old chain.
             old_mean: the old means there.
             place: which steps of the chain these are.
+            n: D, how many steps and noises are drawn for each of the actions.
             n_uniform: U, how many uniform actions are drawn for each sample.
         """
+        chosen = chosen.repeat_interleave(n, -2)
         time = self._steps(chosen, chosen.shape[:-1])
         noise = self._normal(chosen, chosen.shape[:-1])
         point = noised(self._unit(chosen), noise, self.rates[time])
@@ -253,7 +256,7 @@ class DiffusionPolicy(Policy):
         predicted = self.body.given(observation.unsqueeze(-2))(points, times)
         of_chosen, of_uniform, of_path = predicted.split([each.shape[-2] for each in (point, uniform, path)], -2)
         return {
-            "error": (noise - of_chosen).square().sum(-1),
+            "error": (noise - of_chosen).square().sum(-1).unflatten(-1, (-1, n)).mean(-1),
             "uniform_error": (uniform_noise - of_uniform).square().sum(-1),
             "path_error": self._moved(path, of_path, old_mean, place),
         }

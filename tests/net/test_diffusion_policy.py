@@ -324,16 +324,17 @@ def test_steps_drawn_from_a_path_have_its_drift_on_average():
             assert found.mean().item() == pytest.approx(whole.item(), abs=5 * found.std().item() / 20_000**0.5)
 
 
-def test_all_errors_of_one_pass_are_those_of_three():
+@pytest.mark.parametrize("n", [1, 3])
+def test_all_errors_of_one_pass_are_those_of_three(n):
     net, observation, chosen = policy(n_sample_steps=5), seen(7), LOW + (HIGH - LOW) * torch.rand(7, 2, 2)
     other = moved(net)
     out = net.path(observation, n=2)
     path = (out["path"], out["mean"], out["place"])
     torch.manual_seed(5)
-    found = other.denoise_all(observation, chosen, *path, n_uniform=3)
+    found = other.denoise_all(observation, chosen, *path, n=n, n_uniform=3)
     torch.manual_seed(5)
-    time, noise = other._steps(chosen, (7, 2)), torch.randn(7, 2, 2)
-    one = other.denoise(observation, chosen, time.unsqueeze(-1), noise.unsqueeze(-2))["error"]
+    time, noise = other._steps(chosen, (7, 2 * n)), torch.randn(7, 2 * n, 2)
+    one = other.denoise(observation, chosen, time.view(7, 2, n), noise.view(7, 2, n, 2))["error"]
     torch.testing.assert_close(found["error"], one)
     torch.testing.assert_close(found["uniform_error"], other.denoise_uniform(observation, n=3)["error"])
     torch.testing.assert_close(found["path_error"], other.path_error(observation, *path)["error"])
