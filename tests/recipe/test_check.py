@@ -341,8 +341,8 @@ def test_what_is_one_value_for_each_agent_stays_so(override, text):
 
 def test_refuses_to_compare_a_policy_with_itself():
     """In a turn of one step the policy still is what it was; a slow copy is not, and nor is it after a first step."""
-    live = "update.actors.prepare.3.net=actor.path"
-    text = r"update\.actors\.steps\[3\] .*compares 'actor' with .*prepare\[3\] .*net: actor\.target\.path\.$"
+    live = "update.actors.prepare.4.net=actor.path"
+    text = r"update\.actors\.steps\[3\] .*compares 'actor' with .*prepare\[4\] .*net: actor\.target\.path\.$"
     refused(text, live, recipe="haqo")
     check(load("haqo", live, "update.actors.epochs=2"))
     check(load("haqo"))
