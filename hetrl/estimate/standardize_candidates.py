@@ -17,9 +17,9 @@ class StandardizeCandidates(Component):
     the few states in which much is at stake (somebody is about to collide) outweigh the many in which little is. Values
     (1, 3) become (-1, 1), up to eps; values that are all equal become exactly 0.
 
-    A sample in which the agent's choice hardly matters, because the others happen to have drawn something bad, then
-    teaches as much as any other, too: two agents that must choose the same of two actions keep both, where unscaled
-    weights settle on one (docs/details/haqo.md, 13).
+    A sample in which the agent's choice hardly matters, because the others have drawn something bad, then teaches as
+    much as any other, too. So value candidates with the others' deterministic actions (``actor.act``), not with draws:
+    with draws two agents that must choose the same of two actions keep both (docs/details/haqo.md, 13).
 
     Args:
         eps: added to the deviation [reward], above 0.

@@ -1,6 +1,6 @@
 """Diffusion policies on two good actions with a valley between, and what the uniform proxy alone does.
 
-What the policies' own candidates make of it is in docs/details/haqo.md.
+All of it is in docs/details/haqo.md.
 """
 
 import lightning as L
@@ -33,6 +33,13 @@ def test_a_policy_of_one_mode_has_one_or_fills_the_valley(way):
     shares = masses(played(way, "either", seed=0))
     lesser, valley = shares[:, [0, 2]].amin(-1), shares[:, 1]
     assert ((lesser < 0.05) | (valley > 0.25)).all()
+
+
+@pytest.mark.slow
+def test_agents_that_must_agree_do():
+    """Only the two pairs of equal modes are worth anything: both agents have 0.8 of their actions and more at one."""
+    shares = masses(played("HAQO, its own candidates", "same", seed=0))
+    assert (shares[:, 0] > 0.8).all() or (shares[:, 2] > 0.8).all()
 
 
 # ----- the uniform proxy
