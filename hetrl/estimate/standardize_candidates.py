@@ -18,8 +18,8 @@ class StandardizeCandidates(Component):
     (1, 3) become (-1, 1), up to eps; values that are all equal become exactly 0.
 
     A sample in which the agent's choice hardly matters, because the others have drawn something bad, then teaches as
-    much as any other, too. So value candidates with the others' deterministic actions (``actor.act``), not with draws:
-    with draws two agents that must choose the same of two actions keep both (docs/details/haqo.md, 13).
+    much as any other, too: two agents that must choose the same of two actions keep both, unless candidates are valued
+    with what the others would do (``actor.act``) and not with what they draw (docs/details/haqo.md, 13).
 
     Args:
         eps: added to the deviation [reward], above 0.

@@ -6,7 +6,19 @@ All of it is in docs/details/haqo.md.
 import lightning as L
 import pytest
 import torch
-from exact.two_modes import DIFFUSION, WAYS, deterministic, drawn, masses, payoff, played, recipe, train
+from exact.two_modes import (
+    ANSWERS,
+    DIFFUSION,
+    N_SWEEPS,
+    WAYS,
+    deterministic,
+    drawn,
+    masses,
+    payoff,
+    played,
+    recipe,
+    train,
+)
 
 import hetrl
 
@@ -36,10 +48,14 @@ def test_a_policy_of_one_mode_has_one_or_fills_the_valley(way):
 
 
 @pytest.mark.slow
-def test_agents_that_must_agree_do():
-    """Only the two pairs of equal modes are worth anything: both agents have 0.8 of their actions and more at one."""
-    shares = masses(played("HAQO, its own candidates", "same", seed=0))
-    assert (shares[:, 0] > 0.8).all() or (shares[:, 2] > 0.8).all()
+def test_agents_that_must_agree_do_if_they_answer_what_the_others_would_do():
+    """Only the two pairs of equal modes are worth anything. Both agents have 0.8 of their actions and more at one of
+    them; where they answer each other's draws, each has 0.3 and more at both."""
+    answers, draws = (
+        masses(drawn(train(recipe("haqo", "same", True, N_SWEEPS, *DIFFUSION, *more)))) for more in (ANSWERS, ())
+    )
+    assert (answers[:, 0] > 0.8).all() or (answers[:, 2] > 0.8).all()
+    assert (draws[:, [0, 2]] > 0.3).all()
 
 
 # ----- the uniform proxy

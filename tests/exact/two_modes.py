@@ -208,6 +208,8 @@ def masses(actions: Tensor) -> Tensor:
 # ----- the picture
 
 FASTER = ("update.actors.optim.lr=2e-3",)
+ANSWERS = tuple(f"update.actors.{part}.0.net=actor.act" for part in ("before", "after"))
+"""Candidates are valued with what the others would do, not with what they draw."""
 DIFFUSION = (*FASTER, "nets.actor.target.tau=0.02", "nets.actor.schedule=linear")
 N_SWEEPS, N_SEEDS = 500, 3
 WAYS: dict[str, tuple[str, bool, tuple[str, ...]]] = {
