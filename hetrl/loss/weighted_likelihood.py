@@ -11,8 +11,8 @@ class WeightedLikelihood(Component):
 
     -mean_k w_k log pi(a_k|o)
 
-    What ``loss/weighted_denoising`` is to a policy without a likelihood, this is to one that has it. With weights (0, 3)
-    and log-probs (-5, -2) the loss is 3. Where no candidate has a weight it is 0, and so is its gradient.
+    What ``loss/weighted_denoising`` is to a policy without a likelihood, this is to one that has it. With weights
+    (0, 3) and log-probs (-5, -2) the loss is 3. Where no candidate has a weight it is 0, and so is its gradient.
 
     Source: Peters and Schaal 2007, ICML, pages 745 to 750 (regression weighted by reward); Peng et al. 2019,
         arXiv:1910.00177, equation 4 (by advantage).
