@@ -168,10 +168,15 @@ def groups(runs: Path) -> Panels:
 
 
 def diffusion(runs: Path) -> Panels:
-    """HAQO, with the papers' schedule too (``cosine``), beside others of the off-policy family."""
-    labels = {"haqo": "HAQO", "cosine": "HAQO, cosine schedule", "hasac": "HASAC", "haddpg": "HADDPG", "omdpg": "OMDPG"}
-    shown = {"balance": ("haqo", "cosine", "hasac", "haddpg"), "mixed_transport": ("haqo", "hasac", "omdpg")}
-    return {task: [curve(runs, labels[name], f"{name}_{task}") for name in names] for task, names in shown.items()}
+    """HAQO and its Gaussian ablation beside others, at equal frames."""
+    labels = {
+        "haqo": "HAQO", "haqo_gaussian": "HAQO, Gaussian", "hasac": "HASAC", "happo100k": "HAPPO", "mappo100k": "MAPPO",
+        "hatrpo100k": "HATRPO",
+    }  # fmt: skip
+    return {
+        task: [curve(runs, label, f"{name}_{task}") for name, label in labels.items()]
+        for task in (*TASKS, "mixed_transport")
+    }
 
 
 def captured(runs: Path) -> Panels:
