@@ -854,6 +854,7 @@ def measure_diffusion(quick: bool) -> list[dict[str, Any]]:
         ways[f"haqo, T = 20, S = {steps}"] = ("haqo", f"nets.actor.n_sample_steps={steps}")
     for steps in () if quick else (1, 2, 5, 10):  # T = S = 20 is among the above
         ways[f"haqo, T = S = {steps}"] = ("haqo", f"nets.actor.n_steps={steps}", f"nets.actor.n_sample_steps={steps}")
+    ways["haqo_gaussian"] = ("haqo_gaussian",)
     ways["haqo, S = 5, actors every time"] = ("haqo", "update.actors.every=1")
     if not quick:
         ways["haqo, ancestral, 20 steps"] = ("haqo", "nets.actor.sampler=ancestral", "nets.actor.n_sample_steps=20")
