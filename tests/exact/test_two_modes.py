@@ -8,7 +8,7 @@ import pytest
 import torch
 from exact.two_modes import (
     ANSWERS,
-    DIFFUSION,
+    FASTER,
     N_SWEEPS,
     WAYS,
     deterministic,
@@ -52,7 +52,7 @@ def test_agents_that_must_agree_do_if_they_answer_what_the_others_would_do():
     """Only the two pairs of equal modes are worth anything. Both agents have 0.8 of their actions and more at one of
     them; where they answer each other's draws, each has 0.3 and more at both."""
     answers, draws = (
-        masses(drawn(train(recipe("haqo", "same", True, N_SWEEPS, *DIFFUSION, *more)))) for more in (ANSWERS, ())
+        masses(drawn(train(recipe("haqo", "same", True, N_SWEEPS, *FASTER, *more)))) for more in (ANSWERS, ())
     )
     assert (answers[:, 0] > 0.8).all() or (answers[:, 2] > 0.8).all()
     assert (draws[:, [0, 2]] > 0.3).all()
@@ -86,7 +86,7 @@ def farthest(actions):
 
 def alone():
     """Return the recipe's actors' phase with no loss but the proxy."""
-    tree = recipe("haqo", "either", True, 400, *DIFFUSION, "update.actors.optim.lr={linear: [2e-3, 0.0]}").tree
+    tree = recipe("haqo", "either", True, 400, *FASTER, "update.actors.optim.lr={linear: [2e-3, 0.0]}").tree
     (actors,) = tree["update"]
     actors |= {"before": [], "prepare": [], "after": []}
     actors["steps"] = [{"net": "actor.denoise_uniform", "n": 4}, {"use": "loss/uniform_entropy", "coef": 1.0}]
@@ -112,7 +112,7 @@ def test_the_proxy_keeps_the_covariance_from_collapsing():
     floor = 1 / 36
     for coef, holds in ((0.2, True), (0.0, False)):
         watch = Watch(50)
-        overrides = (*DIFFUSION, f"update.actors.steps.uniform_entropy.coef={coef}")
+        overrides = (*FASTER, f"update.actors.steps.uniform_entropy.coef={coef}")
         train(recipe("haqo", "either", True, 300, *overrides), watch)
         variance = torch.stack(watch.seen).var(-1)
         assert (variance > floor).all() if holds else (variance[-1] < floor / 2).all()
@@ -126,6 +126,6 @@ def test_every_way_checks():
 
 def test_the_latent_takes_a_side():
     """A fresh policy is about N(0, 1) in the box: its deterministic action follows the latent, both agents alike."""
-    module = train(recipe("haqo", "same", True, 1, *DIFFUSION))
+    module = train(recipe("haqo", "same", True, 1, *FASTER))
     low, high = deterministic(module, -1.0), deterministic(module, 1.0)
     assert all(action < -0.3 for action in low) and all(action > 0.3 for action in high)

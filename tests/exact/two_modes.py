@@ -210,13 +210,12 @@ def masses(actions: Tensor) -> Tensor:
 FASTER = ("update.actors.optim.lr=2e-3",)
 ANSWERS = tuple(f"update.actors.{part}.0.net=actor.act" for part in ("before", "after"))
 """Candidates are valued with what the others would do, not with what they draw."""
-DIFFUSION = (*FASTER, "nets.actor.target.tau=0.02", "nets.actor.schedule=linear")
 N_SWEEPS, N_SEEDS = 500, 3
 WAYS: dict[str, tuple[str, bool, tuple[str, ...]]] = {
     "HADDPG": ("haddpg", False, FASTER),
     "HASAC": ("hasac", False, FASTER),
-    "HAQO, its own candidates": ("haqo", False, DIFFUSION),
-    "HAQO, candidates from anywhere": ("haqo", True, DIFFUSION),
+    "HAQO, its own candidates": ("haqo", False, FASTER),
+    "HAQO, candidates from anywhere": ("haqo", True, FASTER),
 }
 """What it is called -> recipe, whether candidates are from anywhere, overrides. All with the payoff for a critic."""
 

@@ -210,3 +210,14 @@ def test_log_probs_of_several_actions_are_those_of_each():
     found = net.chosen_log_prob(OBSERVATION, chosen)["log_prob"]
     for each in range(4):
         torch.testing.assert_close(found[:, each], net.log_prob(OBSERVATION, chosen[:, each])["log_prob"])
+
+
+def test_several_actions_where_the_deviation_depends_on_the_state():
+    """Each of 3 states has a deviation of its own for all of its 4 candidates."""
+    net, seen = SquashedGaussianPolicy(WIDE, Team((WIDE,), 1), hidden=[8]).double(), torch.randn(3, 1).double()
+    noise = torch.randn(3, 4, 2, dtype=torch.float64)
+    chosen = net.candidates(seen, noise)["candidates"]
+    found = net.chosen_log_prob(seen, chosen)["log_prob"]
+    for each in range(4):
+        torch.testing.assert_close(chosen[:, each], net.sample(seen, noise[:, each])["proposal"])
+        torch.testing.assert_close(found[:, each], net.log_prob(seen, chosen[:, each])["log_prob"])
