@@ -8,11 +8,11 @@
 
 from hetrl.catalog import component
 from hetrl.component import Component
+from hetrl.engine.linked import link
 from hetrl.errors import HetrlError
 from hetrl.network import Network, Policy, mode
 from hetrl.recipe.check import check
-from hetrl.recipe.link import link
-from hetrl.recipe.load import Recipe, load
+from hetrl.recipe.read import Recipe, load
 
 __version__ = "0.1.0"
 

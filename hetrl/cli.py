@@ -14,7 +14,7 @@ from rich.text import Text
 from hetrl import catalog
 from hetrl.errors import HetrlError, RecipeError, RunError, nearest
 from hetrl.recipe.check import check as check_recipe
-from hetrl.recipe.load import Recipe, load, shipped
+from hetrl.recipe.read import Recipe, load, shipped
 
 app = typer.Typer(
     help="Compose, check, train and understand heterogeneous-agent MARL.",
@@ -46,9 +46,10 @@ def train(
     monitor: Annotated[int | None, typer.Option(min=1, help="Measure the bound every so many frames.")] = None,
 ) -> None:
     """Train a recipe, or continue a run with --resume FOLDER."""
-    from hetrl.train.run import Folder, train
-    from hetrl.train.run import resume as continue_run
-    from hetrl.train.seeds import SeedsFolder, resume_seeds, train_seeds
+    from hetrl.report.monitor import BoundMonitor
+    from hetrl.runs.run import Folder, train
+    from hetrl.runs.run import resume as continue_run
+    from hetrl.runs.seeds import SeedsFolder, resume_seeds, train_seeds
 
     texts = overrides or []
     several = seeds is not None or (resume is not None and SeedsFolder(resume).recipe.exists())
@@ -58,6 +59,7 @@ def train(
         raise RunError("--monitor is about one run; train the seeds one by one, with run.seed=...")
     if several and report:
         raise RunError("--report is about one run; write it afterwards, hetrl report RUN.")
+    callbacks = [] if monitor is None else [BoundMonitor(monitor)]
     if resume is not None:
         if folder is not None:
             raise RunError("--folder and --resume do not go together; the run stays in its folder.")
@@ -65,14 +67,14 @@ def train(
         if several:
             _finish_seeds(resume_seeds(resume, *texts, count=seeds, at_once=at_once, wandb=wandb))
             return
-        place = continue_run(resume, *texts, wandb=wandb, monitor=monitor)
+        place = continue_run(resume, *texts, wandb=wandb, callbacks=callbacks)
     elif recipe is None:
         raise RunError("say which recipe to train (see 'hetrl list recipe'), or --resume FOLDER.")
     elif seeds is not None:
         _finish_seeds(train_seeds(load(recipe, *texts), seeds, folder, at_once=at_once, wandb=wandb))
         return
     else:
-        place = train(load(recipe, *texts), folder, wandb=wandb, monitor=monitor)
+        place = train(load(recipe, *texts), folder, wandb=wandb, callbacks=callbacks)
     _finish(place if isinstance(place, Folder) else Folder(place), report)
 
 
@@ -115,7 +117,7 @@ def _finish_seeds(outcome: Any) -> None:
 
 
 def _last_return(metrics: Path) -> str:
-    from hetrl.train.csv_logger import read
+    from hetrl.runs.csv_table import read
 
     for name in ("eval/return", "return"):
         values = [row[name] for row in read(metrics) if name in row]
@@ -129,7 +131,7 @@ def check(recipe: RecipeName, overrides: Overrides = None) -> None:
     """Check that a recipe links: names, arguments, keys, gradients, nets, and its task's agents."""
     loaded = load(recipe, *(overrides or []))
     check_recipe(loaded)
-    from hetrl.recipe.link import link
+    from hetrl.engine.linked import link
 
     linked = link(loaded, _team(loaded))
     steps = sum(len(steps) for steps in linked.plan.sections.values())
@@ -139,7 +141,7 @@ def check(recipe: RecipeName, overrides: Overrides = None) -> None:
 @app.command()
 def show(recipe: RecipeName, overrides: Overrides = None) -> None:
     """Print the linked program: every step with the keys it reads and writes, and their shapes."""
-    from hetrl.recipe.show import show
+    from hetrl.engine.show import show
 
     loaded = load(recipe, *(overrides or []))
     check_recipe(loaded)
@@ -220,7 +222,7 @@ def evaluate(
     ] = False,
 ) -> None:
     """Evaluate a run's last checkpoint, each agent acting deterministically on what it observes."""
-    from hetrl.train.run import evaluate_run
+    from hetrl.runs.run import evaluate_run
 
     changes, film = list(overrides or []), None
     if video:
@@ -248,7 +250,7 @@ def groups(
 ) -> None:
     """Group a run's agents by what they do, and say which override trains them with shared policies."""
     from hetrl.report.alike import alike
-    from hetrl.train.regroup import regroup
+    from hetrl.runs.regroup import regroup
 
     found = alike(run, threshold)
     for layout, (names, distances) in found.distances.items():
@@ -282,7 +284,7 @@ def probe(
     """Perturb what some of the agents do: what it costs, and how much the critic's members disagree about it."""
     from hetrl.report.probe import draw, parsed, probe, save, table
     from hetrl.report.runs import run_folders
-    from hetrl.report.target import PICTURES, check_target
+    from hetrl.report.writable import PICTURES, check_target
 
     deviations = parsed(noise)
     picture = to or (runs[0] if len(runs) == 1 else Path()) / "probe.png"
@@ -329,7 +331,7 @@ def compare(
     from hetrl.report.compare import compare
     from hetrl.report.compare_picture import draw
     from hetrl.report.compare_table import as_table
-    from hetrl.report.target import PICTURES, check_target
+    from hetrl.report.writable import PICTURES, check_target
 
     check_target(to, PICTURES)
     comparison = compare(runs, score=score, metric=metric, scale=scale or [], anyway=anyway)

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from hetrl import cli
-from hetrl.train.csv_logger import read
+from hetrl.runs.csv_table import read
 
 TINY = [
     "task.n_envs=4", "task.horizon=7", "data.frames=40", "run.frames=120", "run.eval_every=80", "run.n_eval_episodes=3",

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 import hetrl
 from hetrl import catalog, cli, glossary
-from hetrl.recipe import load as loading
+from hetrl.recipe import read as loading
 from hetrl.testing import check_component
 
 ROOT = Path(__file__).parent.parent

@@ -16,7 +16,7 @@ import typer
 
 from hetrl import cli
 from hetrl.errors import HetrlError
-from hetrl.recipe.load import Recipe, load
+from hetrl.recipe.read import Recipe, load
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -12,8 +12,8 @@ from hetrl import arguments, catalog, keys
 from hetrl.component import Component, Table
 from hetrl.errors import RecipeError, nearest
 from hetrl.network import Network, Policy
-from hetrl.recipe import recurrent
-from hetrl.recipe.load import Net, Per, Phase, Recipe, Step
+from hetrl.recipe import memory
+from hetrl.recipe.read import Net, Per, Phase, Recipe, Step
 from hetrl.team import Team
 
 SECTIONS = ("before", "prepare", "steps", "after")
@@ -56,7 +56,7 @@ def check(recipe: Recipe, team: Team | None = None, provided: Iterable[str] | No
     """Return the plan of a recipe that links.
 
     Args:
-        recipe: what :func:`hetrl.recipe.load.load` returned.
+        recipe: what :func:`hetrl.recipe.read.load` returned.
         team: the task's agents, to check what depends on them too.
         provided: the keys of the batches, where they come from elsewhere; left out, what the recipe's task and data
             write.
@@ -106,7 +106,7 @@ def _provided(recipe: Recipe, per: Mapping[str, Per]) -> list[str]:
     n_envs = recipe.task.arguments.get("n_envs", default)
     data.check_arguments(recipe.data.arguments, n_envs)
     _check_judge(recipe)
-    carried = recurrent.memories(recipe, per, _acting_net(recipe), data, n_envs) if recurrent.chunks(recipe) else []
+    carried = memory.memories(recipe, per, _acting_net(recipe), data, n_envs) if memory.chunks(recipe) else []
     return data.provides([*environment.provides(recipe.task.arguments), *carried])
 
 
@@ -286,7 +286,7 @@ def _check_phase(phase: Phase, plan: Plan) -> None:
     _check_gradients(phase, steps["steps"], optim.reads.values())
     called = [target.split(".")[0] for planned in steps["steps"] for target in planned.table.calls.values()]
     used = [planned.net for planned in steps["steps"] if planned.net is not None]
-    recurrent.check_phase(plan.recipe, phase.where, [*used, *called])
+    memory.check_phase(plan.recipe, phase.where, [*used, *called])
 
 
 def _refuse_equal(phase: Phase, steps: Mapping[str, Iterable[PlannedStep]]) -> None:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from hetrl import arguments, catalog
 from hetrl.recipe.check import SECTIONS, Plan, PlannedStep, check
-from hetrl.recipe.load import Net, Phase, Recipe, Use
+from hetrl.recipe.read import Net, Phase, Recipe, Use
 
 _ABSENT = "-"
 

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from hetrl.data.behaviour import Behaviour
 from hetrl.errors import RunError
+from hetrl.runs.run import restored
 from hetrl.team import Box, Discrete
-from hetrl.train.run import restored
 
 _MOST = 4096
 """Observations on which policies are compared."""

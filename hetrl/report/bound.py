@@ -8,7 +8,7 @@ import numpy as np
 
 from hetrl.errors import RunError
 from hetrl.report.curve import frames_as_text
-from hetrl.train.csv_logger import FRAMES, read
+from hetrl.runs.csv_table import FRAMES, read
 
 _PREFIX = "bound/"
 _MEAN_OF = 5

@@ -17,8 +17,8 @@ from hetrl.report.runs import (
     task_name,
     tree_of,
 )
-from hetrl.train.run import Folder
-from hetrl.train.seeds import SeedsFolder
+from hetrl.runs.run import Folder
+from hetrl.runs.seeds import SeedsFolder
 
 _NOT_THE_TASK = ("n_envs", "groups")
 """Words of ``task`` that are about how one trains on it."""

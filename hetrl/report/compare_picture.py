@@ -9,7 +9,7 @@ from hetrl.report.comparable import n_seeds
 from hetrl.report.compare import Comparison
 from hetrl.report.curve import frames_as_text
 from hetrl.report.statistics import Estimate, interquartile_curve
-from hetrl.report.target import written
+from hetrl.report.writable import written
 
 
 def draw(comparison: Comparison, path: Path) -> Path:

@@ -8,8 +8,8 @@ import matplotlib
 import numpy as np
 
 from hetrl.errors import RunError, nearest
-from hetrl.report.target import written
-from hetrl.train.csv_logger import FRAMES, read
+from hetrl.report.writable import written
+from hetrl.runs.csv_table import FRAMES, read
 
 matplotlib.use("Agg")
 

@@ -14,16 +14,16 @@ from markupsafe import Markup, escape
 from rich.console import Group
 from rich.table import Table
 
+from hetrl.engine.show import show
 from hetrl.errors import HetrlError, RunError
-from hetrl.recipe.load import Recipe, load
-from hetrl.recipe.show import show
+from hetrl.recipe.read import Recipe, load
 from hetrl.report.chart import N_COLORS, Line, chart
 from hetrl.report.runs import frames_logged, run_folders, task_name
-from hetrl.report.target import PAGES, check_target, written
+from hetrl.report.writable import PAGES, check_target, written
+from hetrl.runs.csv_table import FRAMES, read
+from hetrl.runs.run import Folder
+from hetrl.runs.seeds import SeedsFolder
 from hetrl.train.build import make_env, resolve_device
-from hetrl.train.csv_logger import FRAMES, read
-from hetrl.train.run import Folder
-from hetrl.train.seeds import SeedsFolder
 from hetrl.train.timings import WALL
 
 Rows = Sequence[dict[str, float]]

@@ -16,16 +16,16 @@ from hetrl import rng
 from hetrl.data.behaviour import Actions, Behaviour, Grouped
 from hetrl.data.environment import Environment
 from hetrl.data.evaluate import Acting, evaluate
+from hetrl.engine.linked import Linked
 from hetrl.errors import RunError
 from hetrl.estimate.marginal_action import prefixes
-from hetrl.recipe.link import Linked
 from hetrl.report.curve import half_width
+from hetrl.report.monitor import Values, critic_of
 from hetrl.report.runs import by_seed, folder_name
-from hetrl.report.target import written
+from hetrl.report.writable import written
+from hetrl.runs.run import restored
 from hetrl.team import Box, Team
 from hetrl.train.build import evaluation_env
-from hetrl.train.monitor import Values, critic_of
-from hetrl.train.run import restored
 
 FIGURES = ("return", "change", "spread", "plain_spread", "drop")
 """What is measured of an episode; see :func:`probe`."""

@@ -11,10 +11,10 @@ from omegaconf import OmegaConf
 
 from hetrl.errors import RunError
 from hetrl.report.curve import Curve, draw, from_run
-from hetrl.report.target import PICTURES, check_target
-from hetrl.train.csv_logger import FRAMES, read
-from hetrl.train.run import Folder
-from hetrl.train.seeds import SeedsFolder
+from hetrl.report.writable import PICTURES, check_target
+from hetrl.runs.csv_table import FRAMES, read
+from hetrl.runs.run import Folder
+from hetrl.runs.seeds import SeedsFolder
 
 Tree = dict[str, Any]
 

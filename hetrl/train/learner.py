@@ -11,13 +11,13 @@ from torch import Tensor
 
 from hetrl import rng
 from hetrl.data.collected import Collected
+from hetrl.engine.linked import Linked
+from hetrl.engine.phase import PhaseRunner
+from hetrl.engine.store import Store
 from hetrl.errors import DivergenceError, RunError
 from hetrl.optim import Closure
-from hetrl.recipe.link import Linked
-from hetrl.recipe.load import Recipe
-from hetrl.recipe.store import Store
+from hetrl.recipe.read import Recipe
 from hetrl.train.evaluation import Evaluation
-from hetrl.train.phase import PhaseRunner
 
 
 class Learner(L.LightningModule):

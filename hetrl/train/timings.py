@@ -3,13 +3,12 @@
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.loggers.logger import Logger
 
-from hetrl.train.csv_logger import CsvTable
 from hetrl.train.learner import Learner
 
 COLLECT, EVALUATE, WALL = "collect", "evaluate", "wall"
@@ -27,12 +26,11 @@ class Timings(L.Callback):
     counts in the next row; only the last row waits for it.
 
     Args:
-        path: the table.
-        keep: frames of the checkpoint that is resumed, see :class:`~hetrl.train.csv_logger.CsvTable`.
+        table: where the rows go.
     """
 
-    def __init__(self, path: Path, keep: int | None = None) -> None:
-        self._table = CsvTable(path, keep)
+    def __init__(self, table: Logger) -> None:
+        self._table = table
         self._spans: list[tuple[str, Mark, Mark]] = []
         self._seconds: dict[str, float] = {}
         self._wrapped: list[Any] = []

@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 
 from hetrl.data.behaviour import Behaviour
+from hetrl.runs.run import restored
 from hetrl.train.build import evaluation_env
-from hetrl.train.run import restored
 
 
 def covered(run: Path, n_episodes: int, within: float) -> torch.Tensor:

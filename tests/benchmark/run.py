@@ -34,7 +34,7 @@ from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
 import hetrl  # noqa: E402
-from hetrl.recipe.store import Store  # noqa: E402
+from hetrl.engine.store import Store  # noqa: E402
 
 console = Console()
 PEER = Path(os.environ.get("HETRL_PEER", HERE / ".venv-benchmarl"))
@@ -116,11 +116,11 @@ def minibatch_step(hidden: list[int], compiled: bool, rows: int = 256, n_agents:
     """Return one MAPPO minibatch step (actor and critic) through the linked program, on a fixed random batch."""
     from tensordict import TensorDict
 
-    from hetrl.recipe.link import link
-    from hetrl.recipe.store import Store
+    from hetrl.engine.linked import link
+    from hetrl.engine.phase import Minibatch, PhaseRunner
+    from hetrl.engine.rows import Rows
+    from hetrl.engine.store import Store
     from hetrl.team import Agent, Box, Team
-    from hetrl.train.phase import Minibatch, PhaseRunner
-    from hetrl.train.rows import Rows
 
     seen, acted = 18, 2
     box = Box((-1.0,) * acted, (1.0,) * acted)
@@ -191,9 +191,9 @@ class Update:
     ) -> None:  # fmt: skip
         from tensordict import TensorDict
 
-        from hetrl.recipe.link import link
+        from hetrl.engine.linked import link
+        from hetrl.engine.phase import PhaseRunner
         from hetrl.team import Agent, Box, Team
-        from hetrl.train.phase import PhaseRunner
 
         seen, acted = 18, 2
         width = seen * n_agents if state_size is None else state_size
@@ -218,7 +218,7 @@ class Update:
         self.store = self._fresh()
 
     def _fresh(self) -> Any:
-        from hetrl.recipe.store import Store
+        from hetrl.engine.store import Store
 
         return Store(self.team, self.batch)
 

@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 
+from hetrl.engine.reduce import masked_mean, total_loss
 from hetrl.estimate.gae import GAE
 from hetrl.estimate.standardize import Standardize
 from hetrl.loss.clipped_surrogate import ClippedSurrogate
@@ -16,7 +17,6 @@ from hetrl.net.gaussian_policy import GaussianPolicy
 from hetrl.net.state_value import StateValue
 from hetrl.net.value_normalizer import ValueNormalizer
 from hetrl.team import Agent, Box, Discrete, Team
-from hetrl.train.reduce import masked_mean, total_loss
 from hetrl.weight.importance_factor import ImportanceFactor
 from hetrl.weight.unit_factor import UnitFactor
 

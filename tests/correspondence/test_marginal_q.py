@@ -10,10 +10,10 @@ import torch
 from tensordict import TensorDict
 
 import hetrl
-from hetrl.recipe.link import link
-from hetrl.recipe.store import Store
+from hetrl.engine.linked import link
+from hetrl.engine.phase import PhaseRunner
+from hetrl.engine.store import Store
 from hetrl.team import Agent, Box, Team
-from hetrl.train.phase import PhaseRunner
 
 CLOSE = {"rtol": 1e-9, "atol": 1e-11}
 ROWS, BETA, COEF, LR = 12, 0.7, 0.3, 0.05

@@ -11,10 +11,10 @@ import torch
 from tensordict import TensorDict
 
 import hetrl
-from hetrl.recipe.link import link
-from hetrl.recipe.store import Store
+from hetrl.engine.linked import link
+from hetrl.engine.phase import PhaseRunner
+from hetrl.engine.store import Store
 from hetrl.team import Agent, Box, Discrete, Team
-from hetrl.train.phase import PhaseRunner
 
 CLOSE = {"rtol": 1e-8, "atol": 1e-10}
 N_AGENTS = 3

@@ -10,11 +10,11 @@ import torch
 from tensordict import TensorDict
 
 import hetrl
+from hetrl.engine.linked import link
+from hetrl.engine.phase import PhaseRunner
+from hetrl.engine.store import Store
 from hetrl.net.state_value import StateValue
-from hetrl.recipe.link import link
-from hetrl.recipe.store import Store
 from hetrl.team import Agent, Box, Discrete, Team
-from hetrl.train.phase import PhaseRunner
 
 CLOSE = {"rtol": 1e-8, "atol": 1e-10}
 

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 import hetrl
+from hetrl.engine.reduce import total_loss
+from hetrl.engine.store import Store
 from hetrl.env.cue_game import CueGame
 from hetrl.errors import RunError
 from hetrl.net.categorical_policy import CategoricalPolicy
 from hetrl.net.gaussian_policy import GaussianPolicy
 from hetrl.net.squashed_gaussian_policy import SquashedGaussianPolicy
-from hetrl.recipe.store import Store
 from hetrl.team import Agent, Box, Discrete, Team
-from hetrl.train.reduce import total_loss
 
 ACTIVE = "agent.active"
 SMALL = ["nets.actor.hidden=[8]", "nets.value.hidden=[8]", "run.eval_every=null", "run.device=cpu"]

@@ -5,11 +5,11 @@ import torch
 from tensordict import TensorDict
 
 import hetrl
+from hetrl.engine.linked import link
+from hetrl.engine.phase import PhaseRunner
+from hetrl.engine.store import Store
 from hetrl.optim.trust_region import conjugate_gradient
-from hetrl.recipe.link import link
-from hetrl.recipe.store import Store
 from hetrl.team import Agent, Box, Team
-from hetrl.train.phase import PhaseRunner
 
 FILES = {"hatrpo_gaussian_sigmoidstd": "sigmoid", "hatrpo_gaussian_expstd": "exp"}
 CASES = ["", "bt_", "rej_", "stale_"]

@@ -9,12 +9,12 @@ import hetrl
 from hetrl.data.behaviour import Behaviour, forgotten
 from hetrl.data.evaluate import evaluate
 from hetrl.data.on_policy import OnPolicy
+from hetrl.engine.linked import Linked, link
+from hetrl.engine.phase import PhaseRunner
+from hetrl.engine.store import Store
 from hetrl.env.cue_game import CueGame
 from hetrl.env.vmas import Vmas
 from hetrl.net.recurrent_policy import RecurrentPolicy
-from hetrl.recipe.link import Linked, link
-from hetrl.recipe.store import Store
-from hetrl.train.phase import PhaseRunner
 
 CUE = {"n_cues": 3, "delay": 3, "discrete_agents": 2, "continuous_agents": 1, "n_envs": 4}
 VMAS = {"scenario": "balance", "n_agents": 3, "n_envs": 4, "horizon": 7}

@@ -11,11 +11,11 @@ from hetrl.data.behaviour import Behaviour
 from hetrl.data.random_actions import RandomActions
 from hetrl.data.replay import Replay
 from hetrl.data.ring import Ring
+from hetrl.engine.store import Store
 from hetrl.env.cue_game import CueGame
 from hetrl.env.transition import Transition
 from hetrl.env.vmas import Vmas
 from hetrl.errors import RecipeError, RunError
-from hetrl.recipe.store import Store
 from hetrl.team import Agent, Box, Discrete, Team
 
 TEAM = Team(tuple(Agent(f"a{i}", "agents", i, 2, Box((-1.0,), (1.0,)), "agents") for i in range(2)), 4)

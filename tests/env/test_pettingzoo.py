@@ -491,7 +491,7 @@ TINY = ["task.n_envs=4", "task.horizon=7", "data.frames=40", "run.frames=80", "r
 # Lightning's advice for other kinds of training.
 @pytest.mark.filterwarnings("ignore:.*smaller than the logging interval.*", "ignore:.*no pre-optimization state.*")
 def test_two_updates_and_a_resume(tmp_path):
-    from hetrl.train.run import resume, train
+    from hetrl.runs.run import resume, train
 
     recipe = ("happo", "task=task/mpe_speaker_listener", *TINY)
     folder = train(hetrl.load(*recipe), tmp_path / "run", quiet=True)

@@ -146,10 +146,10 @@ def test_a_linear_learning_rate_follows_the_run():
     """From 1e-3 to 0: 1e-3 at the start, half of it half way, and a first step of almost that size."""
     from tensordict import TensorDict
 
-    from hetrl.recipe.link import link
-    from hetrl.recipe.store import Store
+    from hetrl.engine.linked import link
+    from hetrl.engine.phase import PhaseRunner
+    from hetrl.engine.store import Store
     from hetrl.team import Agent, Box, Team
-    from hetrl.train.phase import PhaseRunner
 
     recipe = hetrl.load("happo", "update.critic.optim.lr={linear: [1e-3, 0.0]}", "update.critic.epochs=1",
                         "update.critic.minibatches=1", "nets.value.hidden=[]", "nets.actor.hidden=[]")  # fmt: skip

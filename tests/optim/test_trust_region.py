@@ -6,12 +6,12 @@ from tensordict import TensorDict
 from torch import nn
 
 import hetrl
+from hetrl.engine.linked import link
+from hetrl.engine.phase import PhaseRunner
+from hetrl.engine.store import Store
 from hetrl.errors import RecipeError
 from hetrl.optim.trust_region import TrustRegion, conjugate_gradient
-from hetrl.recipe.link import link
-from hetrl.recipe.store import Store
 from hetrl.team import Agent, Discrete, Team
-from hetrl.train.phase import PhaseRunner
 
 
 def bowl(parameters, slope, curvature, offset=0.0):

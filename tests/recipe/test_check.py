@@ -7,7 +7,7 @@ import pytest
 
 from hetrl.errors import RecipeError
 from hetrl.recipe.check import check
-from hetrl.recipe.load import load
+from hetrl.recipe.read import load
 from hetrl.team import Agent, Box, Discrete, Team
 
 ARM, LEG = Box((-1.0,), (1.0,)), Box((-1.0, -1.0), (1.0, 1.0))

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 import hetrl
+from hetrl.engine.phase import PhaseRunner
+from hetrl.engine.rows import ACTIVE, Rows
+from hetrl.engine.store import Store
 from hetrl.env.cue_game import CueGame
 from hetrl.errors import RecipeError
 from hetrl.recipe.check import check
-from hetrl.recipe.store import Store
 from hetrl.team import Agent, Box, Team
-from hetrl.train.phase import PhaseRunner
-from hetrl.train.rows import ACTIVE, Rows
 
 MIXED = (
     "task={use: env/cue_game, n_cues: 3, delay: 2, discrete_agents: 1, continuous_agents: 2, leave: 0.3, n_envs: 24}"

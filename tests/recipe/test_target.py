@@ -10,14 +10,14 @@ from torch import Tensor
 
 from hetrl import catalog
 from hetrl.component import Component
+from hetrl.engine.linked import link
+from hetrl.engine.phase import PhaseRunner
+from hetrl.engine.program import used_nets
+from hetrl.engine.store import Store
 from hetrl.errors import RecipeError
 from hetrl.recipe.check import check
-from hetrl.recipe.link import link
-from hetrl.recipe.load import load
-from hetrl.recipe.program import used_nets
-from hetrl.recipe.store import Store
+from hetrl.recipe.read import load
 from hetrl.team import Agent, Box, Team
-from hetrl.train.phase import PhaseRunner
 
 TEAM = Team(tuple(Agent(f"agent_{i}", "agents", i, 4, Box((-1.0,), (2.0,)), "agents") for i in range(3)), 12)
 SMALL = ["nets.actor.hidden=[5]", "nets.q.hidden=[6]"]

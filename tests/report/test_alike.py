@@ -7,8 +7,8 @@ import hetrl
 from hetrl import cli
 from hetrl.errors import RunError
 from hetrl.report.alike import _acted, _merged, alike, distance
+from hetrl.runs.run import Folder, train
 from hetrl.team import Box, Discrete
-from hetrl.train.run import Folder, train
 
 TINY = ["data.frames=28", "run.frames=28", "run.n_eval_episodes=3", "run.eval_every=null", "run.device=cpu",
         "nets.actor.hidden=[]", "nets.value.hidden=[8]"]  # fmt: skip

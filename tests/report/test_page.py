@@ -15,7 +15,7 @@ from hetrl.errors import DependencyError, RunError
 from hetrl.report import page as paging
 from hetrl.report.chart import Line, chart
 from hetrl.report.page import page, write
-from hetrl.train.run import train
+from hetrl.runs.run import train
 
 TINY = [
     "task={use: env/tabular_game, n_states: 3, n_actions: [2, 2], n_envs: 4, horizon: 7}",

@@ -18,8 +18,8 @@ from hetrl.env.transition import Transition
 from hetrl.errors import DependencyError, RunError
 from hetrl.report import video
 from hetrl.report.video import Film, captioned, chosen_file, default_file
+from hetrl.runs.run import train
 from hetrl.team import Agent, Box, Team
-from hetrl.train.run import train
 
 TINY = [
     "task.n_envs=4", "task.horizon=7", "data.frames=28", "run.frames=28", "run.n_eval_episodes=3",

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import hetrl
-from hetrl.recipe.store import Store
+from hetrl.engine.store import Store
 
 pytestmark = pytest.mark.gpu
 

@@ -9,8 +9,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 import hetrl
 from hetrl.errors import DivergenceError, RecipeError, RunError
-from hetrl.train import run as runs
-from hetrl.train.csv_logger import read
+from hetrl.runs import run as runs
+from hetrl.runs.csv_table import read
 
 TINY = [
     "task.n_envs=4", "task.horizon=7", "data.frames=40", "run.frames=120", "run.eval_every=80", "run.n_eval_episodes=3",

@@ -3,8 +3,8 @@
 import pytest
 
 import hetrl
-from hetrl.train import run as runs
-from hetrl.train.csv_logger import read
+from hetrl.runs import run as runs
+from hetrl.runs.csv_table import read
 
 SMALL = [
     "task={use: env/cue_game, n_cues: 3, delay: 4, discrete_agents: 1, continuous_agents: 1, n_envs: 64}",

@@ -6,8 +6,8 @@ import torch
 from torch.utils._pytree import tree_flatten_with_path
 
 import hetrl
-from hetrl.train import run as runs
-from hetrl.train.csv_logger import read
+from hetrl.runs import run as runs
+from hetrl.runs.csv_table import read
 
 TEAM = [
     "task={use: env/cue_game, n_cues: 3, delay: 0, discrete_agents: 1, continuous_agents: 2, n_envs: 32}",

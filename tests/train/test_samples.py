@@ -9,8 +9,8 @@ from tensordict import TensorDict
 
 import hetrl
 from hetrl.data.collected import Collected
-from hetrl.train import run as runs
-from hetrl.train.csv_logger import read
+from hetrl.runs import run as runs
+from hetrl.runs.csv_table import read
 from hetrl.train.learner import Learner
 
 RECIPE = Path(__file__).parent / "replay.yaml"

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import hetrl
-from hetrl.train.csv_logger import read
-from hetrl.train.run import resume, train
+from hetrl.runs.csv_table import CsvTable, read
+from hetrl.runs.run import resume, train
 from hetrl.train.timings import Timings
 
 TINY = [
@@ -50,7 +50,7 @@ class Reached:
 
 def test_what_the_device_has_not_reached_counts_later(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "Event", Reached)
-    timings = Timings(tmp_path / "timings.csv")
+    timings = Timings(CsvTable(tmp_path / "timings.csv"))
     late, last = Reached(3000, there=False), Reached(7000, there=False)
     timings._spans = [("actors", Reached(0), Reached(1000)), ("critic", Reached(1000), late), ("actors", late, last)]
     timings._add_up(wait=False)

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from hetrl.recipe.link import Linked, SharedNetwork, link
-from hetrl.recipe.load import Recipe, load
+from hetrl.engine.linked import Linked, SharedNetwork, link
+from hetrl.recipe.read import Recipe, load
+from hetrl.runs.run import Folder, open_folder, restored
 from hetrl.team import Agent
-from hetrl.train.run import Folder, open_folder, restored
 
 
 def regroup(run: Path, groups: Mapping[str, Sequence[str]], models: Mapping[str, str], to: Path) -> Folder:
@@ -21,7 +21,7 @@ def regroup(run: Path, groups: Mapping[str, Sequence[str]], models: Mapping[str,
     policies that were trained apart have no useful mean. The same holds for every other net that is ``per: group``.
     Critics, what has been replayed, simulator, generators, frames and metrics are those of the run. Where the agents
     took their turns one by one to train the policy, those of a group now take theirs together. The new folder is a run
-    like any other; continue it with :func:`~hetrl.train.run.resume`.
+    like any other; continue it with :func:`~hetrl.runs.run.resume`.
 
     Args:
         run: the folder of a run with a checkpoint; it stays as it is.

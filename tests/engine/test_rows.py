@@ -4,13 +4,13 @@ import pytest
 import torch
 
 import hetrl
+from hetrl.engine.linked import link
+from hetrl.engine.phase import PhaseRunner
+from hetrl.engine.rows import Rows
+from hetrl.engine.show import empty_batch
+from hetrl.engine.store import Store
 from hetrl.errors import RecipeError, RunError
-from hetrl.recipe.link import link
-from hetrl.recipe.show import empty_batch
-from hetrl.recipe.store import Store
 from hetrl.team import Agent, Box, Discrete, Team
-from hetrl.train.phase import PhaseRunner
-from hetrl.train.rows import Rows
 
 TEAM = Team(tuple(Agent(f"a{i}", "agents", i, 3, Discrete((3,)), "agents") for i in range(2)), 6)
 T, N, CHUNK, H = 6, 4, 3, 5

@@ -16,11 +16,11 @@ from rich.console import Console
 
 from hetrl.errors import RunError
 from hetrl.recipe.check import check
-from hetrl.recipe.load import Recipe, load
+from hetrl.recipe.read import Recipe, load
+from hetrl.runs.board import SeedsBoard
+from hetrl.runs.run import Folder, default_folder
 from hetrl.train.build import make_env, resolve_device
 from hetrl.train.learner import refuse_other_recipe
-from hetrl.train.run import Folder, default_folder
-from hetrl.train.seeds_board import SeedsBoard
 
 _POLL = 0.2
 """Seconds between two looks at the processes."""

@@ -7,10 +7,10 @@ import pytest
 from rich.console import Console
 
 import hetrl
+from hetrl.engine.show import show
 from hetrl.env.cue_game import CueGame
 from hetrl.errors import RecipeError
 from hetrl.recipe.check import check
-from hetrl.recipe.show import show
 
 
 def test_links():

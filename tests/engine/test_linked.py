@@ -12,16 +12,16 @@ from torch import Tensor
 
 from hetrl import catalog
 from hetrl.component import Component
+from hetrl.engine.linked import link
+from hetrl.engine.phase import PhaseRunner
+from hetrl.engine.program import foldable, used_nets
+from hetrl.engine.reduce import total_loss
+from hetrl.engine.show import empty_batch
+from hetrl.engine.store import Store
 from hetrl.errors import RecipeError
 from hetrl.recipe.check import check
-from hetrl.recipe.link import link
-from hetrl.recipe.load import load, shipped
-from hetrl.recipe.program import foldable, used_nets
-from hetrl.recipe.show import empty_batch
-from hetrl.recipe.store import Store
+from hetrl.recipe.read import load, shipped
 from hetrl.team import Agent, Box, Discrete, Team
-from hetrl.train.phase import PhaseRunner
-from hetrl.train.reduce import total_loss
 
 ARM, LEG = Box((-1.0,), (1.0,)), Box((-1.0, -1.0), (1.0, 1.0))
 A0, A1 = (Agent(f"a{i}", "arms", i, 4, ARM, "arms") for i in range(2))

@@ -7,9 +7,9 @@ import pytest
 import torch
 from rich.console import Console
 
+from hetrl.engine.show import empty_batch, show
 from hetrl.errors import RecipeError
-from hetrl.recipe.load import load, shipped
-from hetrl.recipe.show import empty_batch, show
+from hetrl.recipe.read import load, shipped
 from hetrl.team import Agent, Box, Discrete, Team
 
 ARM, LEG = Box((-1.0,), (1.0,)), Box((-1.0, -1.0), (1.0, 1.0))

@@ -11,11 +11,11 @@ from rich.text import Text
 from tensordict import TensorDict
 
 from hetrl import catalog, keys
-from hetrl.recipe import recurrent
+from hetrl.engine.linked import Linked, link
+from hetrl.engine.store import Store
+from hetrl.recipe import memory
 from hetrl.recipe.check import SECTIONS, Plan, PlannedStep, check, grouped
-from hetrl.recipe.link import Linked, link
-from hetrl.recipe.load import Recipe
-from hetrl.recipe.store import Store
+from hetrl.recipe.read import Recipe
 from hetrl.team import Agent, Box, Team
 
 _N_STEPS, _N_ENVS = 2, 3
@@ -91,7 +91,7 @@ def _shapes(recipe: Recipe, team: Team) -> dict[str, str]:
     """Run the program once on an empty batch and return what every key looks like for one agent."""
     linked = link(recipe, team)
     agent = linked.team.agents[0]
-    n_steps = math.lcm(_N_STEPS, *recurrent.chunks(recipe).values())
+    n_steps = math.lcm(_N_STEPS, *memory.chunks(recipe).values())
     batch = empty_batch(linked.team, n_steps, _N_ENVS)
     _add_memories(batch, linked)
     if "discount" in catalog.resolve(recipe.data.name, "data").provides([]):
@@ -130,7 +130,7 @@ def _add_memories(batch: TensorDict, linked: Linked) -> None:
     if linked.critic is not None:
         batch["memory"] = torch.zeros(*batch.shape, linked.critic.memory)
         batch["next", "memory"] = batch["memory"].clone()
-    if recurrent.chunks(linked.recipe):
+    if memory.chunks(linked.recipe):
         batch["is_init"] = torch.ones(batch.shape, dtype=torch.bool)
         batch["next", "is_init"] = batch["is_init"].clone()
 

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from hetrl import catalog, rng, schedule
 from hetrl.component import Component
+from hetrl.engine.program import Program, foldable, slow_copy, used_nets
 from hetrl.errors import RecipeError
 from hetrl.network import Network, Policy
-from hetrl.recipe import recurrent
+from hetrl.recipe import memory
 from hetrl.recipe.check import Plan, PlannedStep, check, grouped
-from hetrl.recipe.load import Per, Phase, Recipe, Target, Use
-from hetrl.recipe.program import Program, foldable, slow_copy, used_nets
+from hetrl.recipe.read import Per, Phase, Recipe, Target, Use
 from hetrl.team import Agent, Team
 
 
@@ -137,7 +137,7 @@ class Linked(nn.Module):
     @property
     def critic(self) -> Network | None:
         """The recurrent net of the team, whose memory collection carries too; None where the recipe has none."""
-        name = recurrent.team_net(self.recipe)
+        name = memory.team_net(self.recipe)
         return None if name is None else self.nets[name].of(())  # type: ignore[operator]
 
     def component(self, phase: str, section: str, index: int, lane: Sequence[Agent]) -> Component | None:
@@ -212,7 +212,7 @@ def link(recipe: Recipe, team: Team, provided: Iterable[str] | None = None) -> L
     """Check a recipe against a team and build its modules.
 
     Args:
-        recipe: what :func:`hetrl.recipe.load.load` returned.
+        recipe: what :func:`hetrl.recipe.read.load` returned.
         team: the task's agents.
         provided: the keys of a batch; left out, what the recipe's task and data write.
 

@@ -11,11 +11,11 @@ import pytest
 
 import hetrl
 from hetrl.errors import RecipeError, RunError
-from hetrl.train import seeds
-from hetrl.train.csv_logger import read
-from hetrl.train.run import default_folder, train
-from hetrl.train.seeds import Outcome, SeedsFolder, frames_of, resume_seeds, train_seeds
-from hetrl.train.seeds_board import GrowingTable, SeedsBoard
+from hetrl.runs import seeds
+from hetrl.runs.board import GrowingTable, SeedsBoard
+from hetrl.runs.csv_table import read
+from hetrl.runs.run import default_folder, train
+from hetrl.runs.seeds import Outcome, SeedsFolder, frames_of, resume_seeds, train_seeds
 
 TINY = [
     "task={use: env/tabular_game, n_states: 3, n_actions: [2, 2], n_envs: 4, horizon: 7}",

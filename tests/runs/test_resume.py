@@ -13,8 +13,8 @@ import torch
 
 import hetrl
 from hetrl.errors import RunError
-from hetrl.train import run as runs
-from hetrl.train.csv_logger import read
+from hetrl.runs import run as runs
+from hetrl.runs.csv_table import read
 
 TINY = [
     "task.n_envs=4", "task.horizon=7", "data.frames=40", "run.frames=400", "run.checkpoint_every=40",
@@ -27,7 +27,7 @@ RECURRENT = [  # episodes of 7 steps, batches of 10, chunks of 5
     "nets.value={use: net/recurrent_value, hidden: [8], memory: 4, chunk: 5, normalize: true}",
 ]
 
-REPLAY = str(Path(__file__).parent / "replay.yaml")
+REPLAY = str(Path(__file__).parents[1] / "train" / "replay.yaml")
 OFF_POLICY = ["nets.q.hidden=[8]", "data.capacity=240", "data.batch=32", "data.warmup=80", "data.updates=2"]
 """A warm-up of 80 frames, and a ring that 400 frames go around (as in the file, whose actors skip samples too)."""
 
@@ -95,7 +95,7 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path, name, more):
     more = [*more, "update.actors.optim.lr={linear: [1e-3, 0.0]}"]
     whole = runs.train(recipe(name, *more), tmp_path / "whole", quiet=True)
     program = (
-        "import sys, hetrl\nfrom pathlib import Path\nfrom hetrl.train import run\n"
+        "import sys, hetrl\nfrom pathlib import Path\nfrom hetrl.runs import run\n"
         "run.train(hetrl.load(*sys.argv[2:]), Path(sys.argv[1]), quiet=True)\n"
     )
     folder = runs.Folder(tmp_path / "killed")

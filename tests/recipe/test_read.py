@@ -5,7 +5,7 @@ import pytest
 import hetrl
 from hetrl.errors import RecipeError
 from hetrl.recipe.check import check
-from hetrl.recipe.load import load, parse, shipped
+from hetrl.recipe.read import load, parse, shipped
 
 MINIMAL = """
 hetrl: 1

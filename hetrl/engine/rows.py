@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from hetrl import keys
+from hetrl.engine.program import Program, Values
+from hetrl.engine.store import Store
 from hetrl.errors import RunError
-from hetrl.recipe.program import Program, Values
-from hetrl.recipe.store import Store
 from hetrl.team import Agent
 
 ACTIVE = f"{keys.AGENT}.active"

@@ -9,17 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from hetrl import keys, schedule
+from hetrl.engine.linked import Linked, SharedNetwork, build
+from hetrl.engine.program import Program, Values
+from hetrl.engine.reduce import total_loss
+from hetrl.engine.rows import ACTIVE, Rows
+from hetrl.engine.store import Store
 from hetrl.errors import RecipeError
 from hetrl.network import Network
 from hetrl.optim import Closure
 from hetrl.recipe.check import SECTIONS
-from hetrl.recipe.link import Linked, SharedNetwork, build
-from hetrl.recipe.load import Phase
-from hetrl.recipe.program import Program, Values
-from hetrl.recipe.store import Store
+from hetrl.recipe.read import Phase
 from hetrl.team import Agent
-from hetrl.train.reduce import total_loss
-from hetrl.train.rows import ACTIVE, Rows
 
 Lane = tuple[Agent, ...]
 Metrics = dict[str, Tensor]

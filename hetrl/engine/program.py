@@ -9,9 +9,9 @@ from torch import nn
 
 from hetrl import keys
 from hetrl.component import Component, Output
+from hetrl.engine.store import Store
 from hetrl.network import Network
 from hetrl.recipe.check import TARGET, PlannedStep
-from hetrl.recipe.store import Store
 from hetrl.team import Agent
 
 Values = dict[str, Any]

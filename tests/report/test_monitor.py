@@ -6,10 +6,10 @@ import torch
 import hetrl
 from hetrl.errors import RunError
 from hetrl.report.bound import draw
+from hetrl.report.monitor import BoundMonitor, _Before, _Rollout, discount, measure
+from hetrl.runs.csv_table import read
+from hetrl.runs.run import resume, train
 from hetrl.train.build import build
-from hetrl.train.csv_logger import read
-from hetrl.train.monitor import BoundMonitor, _Before, _Rollout, discount, measure
-from hetrl.train.run import resume, train
 
 TINY = ["task.n_envs=2", "task.horizon=9", "nets.actor.hidden=[8]", "nets.q.hidden=[8]", "data.warmup=40",
         "data.batch=8", "run.frames=60", "run.n_eval_episodes=3", "run.device=cpu"]  # fmt: skip
@@ -26,7 +26,7 @@ def figures(folder):
 @pytest.mark.parametrize("recipe", ["haqo", "hasac"])
 def test_the_run_is_the_same_with_it_and_without(recipe, tmp_path):
     plain = train(hetrl.load(recipe, *TINY), tmp_path / "plain", quiet=True)
-    watched = train(hetrl.load(recipe, *TINY), tmp_path / "watched", monitor=10, quiet=True)
+    watched = train(hetrl.load(recipe, *TINY), tmp_path / "watched", callbacks=[BoundMonitor(10)], quiet=True)
     assert figures(plain) == [row for row in figures(watched) if len(row) > 1]
     one, other = (folder.load_checkpoint() for folder in (plain, watched))
     assert all(torch.equal(one["state_dict"][name], value) for name, value in other["state_dict"].items()
@@ -46,8 +46,8 @@ def test_the_run_is_the_same_with_it_and_without(recipe, tmp_path):
 
 def test_a_resumed_run_can_be_watched(tmp_path):
     plain = train(hetrl.load("hasac", *TINY, "run.frames=80"), tmp_path / "plain", quiet=True)
-    train(hetrl.load("hasac", *TINY), tmp_path / "watched", monitor=20, quiet=True)
-    watched = resume(tmp_path / "watched", "run.frames=80", monitor=10, quiet=True)
+    train(hetrl.load("hasac", *TINY), tmp_path / "watched", callbacks=[BoundMonitor(20)], quiet=True)
+    watched = resume(tmp_path / "watched", "run.frames=80", callbacks=[BoundMonitor(10)], quiet=True)
     one, other = (folder.load_checkpoint()["state_dict"] for folder in (plain, watched))
     assert all(torch.equal(one[name], value) for name, value in other.items() if isinstance(value, torch.Tensor))
 
@@ -120,7 +120,7 @@ def test_the_discount_is_the_critics():
 def test_recurrent_policies_are_refused(tmp_path):
     recipe = hetrl.load("recurrent_happo", "run.frames=400", "run.device=cpu")
     with pytest.raises(RunError, match=r"^the bound monitor measures policies without a memory"):
-        train(recipe, tmp_path / "run", monitor=100, quiet=True)
+        train(recipe, tmp_path / "run", callbacks=[BoundMonitor(100)], quiet=True)
 
 
 def test_refuses_what_it_could_not_measure(tmp_path):
@@ -128,7 +128,12 @@ def test_refuses_what_it_could_not_measure(tmp_path):
         with pytest.raises(RunError, match=r"^the bound monitor measures after every so many frames"):
             BoundMonitor(every)
     with pytest.raises(RunError, match=r"^the bound monitor needs run.n_eval_episodes of 2 or more"):
-        train(hetrl.load("haqo", *TINY, "run.n_eval_episodes=1"), tmp_path / "run", monitor=10, quiet=True)
+        train(
+            hetrl.load("haqo", *TINY, "run.n_eval_episodes=1"),
+            tmp_path / "run",
+            callbacks=[BoundMonitor(10)],
+            quiet=True,
+        )
 
 
 def test_a_run_without_it_has_no_page(tmp_path):

@@ -3,13 +3,13 @@
 import torch
 from tensordict import TensorDict
 
+from hetrl.engine.linked import link
+from hetrl.engine.phase import PhaseRunner
+from hetrl.engine.store import Store
 from hetrl.net.joint_q import JointQ
 from hetrl.ops import kept_product
-from hetrl.recipe.link import link
-from hetrl.recipe.load import load
-from hetrl.recipe.store import Store
+from hetrl.recipe.read import load
 from hetrl.team import Agent, Box, Team
-from hetrl.train.phase import PhaseRunner
 
 TEAM = Team(tuple(Agent(f"agent_{i}", "agents", i, 4, Box((-1.0,), (2.0,)), "agents") for i in range(5)), 20)
 ROWS = 8

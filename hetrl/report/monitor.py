@@ -13,10 +13,10 @@ from torch import Tensor
 from hetrl import catalog, keys, rng
 from hetrl.data.behaviour import Behaviour
 from hetrl.data.collected import Collected
+from hetrl.engine.linked import Linked, SharedNetwork
 from hetrl.errors import RunError
 from hetrl.ops.diffusion import path_kl
-from hetrl.recipe.link import Linked, SharedNetwork
-from hetrl.recipe.load import Recipe
+from hetrl.recipe.read import Recipe
 from hetrl.team import Agent, Box, Team
 from hetrl.train.build import make_env
 from hetrl.train.learner import Learner

@@ -9,9 +9,9 @@ import hetrl
 from hetrl import cli
 from hetrl.errors import RunError
 from hetrl.report.alike import alike
-from hetrl.train.csv_logger import read
-from hetrl.train.regroup import regroup
-from hetrl.train.run import Folder, resume, train
+from hetrl.runs.csv_table import read
+from hetrl.runs.regroup import regroup
+from hetrl.runs.run import Folder, resume, train
 
 TINY = ["run.eval_every=null", "run.n_eval_episodes=3", "run.device=cpu", "nets.actor.hidden=[8]"]
 RECIPES = {

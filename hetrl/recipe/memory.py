@@ -6,7 +6,7 @@ from typing import Any
 from hetrl import catalog
 from hetrl.errors import RecipeError
 from hetrl.network import Network, Policy
-from hetrl.recipe.load import Per, Recipe
+from hetrl.recipe.read import Per, Recipe
 
 
 def chunks(recipe: Recipe, names: Iterable[str] | None = None) -> dict[str, int]:

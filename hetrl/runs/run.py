@@ -4,7 +4,7 @@ import json
 import logging
 import platform
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,14 +17,13 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from hetrl import catalog
 from hetrl.data.behaviour import Behaviour
 from hetrl.data.evaluate import Episodes, Watch, evaluate
+from hetrl.engine.linked import Linked, link
 from hetrl.errors import DependencyError, RunError
-from hetrl.recipe.link import Linked, link
-from hetrl.recipe.load import Recipe, load
+from hetrl.recipe.read import Recipe, load
+from hetrl.runs.csv_table import CsvTable
 from hetrl.train.build import build, evaluation_env, resolve_device
 from hetrl.train.callbacks import Checkpoints, GracefulStop, ProgressBar
-from hetrl.train.csv_logger import CsvTable
 from hetrl.train.learner import first_difference, refuse_other_recipe
-from hetrl.train.monitor import BoundMonitor
 from hetrl.train.timings import Timings
 
 PACKAGES = ("hetrl", "torch", "torchrl", "tensordict", "lightning", "vmas", "numpy", "omegaconf")
@@ -138,7 +137,7 @@ def train(
     folder: Path | None = None,
     *,
     wandb: str | None = None,
-    monitor: int | None = None,
+    callbacks: Sequence[L.Callback] = (),
     quiet: bool = False,
 ) -> Folder:
     """Train a recipe in a new folder and return the folder.
@@ -147,7 +146,7 @@ def train(
         recipe: what to train.
         folder: where; by default a new one under ``runs/``.
         wandb: a Weights & Biases project to log to as well.
-        monitor: frames between two measurements of the bound, see :class:`~hetrl.train.monitor.BoundMonitor`.
+        callbacks: more of Lightning's, such as a :class:`~hetrl.report.monitor.BoundMonitor`.
         quiet: no progress bar.
 
     Raises:
@@ -157,12 +156,16 @@ def train(
     """
     module, data = build(recipe)  # before anything is written
     place = open_folder(folder or default_folder(recipe), recipe)
-    _fit(place, recipe, module, data, None, wandb, monitor, quiet)
+    _fit(place, recipe, module, data, None, wandb, callbacks, quiet)
     return place
 
 
 def resume(
-    path: Path, *overrides: str, wandb: str | None = None, monitor: int | None = None, quiet: bool = False
+    path: Path,
+    *overrides: str,
+    wandb: str | None = None,
+    callbacks: Sequence[L.Callback] = (),
+    quiet: bool = False,
 ) -> Folder:
     """Continue a run from its last checkpoint, bit for bit on the CPU.
 
@@ -170,7 +173,7 @@ def resume(
         path: the run's folder.
         overrides: only of ``run`` (more frames, another evaluation interval).
         wandb: a Weights & Biases project to log to as well.
-        monitor: as for :func:`train`.
+        callbacks: as for :func:`train`.
         quiet: no progress bar.
 
     Raises:
@@ -189,7 +192,7 @@ def resume(
         raise RunError(f"{path} is finished ({state['frames']} frames); go on with run.frames=... above that.")
     module, data = build(recipe)
     folder.recipe.write_text(recipe.yaml())
-    _fit(folder, recipe, module, data, int(state["frames"]), wandb, monitor, quiet)
+    _fit(folder, recipe, module, data, int(state["frames"]), wandb, callbacks, quiet)
     return folder
 
 
@@ -200,7 +203,7 @@ def _fit(
     data: Any,
     resumed: int | None,
     wandb: str | None,
-    monitor: int | None,
+    more: Sequence[L.Callback],
     quiet: bool,
 ) -> None:
     loggers: list[Logger] = [
@@ -213,10 +216,9 @@ def _fit(
     callbacks: list[L.Callback] = [
         Checkpoints(folder.checkpoint.parent, every),
         GracefulStop(),
-        Timings(folder.timings, resumed),
+        Timings(CsvTable(folder.timings, resumed)),
+        *more,
     ]
-    if monitor is not None:
-        callbacks.append(BoundMonitor(monitor))
     if not quiet:
         callbacks.append(ProgressBar())
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)

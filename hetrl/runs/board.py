@@ -10,8 +10,8 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from hetrl.train.csv_logger import FRAMES
-from hetrl.train.run import Folder
+from hetrl.runs.csv_table import FRAMES
+from hetrl.runs.run import Folder
 
 _LINE = 30.0
 """Seconds between two plain lines where there is no terminal."""

@@ -1,0 +1,1 @@
+"""From a checked recipe and a team to numbers."""
