@@ -14,7 +14,8 @@ from rich.text import Text
 from hetrl import catalog
 from hetrl.errors import HetrlError, RecipeError, RunError, nearest
 from hetrl.recipe.check import check as check_recipe
-from hetrl.recipe.read import Recipe, load, shipped
+from hetrl.recipe.read import load, shipped
+from hetrl.recipe.schema import Recipe
 
 app = typer.Typer(
     help="Compose, check, train and understand heterogeneous-agent MARL.",
@@ -134,7 +135,7 @@ def check(recipe: RecipeName, overrides: Overrides = None) -> None:
     from hetrl.engine.linked import link
 
     linked = link(loaded, _team(loaded))
-    steps = sum(len(steps) for steps in linked.plan.sections.values())
+    steps = sum(1 for phase in loaded.update for _ in phase.every_step)
     out.print(f"{loaded.name}: links. {len(loaded.update)} phases, {steps} steps, {len(linked.team)} agents.")
 
 

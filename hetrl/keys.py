@@ -16,6 +16,10 @@ PLACE = "agent.place"
 """The agent's position in team order, a whole number that the program itself knows."""
 TURN = "agent.turn"
 """The round of the present sweep in which the agent is updated, from 0 on; the phase itself writes it."""
+ACTIVE = "agent.active"
+"""Whether the agent takes part in a step."""
+MEMBERS = "members"
+"""The numbers of those whom an order puts in order, 0 to n - 1; the phase itself says it."""
 
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 

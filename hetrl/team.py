@@ -153,6 +153,10 @@ class Team:
         """Sharing groups: name -> its agents in team order."""
         return self._by("body", key=lambda agent: self.agents.index(agent))
 
+    def members(self, of: str) -> list[tuple[Agent, ...]]:
+        """Return whom an order puts in order: each agent, or with ``of`` ``group`` each sharing group."""
+        return list(self.bodies.values()) if of == "group" else [(agent,) for agent in self.agents]
+
     def state(self, observation: Mapping[str, Tensor]) -> Tensor:
         """Return the global state: all agents' observations side by side, in team order, or what ``state_from`` says.
 

@@ -1,4 +1,4 @@
-"""From a checked recipe to modules: networks, components, orders, and who shares what."""
+"""From a checked recipe to modules: networks and their slow copies, components, orders, and who shares what."""
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
@@ -9,35 +9,38 @@ from torch import Tensor, nn
 
 from hetrl import catalog, rng, schedule
 from hetrl.component import Component
-from hetrl.engine.program import Program, foldable, slow_copy, used_nets
+from hetrl.engine.program import Program
 from hetrl.errors import RecipeError
 from hetrl.network import Network, Policy
-from hetrl.recipe import memory
-from hetrl.recipe.check import Plan, PlannedStep, check, grouped
-from hetrl.recipe.read import Per, Phase, Recipe, Target, Use
+from hetrl.recipe.check import check
+from hetrl.recipe.net import Mode, Per, Target
+from hetrl.recipe.plan import Plan, grouped, recurrent_critic
+from hetrl.recipe.schema import Order, Recipe
+from hetrl.recipe.section import Use
+from hetrl.recipe.step import Step
 from hetrl.team import Agent, Team
 
 
 class SharedNetwork(nn.ModuleDict):
-    """A net of the recipe: one module for each agent, sharing group, or team."""
+    """A net of the recipe: one module for each of its owners, who are agents, sharing groups, or the team."""
 
     def __init__(self, build: Callable[[Agent], Network], team: Team, per: Per) -> None:
         self.per = per
         modules: dict[str, Network] = {}
         for agent in team.agents:
-            if self.unit(agent) not in modules:
-                modules[self.unit(agent)] = build(agent)
+            if self.owner(agent) not in modules:
+                modules[self.owner(agent)] = build(agent)
         super().__init__(modules)
 
-    def unit(self, agent: Agent | None) -> str:
-        """Return the name under which an agent's module is kept."""
+    def owner(self, agent: Agent | None) -> str:
+        """Return the name under which an agent's module is kept: its own, its sharing group's, or ``team``."""
         if self.per == "team" or agent is None:
             return "team"
         return agent.name if self.per == "agent" else agent.body
 
     def of(self, lane: Sequence[Agent]) -> Network:
         """Return the module that serves a lane."""
-        return self[self.unit(lane[0] if lane else None)]  # type: ignore[return-value]
+        return self[self.owner(lane[0] if lane else None)]  # type: ignore[return-value]
 
 
 class SlowCopy(nn.Module):
@@ -87,12 +90,15 @@ class Linked(nn.Module):
             {name: SlowCopy(self.nets[name], net.target) for name, net in plan.recipe.nets.items() if net.target}  # type: ignore[arg-type]
         )
         self.components = nn.ModuleDict()
+        self._behind: dict[Step, nn.Module] = {}
         self.scheduled: list[tuple[nn.Module, str, schedule.Linear]] = []
-        for (name, section), steps in plan.sections.items():
-            for index, planned in enumerate(steps):
-                if planned.component is not None:
-                    self.components[f"{name}:{section}:{index}"] = self._build_component(planned)
         self.orders = nn.ModuleDict()
+        for phase in plan.recipe.update:
+            for section, steps in phase.sections.items():
+                for index, step in enumerate(steps):
+                    if step.use is not None:
+                        # The name is part of every checkpoint; whoever looks for the module has the step.
+                        self._behind[step] = self.components[f"{phase.name}:{section}:{index}"] = self._make(step)
         for phase in plan.recipe.update:
             if phase.order is not None:
                 order = build(phase.order, "order")
@@ -102,27 +108,25 @@ class Linked(nn.Module):
 
     def _build_net(self, name: str) -> SharedNetwork:
         net = self.recipe.nets[name]
-        cls = catalog.resolve(net.use, "net")
 
         def make(agent: Agent) -> Network:
             try:
-                return cls(agent, self.team, **net.arguments)
+                return net.network(agent, self.team, **net.arguments)
             except RecipeError as error:
                 raise RecipeError(f"{net.where} ({net.use}): {error}") from None
 
         return SharedNetwork(make, self.team, self.plan.per[name])
 
-    def _build_component(self, planned: PlannedStep) -> nn.Module:
-        """Return one instance, or one for each agent where it keeps state of its own."""
-        use = Use(planned.step.where, str(planned.step.use), planned.step.arguments)
-        component = self._instance(use)
-        if planned.per_agent and component.state_dict():
-            return nn.ModuleDict({name: self._instance(use) for name in self.team.names})
+    def _make(self, step: Step) -> nn.Module:
+        """Return one instance of a step's component, or one for each agent where it keeps state of its own."""
+        component = self._instance(step)
+        if step.per_agent and component.state_dict():
+            return nn.ModuleDict({name: self._instance(step) for name in self.team.names})
         return component
 
-    def _instance(self, use: Use) -> Component:
-        component = build(use, ("estimate", "weight", "loss"))
-        for name, value in use.arguments.items():
+    def _instance(self, step: Step) -> Component:
+        component = build(Use(step.where, str(step.use), step.arguments), ("estimate", "weight", "loss"))
+        for name, value in step.arguments.items():
             ramp = schedule.parse(value)
             if ramp is not None:  # a 0-d tensor, so that a compiled program sees it change
                 delattr(component, name)
@@ -137,57 +141,31 @@ class Linked(nn.Module):
     @property
     def critic(self) -> Network | None:
         """The recurrent net of the team, whose memory collection carries too; None where the recipe has none."""
-        name = memory.team_net(self.recipe)
+        name = recurrent_critic(self.recipe)
         return None if name is None else self.nets[name].of(())  # type: ignore[operator]
 
-    def component(self, phase: str, section: str, index: int, lane: Sequence[Agent]) -> Component | None:
-        """Return the component behind a step, for a lane; None where the step is a net's mode."""
-        key = f"{phase}:{section}:{index}"
-        if key not in self.components:
-            return None
-        found = self.components[key]
+    def kept(self, step: Step) -> nn.Module | None:
+        """Return what is kept of a step's component: itself, or by agent where each has one; None of a net's mode."""
+        return self._behind.get(step)
+
+    def component(self, step: Step, lane: Sequence[Agent]) -> Component | None:
+        """Return the component behind a step, for a lane; None where the step runs a net."""
+        found = self._behind.get(step)
         return found[lane[0].name] if isinstance(found, nn.ModuleDict) else found  # type: ignore[return-value]
 
-    def program(self, phase: str, section: str, lane: Sequence[Agent], steps: slice = slice(None)) -> Program:
-        """Return the program of (part of) a section for a lane."""
-        planned = self.plan.sections[phase, section]
-        chosen = list(range(len(planned)))[steps]
-        nets = {name: net.of for name, net in self.nets.items()}
-        nets |= {slow_copy(name): slow.net.of for name, slow in self.slow.items()}  # type: ignore[union-attr]
+    def network(self, mode: Mode, lane: Sequence[Agent]) -> Network:
+        """Return the module behind a mode, for a lane."""
+        shared = self.slow[mode.net].net if mode.slow else self.nets[mode.net]
+        return shared.of(lane)  # type: ignore[operator, union-attr]
+
+    def program(self, steps: Sequence[Step], lane: Sequence[Agent]) -> Program:
+        """Return the program of some steps for a lane."""
         return Program(
-            [planned[index] for index in chosen],
-            lane,
-            nets,  # type: ignore[arg-type]
-            [self.component(phase, section, index, lane) for index in chosen],
+            steps,
+            lambda mode: self.network(mode, lane),
+            lambda step: self.component(step, lane),
             self.team.agents.index(lane[0]) if lane else None,
         )
-
-    def units(self, agents: Sequence[Agent], phase: Phase) -> list[tuple[Agent, ...]]:
-        """Split the agents of a round by the module that the phase trains for them."""
-        trained: SharedNetwork = self.nets[str(phase.train)]  # type: ignore[assignment]
-        units: dict[str, list[Agent]] = {}
-        for agent in agents:
-            units.setdefault(trained.unit(agent), []).append(agent)
-        return [tuple(sorted(unit, key=lambda agent: (agent.group, agent.index))) for unit in units.values()]
-
-    def lanes(self, agents: Sequence[Agent], phase: str, section: str) -> list[tuple[Agent, ...]]:
-        """Split the agents of a unit into the lanes that run a section: those of one layout with the same modules."""
-        steps = self.plan.sections[phase, section]
-        if not foldable(steps) or any(
-            isinstance(self.components[f"{phase}:{section}:{index}"], nn.ModuleDict)  # each has a state of its own
-            for index, planned in enumerate(steps)
-            if planned.component is not None
-        ):
-            return [(agent,) for agent in agents]
-        nets: list[SharedNetwork] = [self.nets[net] for net in used_nets(steps)]  # type: ignore[misc]
-        # One module for the whole team fits all of its agents, whatever their layouts; what only some groups have is
-        # read group by group.
-        alike = bool(nets) and all(net.per == "team" for net in nets) and not any(p.table.optional for p in steps)
-        lanes: dict[tuple[str, ...], list[Agent]] = {}
-        for agent in agents:
-            layout = "" if alike else agent.group
-            lanes.setdefault((layout, *(net.unit(agent) for net in nets)), []).append(agent)
-        return [tuple(lane) for lane in lanes.values()]
 
     def follow(self, net: str) -> None:
         """Let a net's slow copy, if it has one, follow a training of the net."""
@@ -200,7 +178,7 @@ class Linked(nn.Module):
             getattr(component, name).fill_(ramp(progress))
 
 
-def build(use: Use, kind: str | tuple[str, ...]) -> Any:
+def build(use: Use | Order, kind: str | tuple[str, ...]) -> Any:
     """Return an instance of a catalog entry; an error says where in the recipe it was asked for."""
     try:
         return catalog.resolve(use.name, kind)(**use.arguments)
@@ -212,7 +190,7 @@ def link(recipe: Recipe, team: Team, provided: Iterable[str] | None = None) -> L
     """Check a recipe against a team and build its modules.
 
     Args:
-        recipe: what :func:`hetrl.recipe.read.load` returned.
+        recipe: what :func:`hetrl.load` returned.
         team: the task's agents.
         provided: the keys of a batch; left out, what the recipe's task and data write.
 

@@ -1,6 +1,6 @@
 """The linked program: a straight line of plain calls on plain tensors."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,17 +11,18 @@ from hetrl import keys
 from hetrl.component import Component, Output
 from hetrl.engine.store import Store
 from hetrl.network import Network
-from hetrl.recipe.check import TARGET, PlannedStep
+from hetrl.recipe.net import TARGET, Mode
+from hetrl.recipe.step import Step
 from hetrl.team import Agent
 
 Values = dict[str, Any]
+"""Key -> tensor, or a tuple of tensors in team order: what a program reads and writes."""
 
 
 @dataclass(frozen=True)
-class Line:
+class Call:
     """One call: which function, where its inputs lie, where its outputs go."""
 
-    where: str
     function: Callable[..., Output]
     inputs: tuple[str, ...]
     outputs: tuple[tuple[str, str], ...]
@@ -30,71 +31,67 @@ class Line:
 
 
 class Program(nn.Module):
-    """The steps of one section, bound to the modules of one lane.
+    """Some steps of a phase, bound to the modules of one lane.
 
     Running it looks nothing up in a TensorDict: values lie in a dict of plain tensors, keyed by the recipe's own words.
+
+    Args:
+        steps: the steps, in order.
+        network: returns the module behind a mode.
+        component: returns the component behind a step; None where the step runs a net.
+        place: of the lane's (first) agent in the team; None where the lane is nobody's.
     """
 
     def __init__(
         self,
-        steps: Sequence[PlannedStep],
-        lane: Sequence[Agent],
-        nets: Mapping[str, Callable[[Sequence[Agent]], Network]],
-        components: Sequence[Component | None],
+        steps: Sequence[Step],
+        network: Callable[[Mode], Network],
+        component: Callable[[Step], Component | None],
         place: int | None,
     ) -> None:
         super().__init__()
-        self.nets = nn.ModuleDict({name: nets[name](lane) for name in used_nets(steps, copies=True)})
-        self.components = nn.ModuleList([component for component in components if component is not None])
-        self.lines = [
-            self._line(planned, component, place) for planned, component in zip(steps, components, strict=True)
-        ]
+        self.nets = nn.ModuleDict({_name(mode): network(mode) for step in steps for mode in step.modes})
+        components = [component(step) for step in steps]
+        self.components = nn.ModuleList([each for each in components if each is not None])
+        self.calls = [self._call(step, each, place) for step, each in zip(steps, components, strict=True)]
         self._place = place
         written: set[str] = {keys.PLACE}
-        needed: dict[str, bool] = {}
-        for planned in steps:
-            for role, key in planned.table.reads.items():
-                if key not in written:
-                    optional = role in planned.table.optional
-                    needed[key] = needed.get(key, True) and optional
-            written.update(planned.table.writes.values())
-        self.reads = needed
+        self.reads: dict[str, bool] = {}
         """Keys that come from outside -> whether they may be absent."""
+        for step in steps:
+            for role, key in step.table.reads.items():
+                if key not in written:
+                    self.reads[key] = self.reads.get(key, True) and role in step.table.optional
+            written.update(step.table.writes.values())
         self.writes = tuple(sorted(key for key in written - {keys.PLACE} if not keys.is_output(key)))
 
-    def _line(self, planned: PlannedStep, component: Component | None, place: int | None) -> Line:
+    def _call(self, step: Step, component: Component | None, place: int | None) -> Call:
         function: Callable[..., Output]
         if component is not None:
-            function = component.compute
-            called = {role: self._mode(*target.split(".", 1)) for role, target in planned.table.calls.items()}
-            if called:
-                function = partial(function, **called)
+            called = {role: self._bound(mode) for role, mode in step.calls.items()}
+            function = partial(component.compute, **called) if called else component.compute
         else:
-            assert planned.net is not None and planned.mode is not None
-            function = self._mode(planned.net, planned.mode)
-            if planned.step.arguments:
-                function = partial(function, **planned.step.arguments)
-        inputs = tuple(planned.table.reads.values())
+            assert step.mode is not None
+            function = self._bound(step.mode)
+            if step.arguments:
+                function = partial(function, **step.arguments)
+        inputs = tuple(step.table.reads.values())
         whole = any(keys.scope(key) == keys.AGENTS for key in inputs)
-        return Line(planned.where, function, inputs, tuple(planned.table.writes.items()), place if whole else None)
+        return Call(function, inputs, tuple(step.table.writes.items()), place if whole else None)
 
-    def _mode(self, net: str, mode: str = "") -> Callable[..., Output]:
-        slow, _, rest = mode.partition(".")
-        if slow == TARGET:
-            net, mode = slow_copy(net), rest
-        network = self.nets[net]
-        return getattr(network, mode or network.default_mode)  # type: ignore[arg-type]
+    def _bound(self, mode: Mode) -> Callable[..., Output]:
+        return getattr(self.nets[_name(mode)], mode.name)
 
     def forward(self, values: Values) -> Values:
-        """Run the lines on ``values`` (key -> tensor) and return them with what was written."""
+        """Make the calls on ``values`` (key -> tensor) and return them with what was written."""
         values[keys.PLACE] = self._place
-        for line in self.lines:
-            if line.own is None:
-                given = [values.get(key) for key in line.inputs]
+        for call in self.calls:
+            if call.own is None:
+                given = [values.get(key) for key in call.inputs]
             else:
-                given = [_whole(values, key, line.own) for key in line.inputs]
-            written = line.function(*given)
-            for role, key in line.outputs:
+                given = [_whole(values, key, call.own) for key in call.inputs]
+            written = call.function(*given)
+            for role, key in call.outputs:
                 values[key] = written[role]
         return values
 
@@ -112,6 +109,11 @@ class Program(nn.Module):
         }
 
 
+def _name(mode: Mode) -> str:
+    """Return the name under which a program keeps a mode's module; a slow copy is another one than its net."""
+    return f"{mode.net} {TARGET}" if mode.slow else mode.net
+
+
 def _whole(values: Values, key: str, own: int) -> Any:
     """Return an input; of an ``agents.`` tuple, with this agent's value as the program has just written it."""
     value = values.get(key)
@@ -119,35 +121,3 @@ def _whole(values: Values, key: str, own: int) -> Any:
         return value
     fresh = values.get(key.replace(f"{keys.AGENTS}.", f"{keys.AGENT}."))
     return value if fresh is None else (*value[:own], fresh, *value[own + 1 :])
-
-
-def slow_copy(net: str) -> str:
-    """Return the name under which a net's slow copy is kept."""
-    return f"{net} {TARGET}"
-
-
-def used_nets(steps: Iterable[PlannedStep], copies: bool = False) -> list[str]:
-    """Return the nets that the steps run or call, in order; with ``copies`` slow copies under a name of their own."""
-    found: dict[str, None] = {}
-    for planned in steps:
-        modes = [called.partition(".")[::2] for called in planned.table.calls.values()]
-        if planned.net is not None:
-            modes.insert(0, (planned.net, planned.mode or ""))
-        for net, mode in modes:
-            found[slow_copy(net) if copies and mode.split(".")[0] == TARGET else net] = None
-    return list(found)
-
-
-def foldable(steps: Iterable[PlannedStep]) -> bool:
-    """Whether agents that share their nets may run as one lane.
-
-    Not where a step reads all agents at once (each agent has its own view of that), and not where it turns agents'
-    values into the team's (that has to happen agent by agent).
-    """
-    for planned in steps:
-        reads, writes = planned.table.reads.values(), planned.table.writes.values()
-        if any(keys.scope(key) == keys.AGENTS or key == keys.PLACE for key in reads):
-            return False
-        if planned.per_agent and any(not keys.scope(key) and not keys.is_output(key) for key in writes):
-            return False
-    return True

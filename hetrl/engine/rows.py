@@ -1,8 +1,9 @@
 """The inputs of a turn as rows: what epochs reorder and minibatches cut."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -11,27 +12,26 @@ from torch import Tensor
 from hetrl import keys
 from hetrl.engine.program import Program, Values
 from hetrl.engine.store import Store
-from hetrl.errors import RunError
+from hetrl.errors import RecipeError, RunError
+from hetrl.recipe.schema import Phase
 from hetrl.team import Agent
-
-ACTIVE = f"{keys.AGENT}.active"
 
 
 @dataclass(frozen=True)
-class Layout:
-    """How a batch is laid out for minibatches: which dimension is cut, and what its entries are."""
+class Cut:
+    """Where a batch is cut into minibatches: along which dimension, and what its entries are."""
 
     along: int
     length: int
     """Steps of one entry."""
-    unit: str
-    """What the entries are called."""
+    entries: str
+    """What they are called."""
     arrange: Callable[[Tensor, int], Tensor]
     """From a batch value and its number of batch dimensions."""
 
     @classmethod
-    def of(cls, program: Program) -> "Layout":
-        """Return the layout that a program's networks need: rows in any order, or chunks of time."""
+    def of(cls, program: Program) -> "Cut":
+        """Return the cut that a program's networks need: rows in any order, or chunks of time."""
         chunks: set[int] = {net.chunk for net in program.nets.values() if net.chunk}  # type: ignore[misc]
         if not chunks:
             return cls(0, 1, "rows", _rows)
@@ -52,22 +52,22 @@ def _chunks(chunk: int, value: Tensor, dims: int) -> Tensor:
 class Rows:
     """The inputs of a lane as rows (time and environments flattened, time first), to be cut into minibatches.
 
-    Where a recurrent network takes part, what is reordered and cut are chunks of time, see :class:`Layout`.
+    Where a recurrent network takes part, what is reordered and cut are chunks of time, see :class:`Cut`.
     """
 
-    def __init__(self, values: Values, count: int, lane_size: int, expand: frozenset[str], layout: Layout) -> None:
+    def __init__(self, values: Values, count: int, lane_size: int, expand: frozenset[str], cut: Cut) -> None:
         self.count = count
-        self.layout = layout
+        self.cut = cut
         self._values, self._lane_size, self._expand = values, lane_size, expand
 
     @classmethod
     def of(cls, program: Program, lane: Sequence[Agent], store: Store) -> "Rows":
         """Return the rows that a program reads from a store, with the mask of active agents."""
-        dims, layout = len(store.batch_size), Layout.of(program)
+        dims, cut = len(store.batch_size), Cut.of(program)
         values: Values = {}
         expand = set()
         wanted = dict(program.reads)
-        wanted.pop(ACTIVE, None)
+        wanted.pop(keys.ACTIVE, None)
         for key, optional in wanted.items():
             if optional and not store.has(key, lane):
                 continue
@@ -82,19 +82,19 @@ class Rows:
                         f"'{key}' is {list(part.shape)}, and a batch {list(store.batch_size)}: it does not begin with "
                         "its rows (an ensemble's members come first); write it in steps, where it is read."
                     )
-            values[key] = _each(found, lambda value: layout.arrange(value, dims))
+            values[key] = _each(found, lambda value: cut.arrange(value, dims))
         active = _active(lane, store)
         if active is not None:
-            values[ACTIVE] = layout.arrange(active, dims)
-        return cls(values, store.batch_size.numel() // layout.length, len(lane), frozenset(expand), layout)
+            values[keys.ACTIVE] = cut.arrange(active, dims)
+        return cls(values, store.batch_size.numel() // cut.length, len(lane), frozenset(expand), cut)
 
     def ordered(self, order: Tensor) -> "Rows":
         """Return the rows in another order (of the original one, or of any other: a permutation all the same)."""
-        along = self.layout.along
+        along = self.cut.along
         values = {
             key: _each(value, lambda part: part.index_select(along, order)) for key, value in self._values.items()
         }
-        return Rows(values, self.count, self._lane_size, self._expand, self.layout)
+        return Rows(values, self.count, self._lane_size, self._expand, self.cut)
 
     def split(self, sizes: list[int]) -> list[Values]:
         """Return the inputs of consecutive minibatches of ``sizes`` rows each, as views."""
@@ -105,15 +105,39 @@ class Rows:
         if isinstance(value, tuple):
             return list(zip(*(self._parts(key, part, sizes) for part in value), strict=True))
         if key in self._expand:
-            lane = self.layout.along + 1
+            lane = self.cut.along + 1
             value = value.unsqueeze(lane)
             value = value.expand(*value.shape[:lane], self._lane_size, *value.shape[lane + 1 :])
-        return value.split(sizes, self.layout.along)
+        return value.split(sizes, self.cut.along)
+
+
+def minibatches(rows: Sequence[Rows], phase: Phase, generator: torch.Generator) -> Iterator[list[Values]]:
+    """Yield every lane's inputs, minibatch by minibatch, in a fresh order each epoch. No row is left out.
+
+    Args:
+        rows: of each lane.
+        phase: says how many epochs and minibatches.
+        generator: draws the order.
+
+    Raises:
+        RecipeError: there are more minibatches than rows.
+    """
+    count, n_parts = rows[0].count, phase.minibatches
+    if n_parts > count:
+        what = f"{count} {rows[0].cut.entries}"
+        raise RecipeError(f"{phase.where}.minibatches = {n_parts} is more than the {what} of a batch.")
+    ends = [count * part // n_parts for part in range(n_parts + 1)]
+    sizes = [end - start for start, end in pairwise(ends)]
+    for _ in range(phase.epochs):
+        if n_parts > 1:
+            order = torch.randperm(count, generator=generator, device=generator.device)
+            rows = [lane.ordered(order) for lane in rows]
+        yield from map(list, zip(*(lane.split(sizes) for lane in rows), strict=True))
 
 
 def _active(lane: Sequence[Agent], store: Store) -> Tensor | None:
     """Return the mask of a lane, where any of its agents has one; those without always take part."""
-    own = [store.read(ACTIVE, (agent,)) if store.has(ACTIVE, (agent,)) else None for agent in lane]
+    own = [store.read(keys.ACTIVE, (agent,)) if store.has(keys.ACTIVE, (agent,)) else None for agent in lane]
     known = next((mask for mask in own if isinstance(mask, Tensor)), None)
     if known is None:
         return None

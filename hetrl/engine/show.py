@@ -1,7 +1,7 @@
 """Printing the linked program: each step with the keys it reads and writes and, given a team, their shapes."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from rich.console import Group, RenderableType
@@ -13,9 +13,12 @@ from tensordict import TensorDict
 from hetrl import catalog, keys
 from hetrl.engine.linked import Linked, link
 from hetrl.engine.store import Store
-from hetrl.recipe import memory
-from hetrl.recipe.check import SECTIONS, Plan, PlannedStep, check, grouped
-from hetrl.recipe.read import Recipe
+from hetrl.engine.turns import lanes_without_turn
+from hetrl.recipe.check import check
+from hetrl.recipe.diff import turns
+from hetrl.recipe.plan import Plan, chunks, grouped
+from hetrl.recipe.schema import Phase, Recipe
+from hetrl.recipe.step import Step
 from hetrl.team import Agent, Box, Team
 
 _N_STEPS, _N_ENVS = 2, 3
@@ -38,31 +41,33 @@ def show(recipe: Recipe, team: Team | None = None) -> RenderableType:
     if team is not None:
         blocks.append(_team(team))
     blocks.append(_nets(plan))
-    for phase in recipe.update:
-        words = [f"train {phase.train}, per {phase.per}" if phase.train else "no gradient"]
-        words += [phase.order.name] if phase.order else []
-        words += [f"{phase.epochs} epochs x {phase.minibatches} minibatches"] if phase.train else []
-        words += [f"every {phase.every}"] if phase.every > 1 else []
-        columns = [Column(word, overflow="fold") for word in ("", "step", "reads", "writes")]  # no name is cut short
-        grid = Grid(*columns, title=f"{phase.name}: {', '.join(words)}", title_justify="left", title_style="bold")
-        for section, planned in _steps(plan, phase.name):
-            title = planned.step.use or f"net {planned.net}.{planned.mode}"
-            values = ", ".join(f"{name}={value}" for name, value in planned.step.arguments.items())
-            called = "".join(f"\ncalls {target}" for target in planned.table.calls.values())
-            grid.add_row(
-                section if phase.train else "",
-                title + (f"\n{values}" if values else "") + called,
-                _listed(planned.table.reads.values(), shapes),
-                _listed(planned.table.writes.values(), shapes),
-            )
-        blocks.append(grid)
+    blocks += [_phase(phase, shapes) for phase in recipe.update]
     return Group(*blocks)
 
 
-def _steps(plan: Plan, phase: str) -> Iterator[tuple[str, PlannedStep]]:
-    for section in SECTIONS:
-        for planned in plan.sections[phase, section]:
-            yield section, planned
+def _phase(phase: Phase, shapes: dict[str, str]) -> Grid:
+    words = [f"train {phase.train}, {turns(phase)}" if phase.train else "no gradient"]
+    words += [phase.order.name] if phase.order else []
+    words += [f"{phase.epochs} epochs x {phase.minibatches} minibatches"] if phase.train else []
+    words += [f"every {phase.every}"] if phase.every > 1 else []
+    columns = [Column(word, overflow="fold") for word in ("", "step", "reads", "writes")]  # no name is cut short
+    grid = Grid(*columns, title=f"{phase.name}: {', '.join(words)}", title_justify="left", title_style="bold")
+    for section, steps in phase.sections.items():
+        for step in steps:
+            values = ", ".join(f"{name}={value}" for name, value in step.arguments.items())
+            grid.add_row(
+                section if phase.train else "",
+                "\n".join(
+                    [_title(step), *([values] if values else []), *(f"calls {mode}" for mode in step.calls.values())]
+                ),
+                _listed(step.table.reads.values(), shapes),
+                _listed(step.table.writes.values(), shapes),
+            )
+    return grid
+
+
+def _title(step: Step) -> str:
+    return step.title if step.use else f"net {step.title}"
 
 
 def _listed(found: object, shapes: dict[str, str]) -> str:
@@ -90,8 +95,7 @@ def _team(team: Team) -> Grid:
 def _shapes(recipe: Recipe, team: Team) -> dict[str, str]:
     """Run the program once on an empty batch and return what every key looks like for one agent."""
     linked = link(recipe, team)
-    agent = linked.team.agents[0]
-    n_steps = math.lcm(_N_STEPS, *memory.chunks(recipe).values())
+    n_steps = math.lcm(_N_STEPS, *chunks(recipe).values())
     batch = empty_batch(linked.team, n_steps, _N_ENVS)
     _add_memories(batch, linked)
     if "discount" in catalog.resolve(recipe.data.name, "data").provides([]):
@@ -99,18 +103,15 @@ def _shapes(recipe: Recipe, team: Team) -> dict[str, str]:
     store = Store(linked.team, batch)
     seen: dict[str, str] = {}
     store.write_turns([(each,) for each in linked.team.agents])
-    for phase in recipe.update:
-        for section in SECTIONS:
-            lane = (agent,) if phase.per != "team" or phase.train is None else ()
-            for index, planned in enumerate(linked.plan.sections[phase.name, section]):
-                for served in [(each,) for each in linked.team.agents] if planned.per_agent else [lane[:0]]:
-                    program = linked.program(phase.name, section, served, slice(index, index + 1))
-                    with torch.no_grad():
-                        values = program(program.gather(store, served))
-                    for key, value in values.items():
-                        seen[key] = _shape(value, n_steps)
-                        if not keys.is_output(key) and key in program.writes:
-                            store.write(key, served, value)
+    for step in (step for phase in recipe.update for step in phase.every_step):
+        for lane in lanes_without_turn(step, linked.team):
+            program = linked.program([step], lane)
+            with torch.no_grad():
+                values = program(program.gather(store, lane))
+            for key, value in values.items():
+                seen[key] = _shape(value, n_steps)
+                if not keys.is_output(key) and key in program.writes:
+                    store.write(key, lane, value)
     return seen
 
 
@@ -130,7 +131,7 @@ def _add_memories(batch: TensorDict, linked: Linked) -> None:
     if linked.critic is not None:
         batch["memory"] = torch.zeros(*batch.shape, linked.critic.memory)
         batch["next", "memory"] = batch["memory"].clone()
-    if memory.chunks(linked.recipe):
+    if chunks(linked.recipe):
         batch["is_init"] = torch.ones(batch.shape, dtype=torch.bool)
         batch["next", "is_init"] = batch["is_init"].clone()
 

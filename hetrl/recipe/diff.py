@@ -1,7 +1,7 @@
 """What two recipes do differently, as steps of the linked program rather than as lines of text."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from difflib import SequenceMatcher
 from inspect import Parameter
 from pathlib import Path
@@ -13,8 +13,12 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from hetrl import arguments, catalog
-from hetrl.recipe.check import SECTIONS, Plan, PlannedStep, check
-from hetrl.recipe.read import Net, Phase, Recipe, Use
+from hetrl.recipe.check import check
+from hetrl.recipe.net import Net
+from hetrl.recipe.plan import Plan
+from hetrl.recipe.schema import STEPS, Order, Phase, Recipe
+from hetrl.recipe.section import Use
+from hetrl.recipe.step import Step
 
 _ABSENT = "-"
 
@@ -48,7 +52,7 @@ def differences(one: Recipe, other: Recipe) -> list[Difference]:
     found += _nets(*plans)
     found += _use("data", one.data, other.data)
     found += _phases(*plans)
-    ran = asdict(one.run), asdict(other.run)
+    ran = one.run.model_dump(), other.run.model_dump()
     return found + list(_values("run", "", *ran))
 
 
@@ -108,7 +112,7 @@ def _with_defaults(function: Callable[..., Any], given: Mapping[str, Any]) -> di
     return {**defaults, **given}
 
 
-def _use(section: str, one: Use | None, other: Use | None, what: str = "") -> Iterator[Difference]:
+def _use(section: str, one: Use | Order | None, other: Use | Order | None, what: str = "") -> Iterator[Difference]:
     """Compare two catalog entries: the entry itself, or its arguments."""
     if one is None or other is None or one.name != other.name:
         if one is not other:
@@ -119,7 +123,7 @@ def _use(section: str, one: Use | None, other: Use | None, what: str = "") -> It
     yield from _values(section, what, *given)
 
 
-def _entry(use: Use | Net | None) -> str:
+def _entry(use: Use | Order | Net | None) -> str:
     if use is None:
         return _ABSENT
     name = use.use if isinstance(use, Net) else use.name
@@ -148,18 +152,18 @@ def _nets(one: Plan, other: Plan) -> Iterator[Difference]:
 
 
 def _target(net: Net) -> dict[str, Any] | None:
-    return None if net.target is None else asdict(net.target)
+    return None if net.target is None else net.target.model_dump(exclude={"where"})
 
 
 def _phases(one: Plan, other: Plan) -> Iterator[Difference]:
     mine, theirs = one.recipe.update, other.recipe.update
     for left, right in _aligned([phase.name for phase in mine], [phase.name for phase in theirs]):
         if left is not None and right is not None:
-            yield from _phase(mine[left], theirs[right], one, other)
+            yield from _phase(mine[left], theirs[right])
         elif left is not None:
-            yield Difference(mine[left].name, "phase", _outline(one, mine[left]), _ABSENT)
+            yield Difference(mine[left].name, "phase", _outline(mine[left]), _ABSENT)
         elif right is not None:
-            yield Difference(theirs[right].name, "phase", _ABSENT, _outline(other, theirs[right]))
+            yield Difference(theirs[right].name, "phase", _ABSENT, _outline(theirs[right]))
 
 
 def _aligned(one: Sequence[str], other: Sequence[str]) -> Iterator[tuple[int | None, int | None]]:
@@ -172,36 +176,45 @@ def _aligned(one: Sequence[str], other: Sequence[str]) -> Iterator[tuple[int | N
             yield from ((None, place) for place in range(k, m))
 
 
-def _outline(plan: Plan, phase: Phase) -> str:
-    words = [f"train {phase.train}, per {phase.per}" if phase.train else "no gradient"]
-    return "\n".join(words + [_title(step) for section in SECTIONS for step in plan.sections[phase.name, section]])
+def _outline(phase: Phase) -> str:
+    words = [f"train {phase.train}, {turns(phase)}" if phase.train else "no gradient"]
+    return "\n".join(words + [_title(step) for step in phase.every_step])
 
 
-def _phase(mine: Phase, theirs: Phase, one: Plan, other: Plan) -> Iterator[Difference]:
-    name, words = mine.name, ("train", "per", "epochs", "minibatches", "every", "inactive")
+def turns(phase: Phase) -> str:
+    """Return in words who takes a turn."""
+    return "the team at once" if phase.order is None else f"{phase.order.of} by {phase.order.of}"
+
+
+def _phase(mine: Phase, theirs: Phase) -> Iterator[Difference]:
+    name, words = mine.name, ("train", "epochs", "minibatches", "every", "inactive")
     yield from _values(name, "", *({word: getattr(phase, word) for word in words} for phase in (mine, theirs)))
-    yield from _use(name, mine.order, theirs.order, "order")
+    orders = mine.order, theirs.order
+    yield from _values(name, "order", *({"of": order and order.of} for order in orders))
+    yield from _use(name, *orders, "order")
     yield from _use(name, mine.optim, theirs.optim, "optim")
-    for section in SECTIONS:
-        for left, right in _placed(one.sections[name, section], other.sections[name, section]):
+    for section in STEPS:
+        for left, right in _placed(mine.sections[section], theirs.sections[section]):
             if left is None or right is None or _title(left) != _title(right):
                 yield Difference(name, section, _step(left), _step(right))
-                continue
-            what = f"{section}: {_title(left)}"
-            yield from _values(name, what, _arguments(left), _arguments(right))
-            for word in ("reads", "writes", "calls"):
-                tables = getattr(left.table, word), getattr(right.table, word)
-                roles = tables[0].keys() & tables[1].keys()  # what only one has comes of another net, said already
-                bound = ({f"{word} {role}": table[role] for role in table if role in roles} for table in tables)
-                yield from _values(name, what, *bound)
+            else:
+                yield from _same_step(name, f"{section}: {_title(left)}", left, right)
 
 
-def _placed(
-    one: Sequence[PlannedStep], other: Sequence[PlannedStep]
-) -> Iterator[tuple[PlannedStep | None, PlannedStep | None]]:
+def _same_step(name: str, what: str, left: Step, right: Step) -> Iterator[Difference]:
+    """Compare two steps that run the same thing: their arguments and keys."""
+    yield from _values(name, what, _arguments(left), _arguments(right))
+    for word in ("reads", "writes", "calls"):
+        tables = getattr(left.table, word), getattr(right.table, word)
+        roles = tables[0].keys() & tables[1].keys()  # what only one has comes of another net, said already
+        bound = ({f"{word} {role}": table[role] for role in table if role in roles} for table in tables)
+        yield from _values(name, what, *bound)
+
+
+def _placed(one: Sequence[Step], other: Sequence[Step]) -> Iterator[tuple[Step | None, Step | None]]:
     """Yield the steps of two sections side by side: equal ones, and between those, what took another's place."""
-    mine: list[PlannedStep] = []
-    theirs: list[PlannedStep] = []
+    mine: list[Step] = []
+    theirs: list[Step] = []
     for left, right in [*_aligned([*map(_title, one)], [*map(_title, other)]), (None, None)]:
         together = left is not None and right is not None
         if together or left is right:  # equal ones, or the end: first what stood before them
@@ -216,23 +229,20 @@ def _placed(
             theirs.append(other[right])
 
 
-def _family(planned: PlannedStep) -> str:
+def _family(step: Step) -> str:
     """Return what a step may take the place of: another mode of the net, another component of the kind."""
-    return f"net {planned.net}" if planned.component is None else str(planned.step.use).split("/")[0]
+    return f"net {step.mode.net}" if step.mode is not None else str(step.use).split("/")[0]
 
 
-def _title(planned: PlannedStep) -> str:
-    at = f" at {planned.step.at}" if planned.step.at else ""
-    return (planned.step.use or f"net {planned.net}.{planned.mode}") + at
+def _title(step: Step) -> str:
+    return ("net " if step.use is None else "") + step.title + (f" at {step.at}" if step.at else "")
 
 
-def _step(planned: PlannedStep | None) -> str:
-    if planned is None:
-        return _ABSENT
-    return _with_arguments(_title(planned), planned.step.arguments)
+def _step(step: Step | None) -> str:
+    return _ABSENT if step is None else _with_arguments(_title(step), step.arguments)
 
 
-def _arguments(planned: PlannedStep) -> dict[str, Any]:
-    if planned.component is None:
-        return planned.step.arguments
-    return _with_defaults(planned.component.__init__, planned.step.arguments)
+def _arguments(step: Step) -> Mapping[str, Any]:
+    if step.component is None:
+        return step.arguments
+    return _with_defaults(step.component.__init__, step.arguments)

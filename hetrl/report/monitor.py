@@ -14,9 +14,10 @@ from hetrl import catalog, keys, rng
 from hetrl.data.behaviour import Behaviour
 from hetrl.data.collected import Collected
 from hetrl.engine.linked import Linked, SharedNetwork
+from hetrl.engine.turns import in_rounds
 from hetrl.errors import RunError
 from hetrl.ops.diffusion import path_kl
-from hetrl.recipe.read import Recipe
+from hetrl.recipe.schema import Recipe
 from hetrl.team import Agent, Box, Team
 from hetrl.train.build import make_env
 from hetrl.train.learner import Learner
@@ -344,11 +345,9 @@ def _sweep(linked: Linked, before: _Before) -> list[int]:
     """Return the round in which each agent is updated; everybody's in turn where nothing orders them."""
     team, trained = linked.team, linked.plan.policy
     for phase in linked.recipe.update:
-        if phase.train == trained and phase.name in before.order:
-            members = [(agent,) for agent in team.agents] if phase.per == "agent" else list(team.bodies.values())
-            turn = before.order[phase.name].compute(torch.arange(len(members)))["round"].tolist()
-            rounds = {agent.name: at for member, at in zip(members, turn, strict=True) for agent in member}
-            return [rounds[agent.name] for agent in team.agents]
+        if phase.train == trained and phase.order is not None:
+            rounds = in_rounds(before.order[phase.name], team.members(phase.order.of), {})
+            return [next(number for number, agents in enumerate(rounds) if agent in agents) for agent in team.agents]
     return list(range(len(team.agents)))
 
 

@@ -16,7 +16,8 @@ from rich.table import Table
 
 from hetrl.engine.show import show
 from hetrl.errors import HetrlError, RunError
-from hetrl.recipe.read import Recipe, load
+from hetrl.recipe.read import load
+from hetrl.recipe.schema import Recipe
 from hetrl.report.chart import N_COLORS, Line, chart
 from hetrl.report.runs import frames_logged, run_folders, task_name
 from hetrl.report.writable import PAGES, check_target, written

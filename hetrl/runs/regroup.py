@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from hetrl.engine.linked import Linked, SharedNetwork, link
-from hetrl.recipe.read import Recipe, load
+from hetrl.recipe.read import load
+from hetrl.recipe.schema import Recipe
 from hetrl.runs.run import Folder, open_folder, restored
 from hetrl.team import Agent
 
@@ -58,12 +59,13 @@ def regroup(run: Path, groups: Mapping[str, Sequence[str]], models: Mapping[str,
 def _shared(run: Path, recipe: Recipe, policy: str, groups: Mapping[str, Sequence[str]]) -> Recipe:
     """Return the recipe with these groups, their policies, and their turns."""
     named = ", ".join(f"{name}: [{', '.join(members)}]" for name, members in groups.items())
-    turns = [phase.name for phase in recipe.update if phase.train == policy and phase.per == "agent"]
+    orders = {phase.name: phase.order for phase in recipe.update if phase.train == policy}
+    turns = [name for name, order in orders.items() if order is not None and order.of == "agent"]
     return load(
         Folder(run).recipe,
         f"task.groups={{{named}}}",
         f"nets.{policy}.per=group",
-        *(f"update.{phase}.per=group" for phase in turns),
+        *(f"update.{phase}.order.of=group" for phase in turns),
     )
 
 
@@ -75,7 +77,7 @@ def _units(old: Linked, new: Linked, models: Mapping[str, str]) -> dict[tuple[st
 
     nets: Any = new.nets.items()
     return {
-        (name, shared.unit(agent)): old.nets[name].unit(was(agent, shared))  # type: ignore[operator]
+        (name, shared.owner(agent)): old.nets[name].owner(was(agent, shared))  # type: ignore[operator]
         for name, shared in nets
         for agent in new.team.agents
     }

@@ -19,7 +19,8 @@ from hetrl.data.behaviour import Behaviour
 from hetrl.data.evaluate import Episodes, Watch, evaluate
 from hetrl.engine.linked import Linked, link
 from hetrl.errors import DependencyError, RunError
-from hetrl.recipe.read import Recipe, load
+from hetrl.recipe.read import load
+from hetrl.recipe.schema import Recipe
 from hetrl.runs.csv_table import CsvTable
 from hetrl.train.build import build, evaluation_env, resolve_device
 from hetrl.train.callbacks import Checkpoints, GracefulStop, ProgressBar

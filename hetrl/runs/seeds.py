@@ -16,7 +16,8 @@ from rich.console import Console
 
 from hetrl.errors import RunError
 from hetrl.recipe.check import check
-from hetrl.recipe.read import Recipe, load
+from hetrl.recipe.read import load
+from hetrl.recipe.schema import Recipe
 from hetrl.runs.board import SeedsBoard
 from hetrl.runs.run import Folder, default_folder
 from hetrl.train.build import make_env, resolve_device

@@ -11,7 +11,7 @@ from hetrl.engine.linked import Linked, link
 from hetrl.engine.linked import build as build_entry
 from hetrl.errors import RecipeError
 from hetrl.recipe.check import check
-from hetrl.recipe.read import Recipe
+from hetrl.recipe.schema import Recipe
 from hetrl.train.collection import Collection
 from hetrl.train.evaluation import Evaluation
 from hetrl.train.learner import Learner

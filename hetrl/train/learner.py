@@ -16,7 +16,7 @@ from hetrl.engine.phase import PhaseRunner
 from hetrl.engine.store import Store
 from hetrl.errors import DivergenceError, RunError
 from hetrl.optim import Closure
-from hetrl.recipe.read import Recipe
+from hetrl.recipe.schema import Recipe
 from hetrl.train.evaluation import Evaluation
 
 

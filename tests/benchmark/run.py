@@ -117,7 +117,8 @@ def minibatch_step(hidden: list[int], compiled: bool, rows: int = 256, n_agents:
     from tensordict import TensorDict
 
     from hetrl.engine.linked import link
-    from hetrl.engine.phase import Minibatch, PhaseRunner
+    from hetrl.engine.objective import Minibatch
+    from hetrl.engine.phase import PhaseRunner
     from hetrl.engine.rows import Rows
     from hetrl.engine.store import Store
     from hetrl.team import Agent, Box, Team
@@ -139,18 +140,22 @@ def minibatch_step(hidden: list[int], compiled: bool, rows: int = 256, n_agents:
     linked = link(recipe, team, provided)
     store = Store(team, TensorDict({"agents": agents, **shared}, batch_size=[rows]))
     runners = [PhaseRunner(phase, linked, compiled) for phase in recipe.update]
-    units = [runners[0]._unit(team.agents), runners[1]._unit(())]
+    turns = [runner._turns.of(agents)[0] for runner, agents in zip(runners, (team.agents, ()), strict=True)]
     # As the peer's, the minibatch is ready.
     inputs = [
-        [Rows.of(program, lane, store).split([rows])[0] for lane, program in unit.lanes["steps"]] for unit in units
+        [Rows.of(program, lane, store).split([rows])[0] for lane, program in turn.programs["steps"]] for turn in turns
     ]
     for net in linked.nets.values():
         net.requires_grad_(True)
 
+    def refuse(parameter: torch.nn.Parameter) -> None:
+        raise AssertionError("no loss reaches a parameter")
+
     def step() -> None:
-        for runner, unit, lanes in zip(runners, units, inputs, strict=True):
-            closure = Minibatch(unit, [dict(lane) for lane in lanes], runner._refuse_unused)
-            unit.optimizer.step(closure)
+        for turn, lanes in zip(turns, inputs, strict=True):
+            given = [dict(lane) for lane in lanes]
+            closure = Minibatch(turn.objective, turn.derivative, turn.parameters, given, refuse)
+            turn.optimizer.step(closure)
             closure.figures()
 
     return step
@@ -242,7 +247,7 @@ def check_soft_update() -> None:
 
     torch.manual_seed(0)  # where a gradient is nothing but rounding, Adam steps by its sign
     order = [2, 0, 1]
-    ours = Update(f"update.actors.order={{use: order/fixed, order: {order}}}")
+    ours = Update(f"update.actors.order={{use: order/fixed, of: agent, order: {order}}}")
     stock = stock_hasac_update(ours.batch, [256, 256])
     give_parameters(ours.linked, stock)
     for _ in range(3):

@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from hetrl.engine.reduce import masked_mean, total_loss
+from hetrl.engine.objective import masked_mean, total_loss
 from hetrl.estimate.gae import GAE
 from hetrl.estimate.standardize import Standardize
 from hetrl.loss.clipped_surrogate import ClippedSurrogate

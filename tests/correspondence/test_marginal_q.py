@@ -54,7 +54,7 @@ def parts():
         "update.actors.every=1",
         f"update.critic.steps.4.beta={BETA}", f"update.critic.steps.4.coef={COEF}",
         f"update.critic.optim.lr={LR}", f"update.actors.optim.lr={LR}",
-        "update.actors.order={use: order/fixed, order: [1, 0]}",
+        "update.actors.order={use: order/fixed, of: group, order: [1, 0]}",
     )  # fmt: skip
     linked = link(recipe, TEAM)
     for net in ("actor", "q"):

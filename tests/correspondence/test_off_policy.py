@@ -40,12 +40,13 @@ def adam(v, lr: str) -> dict:
 
 
 def order(v, sequential: bool) -> dict:
-    return {"use": "order/fixed", "order": v["perm"].tolist()} if sequential else {"use": "order/simultaneous"}
+    use = {"use": "order/fixed", "order": v["perm"].tolist()} if sequential else {"use": "order/simultaneous"}
+    return {**use, "of": "agent"}
 
 
 def tree(v, nets: dict, phases: list) -> dict:
     return {
-        "hetrl": 1, "task": {"use": "env/vmas", "scenario": "balance"}, "nets": nets,
+        "hetrl": 2, "task": {"use": "env/vmas", "scenario": "balance"}, "nets": nets,
         "data": {"use": "data/on_policy", "frames": 64}, "update": phases, "run": {"frames": 1},
     }  # fmt: skip
 
@@ -150,14 +151,14 @@ def soft_recipe(v, name: str) -> dict:
              "loss": "loss.temperature"}  # fmt: skip
     phases = [
         {"phase": "critic", "train": "q", "optim": adam(v, "critic_lr"), "before": before, "steps": error},
-        {"phase": "actors", "train": "actor", "per": "agent", "order": order(v, True), "optim": adam(v, "lr"),
+        {"phase": "actors", "train": "actor", "order": order(v, True), "optim": adam(v, "lr"),
          "inactive": masked,
          "before": [{"net": "alpha"}, sample("noise_current")],
          "prepare": [sample("noise_update", writes=turn)],
          "steps": [sample("noise_update"), {"net": judge, "reads": {"action": "agents.proposal"}},
                    {"use": "loss/soft_policy", **worth}],
          "after": [sample("noise_post")]},
-        {"phase": "temperature", "train": "alpha", "per": "agent", "order": order(v, False),
+        {"phase": "temperature", "train": "alpha", "order": order(v, False),
          "optim": adam(v, "alpha_lr") if automatic else {}, "inactive": "count",
          "steps": [{"net": "alpha.dual", "reads": {"log_prob": "agent.old_turn_log_prob"}},
                    {"use": "loss/temperature", "reads": {"log_prob": "agent.old_turn_log_prob"}}]},
@@ -268,7 +269,7 @@ def deterministic_recipe(v, twin: bool, sequential: bool) -> dict:
              "before": [act, {"net": "q.target.min", "at": "next", "reads": {"action": "next.agents.proposal"}},
                         {"use": "estimate/td_target"}],
              "steps": [{"net": "q"}, {"use": "loss/td"}]},
-            {"phase": "actors", "train": "actor", "per": "agent", "order": order(v, sequential), "every": every,
+            {"phase": "actors", "train": "actor", "order": order(v, sequential), "every": every,
              "optim": adam(v, "lr"), "inactive": "count", **turns},
         ],
     )  # fmt: skip

@@ -39,7 +39,7 @@ def recipe(v, *, order: dict, per: str, kind: str) -> dict:
         }
     )
     actors = {
-        "phase": "actors", "train": "actor", "per": "agent", "order": order,
+        "phase": "actors", "train": "actor", "order": {**order, "of": "agent"},
         "prepare": [
             standardize,
             {"net": "actor.log_prob", "keys": {"log_prob": "agent.old_turn_log_prob"}},
@@ -79,14 +79,14 @@ def recipe(v, *, order: dict, per: str, kind: str) -> dict:
         ],
     }  # fmt: skip
     if own_value:
-        critic |= {"per": "agent", "inactive": "count", "order": {"use": "order/simultaneous"}}
+        critic |= {"inactive": "count", "order": {"use": "order/simultaneous", "of": "agent"}}
         for step in (*estimate["steps"], *critic["steps"]):
             step["keys"] = of_agent(step)
         estimate["steps"][2]["keys"]["advantage"] = "agent.raw_advantage"
     shape = {"reads": {"advantage": "terminated"}} if own_value else {}
     estimate["steps"].append({"use": "weight/unit_factor", **shape})
     return {
-        "hetrl": 1,
+        "hetrl": 2,
         "task": {"use": "env/vmas", "scenario": "balance"},
         "nets": {
             "actor": {**policy, "per": per, "hidden": []},

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import hetrl
-from hetrl.engine.reduce import total_loss
+from hetrl.engine.objective import total_loss
 from hetrl.engine.store import Store
 from hetrl.env.cue_game import CueGame
 from hetrl.errors import RunError
@@ -19,7 +19,7 @@ ACTIVE = "agent.active"
 SMALL = ["nets.actor.hidden=[8]", "nets.value.hidden=[8]", "run.eval_every=null", "run.device=cpu"]
 MASKED = [
     "task={use: env/cue_game, n_cues: 3, delay: 2, discrete_agents: 1, continuous_agents: 2, leave: 0.3, n_envs: 24}",
-    "nets.actor.use=net/mixed_policy", "update.actors.order={use: order/simultaneous}", "data.frames=144", *SMALL,
+    "nets.actor.use=net/mixed_policy", "update.actors.order.use=order/simultaneous", "data.frames=144", *SMALL,
 ]  # fmt: skip
 ONE_STEP = ["update.actors.epochs=1", "update.actors.minibatches=1"]
 

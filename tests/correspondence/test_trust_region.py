@@ -24,12 +24,12 @@ def linked_to(v, name: str, case: str = ""):
     seen, acted = v["obs"].shape[-1], v["actions"].shape[-1]
     team = Team((Agent("a", "agents", 0, seen, Box((-1.0,) * acted, (1.0,) * acted), "agents"),), seen)
     tree = {
-        "hetrl": 1,
+        "hetrl": 2,
         "task": {"use": "env/vmas", "scenario": "balance"},
         "nets": {"actor": {"use": "net/gaussian_policy", "hidden": [], "std_map": FILES[name], "initial_std": 0.25}},
         "data": {"use": "data/on_policy", "frames": 64},
         "update": [
-            {"phase": "actors", "train": "actor", "per": "agent", "order": {"use": "order/fixed", "order": [0]},
+            {"phase": "actors", "train": "actor", "order": {"use": "order/fixed", "of": "agent", "order": [0]},
              "optim": {"use": "optim/trust_region", "radius": v[f"{case}kl_threshold"].item(),
                        "accept_ratio": v[f"{case}accept_ratio"].item(), "backtracks": v[f"{case}ls_step"].item(),
                        "shrink": v[f"{case}backtrack_coeff"].item(), "cg_steps": v["cg_nsteps"].item(),

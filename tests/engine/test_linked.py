@@ -13,11 +13,12 @@ from torch import Tensor
 from hetrl import catalog
 from hetrl.component import Component
 from hetrl.engine.linked import link
+from hetrl.engine.objective import total_loss
 from hetrl.engine.phase import PhaseRunner
-from hetrl.engine.program import foldable, used_nets
-from hetrl.engine.reduce import total_loss
 from hetrl.engine.show import empty_batch
 from hetrl.engine.store import Store
+from hetrl.engine.turns import foldable, sharing_agents
+from hetrl.engine.turns import lanes as lanes_of
 from hetrl.errors import RecipeError
 from hetrl.recipe.check import check
 from hetrl.recipe.read import load, shipped
@@ -112,22 +113,22 @@ def test_an_error_while_building_says_where():
         linked("happo", "nets.actor.std_map=sigmoid")
 
 
-# ----- lanes and units
+# ----- turns and lanes
 
 
-def units(found, agents, phase="actors"):
-    chosen = next(each for each in found.recipe.update if each.name == phase)
-    return [tuple(agent.name for agent in unit) for unit in found.units(agents, chosen)]
+def turns(found, agents):
+    return [tuple(agent.name for agent in each) for each in sharing_agents(found.nets["actor"], agents)]
 
 
 def lanes(found, agents, section, phase="actors"):
-    return [tuple(agent.name for agent in lane) for lane in found.lanes(agents, phase, section)]
+    steps = found.recipe.phase(phase).sections[section]
+    return [tuple(agent.name for agent in lane) for lane in lanes_of(found, agents, steps)]
 
 
-def test_a_unit_is_who_shares_the_trained_module():
-    assert units(linked(), TEAM.agents) == [("a0",), ("b0",), ("a1",)]
-    assert units(linked("happo", "nets.actor.per=group"), TEAM.agents) == [("a0", "a1"), ("b0",)]
-    assert units(linked("mappo", team=ALIKE), ALIKE.agents[::-1]) == [("a0", "a1", "a2")]
+def test_those_who_share_the_trained_module_take_one_turn():
+    assert turns(linked(), TEAM.agents) == [("a0",), ("b0",), ("a1",)]
+    assert turns(linked("happo", "nets.actor.per=group"), TEAM.agents) == [("a0", "a1"), ("b0",)]
+    assert turns(linked("mappo", team=ALIKE), ALIKE.agents[::-1]) == [("a0", "a1", "a2")]
 
 
 def test_agents_that_share_run_as_one_lane_unless_they_hand_on_a_team_value():
@@ -139,15 +140,13 @@ def test_agents_that_share_run_as_one_lane_unless_they_hand_on_a_team_value():
     assert lanes(found, (A0, B0), "steps") == [("a0",), ("b0",)]
 
 
-def test_used_nets_in_order():
-    plan = check(load("happo"))
-    assert used_nets(plan.sections["actors", "steps"]) == ["actor"]
-    assert used_nets([*plan.sections["critic", "steps"], *plan.sections["actors", "steps"]]) == ["value", "actor"]
-    assert foldable(plan.sections["actors", "steps"]) and not foldable(plan.sections["actors", "after"])
+def test_what_can_be_folded_into_one_lane():
+    actors = load("happo").phase("actors")
+    assert foldable(actors.steps) and not foldable(actors.after)
 
 
 def objective(found, lane, store, phase="actors"):
-    program = found.program(phase, "steps", lane)
+    program = found.program(found.recipe.phase(phase).steps, lane)
     return program(program.gather(store, lane))
 
 
@@ -284,7 +283,7 @@ def test_agents_role_sees_the_fresh_value_of_the_agent_in_turn(register):
     for number, agent in enumerate(TEAM.agents):
         store.write("agent.log_prob", (agent,), torch.full(SIZE, float(number)))
     for place, agent in enumerate(TEAM.agents):
-        program = found.program("actors", "steps", (agent,))
+        program = found.program(found.recipe.phase("actors").steps, (agent,))
         program(program.gather(store, (agent,)))
         mine, everyone = Spread.seen.pop()
         assert everyone[place] is mine and mine.requires_grad
@@ -298,7 +297,7 @@ def test_agents_role_works_through_a_phase(register):
     Spread.seen = []
     found = linked("happo", "update.actors.steps=[{net: actor.log_prob}, {use: loss/spread}]", "nets.actor.hidden=[]",
                    "update.actors.before=[{net: actor.log_prob}]", "update.actors.epochs=1",
-                   "update.actors.minibatches=2", "update.actors.order={use: order/fixed}")  # fmt: skip
+                   "update.actors.minibatches=2", "update.actors.order={use: order/fixed, of: agent}")  # fmt: skip
     store = filled(TEAM, advantage=torch.randn(SIZE), factor=torch.ones(SIZE))
     runner = PhaseRunner(found.recipe.update[1], found)
     runner.run(store, 0.0, torch.Generator().manual_seed(0), lambda optimizer, closure: optimizer.step(closure))
@@ -330,7 +329,7 @@ def test_a_component_that_calls_a_network(register):
     torch.testing.assert_close(values["loss.ask"], net.value(state)["value"].square())
     gradients = torch.autograd.grad(values["loss.ask"].sum(), list(net.parameters()))
     assert all((gradient != 0).any() for gradient in gradients)
-    assert used_nets(found.plan.sections["critic", "steps"]) == ["value"]
+    assert [str(mode) for mode in found.recipe.phase("critic").steps[0].modes] == ["value.value"]
 
 
 def test_gradients_of_a_called_network_follow_the_phase(register):
@@ -361,8 +360,8 @@ def test_a_called_network_that_is_not_there(register, target, text):
 def test_a_call_of_a_net_alone_is_its_default_mode(register):
     register("loss/ask", Ask)
     found = linked("happo", "update.critic.steps=[{use: loss/ask, keys: {value: value}}]", "update.critic.prepare=[]")
-    (planned,) = found.plan.sections["critic", "steps"]
-    assert planned.table.calls == {"value": "value"}
+    (step,) = found.recipe.phase("critic").steps
+    assert step.table.calls == {"value": "value"}
     assert objective(found, (), filled(TEAM), "critic")["loss.ask"].shape == SIZE
 
 
@@ -384,12 +383,12 @@ class Counting(Component):
 def test_a_component_with_state_keeps_it_for_each_agent(register):
     register("weight/counting", Counting)
     found = linked("happo", "update.actors.after=[{use: weight/counting}]")
-    kept = [found.component("actors", "after", 0, (agent,)) for agent in TEAM.agents]
+    kept = [found.component(found.recipe.phase("actors").after[0], (agent,)) for agent in TEAM.agents]
     assert len({id(component) for component in kept}) == 3
     store = filled(TEAM, advantage=torch.zeros(SIZE))
     for agent, times in ((A0, 2), (B0, 1)):
         for _ in range(times):
-            found.program("actors", "after", (agent,)).run(store, (agent,))
+            found.program(found.recipe.phase("actors").after, (agent,)).run(store, (agent,))
     assert store.read("agent.count", (A0,)).unique().item() == 2
     assert store.read("agent.count", (B0,)).unique().item() == 1
     assert sum("count" in name for name in found.state_dict()) == 3
@@ -397,7 +396,7 @@ def test_a_component_with_state_keeps_it_for_each_agent(register):
 
 def test_schedules_reach_the_components():
     found = linked("happo", "update.actors.steps.clipped_surrogate.clip={linear: [0.4, 0.2]}")
-    clip = found.component("actors", "steps", 1, (A0,))
+    clip = found.component(found.recipe.phase("actors").steps[1], (A0,))
     for progress, expected in ((0.0, 0.4), (0.5, 0.3), (2.0, 0.2)):
         found.follow_schedules(progress)
         assert clip.clip.item() == pytest.approx(expected)
@@ -410,7 +409,8 @@ def test_a_schedule_reaches_the_loss():
     """A scheduled argument is a 0-d tensor wherever a component hands it on."""
     found = linked("happo", "update.critic.steps.huber_value.coef={linear: [2.0, 1.0]}")
     found.follow_schedules(1.0)
-    loss = found.component("critic", "steps", 2, ()).compute(torch.zeros(1), torch.full((1,), 3.0), torch.zeros(1))
+    huber = found.component(found.recipe.phase("critic").steps[2], ())
+    loss = huber.compute(torch.zeros(1), torch.full((1,), 3.0), torch.zeros(1))
     assert loss["loss"].item() == pytest.approx(1.0 * 3**2 / 2)
 
 
@@ -418,7 +418,7 @@ def test_steps_outputs_are_logged_and_not_stored():
     found = linked("happo")
     store = filled(TEAM, advantage=torch.randn(SIZE), factor=torch.ones(SIZE))
     store.write("agent.old_log_prob", (A0,), torch.zeros(SIZE))
-    program = found.program("actors", "steps", (A0,))
+    program = found.program(found.recipe.phase("actors").steps, (A0,))
     left = program.run(store, (A0,))
     assert set(left) == {"loss.agent.surrogate", "log.agent.clipped", "loss.agent.entropy_bonus"}
     assert not store.has("loss.agent.surrogate", (A0,))
@@ -430,7 +430,7 @@ def test_optional_roles_are_bound_where_written():
     found = linked("happo")
     advantage = torch.tensor([1.0, 3.0, 100.0])
     batch = TensorDict({"advantage": advantage, "active": torch.tensor([True, True, False])}, [3])
-    program = found.program("estimate", "steps", (), slice(3, 4))
+    program = found.program(found.recipe.phase("estimate").steps[3:4], ())
     store = Store(TEAM, batch)
     assert program.reads == {"advantage": False, "active": True}
     program.run(store, ())

@@ -6,7 +6,7 @@ import torch
 import hetrl
 from hetrl.engine.linked import link
 from hetrl.engine.phase import PhaseRunner
-from hetrl.engine.rows import Rows
+from hetrl.engine.rows import Rows, minibatches
 from hetrl.engine.show import empty_batch
 from hetrl.engine.store import Store
 from hetrl.errors import RecipeError, RunError
@@ -41,13 +41,13 @@ def parts(recurrent: bool, per: str = "team", **changes):
 
 
 def rows_of(linked, store, lane):
-    return Rows.of(linked.program("actors", "steps", lane), lane, store)
+    return Rows.of(linked.program(linked.recipe.phase("actors").steps, lane), lane, store)
 
 
 def test_single_rows_time_first():
     linked, store = parts(recurrent=False)
     rows = rows_of(linked, store, TEAM.agents)
-    assert (rows.count, rows.layout.unit) == (T * N, "rows")
+    assert (rows.count, rows.cut.entries) == (T * N, "rows")
     part = cut(rows, 5, 9)
     assert part["advantage"].shape == (4, 2)
     assert part["advantage"][:, 0].tolist() == part["advantage"][:, 1].tolist() == [110, 120, 130, 200]
@@ -58,7 +58,7 @@ def test_single_rows_time_first():
 def test_chunks_of_time(lane):
     linked, store = parts(recurrent=True)
     rows = rows_of(linked, store, lane)
-    assert (rows.count, rows.layout.unit) == (T // CHUNK * N, "chunks of 3 steps")
+    assert (rows.count, rows.cut.entries) == (T // CHUNK * N, "chunks of 3 steps")
     part = cut(rows, 3, 6)  # the last of the first three steps, and two of the next three
     agents = (len(lane),) if len(lane) > 1 else ()
     assert part["agent.observation"].shape == (CHUNK, 3, *agents, 3)
@@ -79,9 +79,8 @@ def test_an_order_moves_whole_chunks():
 @pytest.mark.parametrize("per", ["agent", "team"])
 def test_minibatches_are_a_partition_of_the_chunks(per):
     linked, store = parts(recurrent=True, per=per, epochs=2, minibatches=3)
-    runner = PhaseRunner(linked.recipe.update[1], linked)
-    lane = TEAM.agents[:1]
-    seen = [part[0]["advantage"] for part in runner._minibatches([rows_of(linked, store, lane)], torch.Generator())]
+    rows = [rows_of(linked, store, TEAM.agents[:1])]
+    seen = [part[0]["advantage"] for part in minibatches(rows, linked.recipe.update[1], torch.Generator())]
     assert [part.shape for part in seen] == 2 * [(CHUNK, 2), (CHUNK, 3), (CHUNK, 3)]
     for epoch in (seen[:3], seen[3:]):
         assert sorted(torch.cat(epoch, 1).flatten().tolist()) == sorted(store.read("advantage", ()).flatten().tolist())
@@ -92,7 +91,7 @@ def test_a_turn_on_all_chunks_is_the_same_however_they_are_cut():
     """The gradient of one minibatch of everything, and the mean of those of its halves."""
     linked, store = parts(recurrent=True)
     lane = TEAM.agents
-    program = linked.program("actors", "steps", lane)
+    program = linked.program(linked.recipe.phase("actors").steps, lane)
     parameters = list(linked.policy(lane).parameters())
 
     def gradient(part):

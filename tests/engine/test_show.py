@@ -30,7 +30,7 @@ def test_the_program():
         "HAPPO. Kuba et al. 2022",
         "actor (acts)",
         "estimate: no gradient",
-        "actors: train actor, per agent, order/random_permutation, 5 epochs x 4 minibatches",
+        "actors: train actor, agent by agent, order/random_permutation, 5 epochs x 4 minibatches",
         "critic: train value, per team, 5 epochs x 4 minibatches",
         "loss/clipped_surrogate",
         "clip=0.2",

@@ -16,7 +16,7 @@ OVERRIDES = (
     f"data={{use: data/replay, capacity: 100_000, batch: {BATCH}, warmup: {WARMUP}, n_step: 1, updates: 2}}",
     "update.critic.optim.lr={linear: [0.02, 0.0]}",
     "update.actors.optim.lr={linear: [0.05, 0.0]}",
-    "update.actors.per=agent",
+    "update.actors.order.of=agent",
 )
 
 

@@ -88,12 +88,12 @@ def categorical(optim, steps=None):
     """Return a linked phase of one agent who chooses among three, its store, and its metrics after the phase."""
     team = Team((Agent("a", "agents", 0, 1, Discrete((3,)), "agents"),), 1)
     tree = {
-        "hetrl": 1,
+        "hetrl": 2,
         "task": {"use": "env/matrix_game", "payoff": "penalty"},
         "data": {"use": "data/on_policy", "frames": 64},
         "nets": {"actor": {"use": "net/categorical_policy", "hidden": [], "initial_probs": [0.6, 0.2, 0.2]}},
         "update": [
-            {"phase": "actors", "train": "actor", "per": "agent", "order": {"use": "order/random_permutation"},
+            {"phase": "actors", "train": "actor", "order": {"use": "order/random_permutation", "of": "agent"},
              "optim": optim,
              "prepare": [{"net": "actor.distribution", "keys": {"distribution": "agent.old_distribution"}},
                          {"net": "actor.log_prob", "writes": {"log_prob": "agent.old_log_prob",

@@ -129,16 +129,13 @@ def literal(*texts):
         ("update.actors.steps.2={use: loss/clipped_surrogate}",
          "update.actors.steps[2] (loss/clipped_surrogate) writes 'loss.agent.surrogate' a second time; "
          "rename one, keys: "),
-        # per, order and train against each other
-        ("update.actors.per=team", "update.actors.order needs turns; add per: agent or per: group, or drop it."),
-        ("update.critic.per=agent", "update.critic is per: agent and needs order: {use: order/random_permutation}."),
-        ("update.critic.order={use: order/fixed}", "update.critic.order needs turns; add per: agent or per: group"),
+        # order and train against each other
         ("update.critic.prepare=[{net: actor.act}]",
          "update.critic.prepare[0] (actor.act) is about one agent, but update.critic has no agent in "
-         "turn; add per: agent."),
+         "turn; add order: {use: order/random_permutation, of: agent}."),
         *[(f"update.estimate.{word}={value}",
            f"update.estimate.{word} belongs to a phase that trains a net; add train: or drop it.")
-          for word, value in (("order", "{use: order/fixed}"), ("optim", "{use: optim/adam}"),
+          for word, value in (("order", "{use: order/fixed, of: agent}"), ("optim", "{use: optim/adam}"),
                               *((section, "[{net: value}]") for section in ("before", "prepare", "after")))],
         ("update.2={phase: critic, train: value, steps: [{net: value}]}",
          "update.critic trains 'value' and needs optim: {use: optim/adam}."),
@@ -182,7 +179,7 @@ def test_a_loss_that_depends_on_the_net_by_name_only():
 
 def test_an_order_for_another_number_of_agents():
     refused(r"update.actors.order \(order/fixed\): order \[0, 1\] is no permutation",
-            "update.actors.order={use: order/fixed, order: [0, 1]}", team=ALIKE)  # fmt: skip
+            "update.actors.order={use: order/fixed, of: agent, order: [0, 1]}", team=ALIKE)  # fmt: skip
 
 
 def test_a_net_that_nobody_trains():

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 import hetrl
-from hetrl.engine.phase import PhaseRunner
-from hetrl.engine.rows import ACTIVE, Rows
+from hetrl import keys
+from hetrl.engine.phase import PhaseRunner, run_programs
+from hetrl.engine.rows import Rows
 from hetrl.engine.store import Store
 from hetrl.env.cue_game import CueGame
 from hetrl.errors import RecipeError
@@ -44,7 +45,7 @@ def test_the_joint_target_entropy_follows_the_masks_of_a_mixed_team():
         phase.run(store, 0.0, generator, lambda optimizer, closure: optimizer.step(closure))
     waiting = sample["discrete", "action_mask"][:, 0].sum(-1) == 1
     phase = module.phases[3]
-    phase._run_turnless("before", store)
+    run_programs(phase._alone, store)
     joint = module.linked.nets["alpha_joint"]["team"]
     each = store.read("agents.target_entropy", ())
     found = joint.joint_dual(store.read("joint_log_prob", ()), each)["target_entropy"]
@@ -71,7 +72,7 @@ def test_a_step_with_a_state_is_refused_where_it_is_evaluated_several_times():
                    "update.actors.minibatches=1", "run.device=cpu").build()  # fmt: skip
 
 
-@pytest.mark.parametrize("word", ["epochs=3", "minibatches=3", "per=agent", "inactive=count"])
+@pytest.mark.parametrize("word", ["epochs=3", "minibatches=3", "inactive=count"])
 def test_words_without_effect_are_refused(word):
     with pytest.raises(
         RecipeError, match=rf"^update.estimate.{word.split('=')[0]} belongs to a phase that trains a net"
@@ -100,13 +101,13 @@ def test_counting_inactive_rows_counts_them_though_a_step_reads_the_mask(monkeyp
         (sample,) = data.source.collect().samples
         store = Store(module.linked.team, sample)
         module.phases[0].run(store, 0.0, torch.Generator(), None)
-        unit = module.phases[1]._unit(module.linked.team.agents[:1])
-        module.phases[1]._run_section(unit, "prepare", store)
-        (lane, program), = unit.lanes["steps"]  # fmt: skip
+        (turn,) = module.phases[1]._turns.of(module.linked.team.agents[:1])
+        run_programs(turn.programs["prepare"], store)
+        ((lane, program),) = turn.programs["steps"]
         inputs = Rows.of(program, lane, store).split([144])[0]
-        _, means = unit.objective([dict(inputs)])
+        _, means = turn.objective([dict(inputs)])
         expected = program(dict(inputs))["loss.agent.surrogate"]
-        active = inputs[ACTIVE]
+        active = inputs[keys.ACTIVE]
         assert 0 < active.sum() < active.numel()
         seen.append(means["loss.agent.surrogate"].item())
         torch.testing.assert_close(means["loss.agent.surrogate"],
@@ -128,9 +129,9 @@ def test_who_has_no_mask_takes_part():
     class Nothing:
         reads, nets = {}, {}
 
-    both = Rows.of(Nothing(), team.agents, store).split([3])[0][ACTIVE]
+    both = Rows.of(Nothing(), team.agents, store).split([3])[0][keys.ACTIVE]
     assert both.tolist() == [[True, True], [False, True], [True, True]]
-    assert ACTIVE not in Rows.of(Nothing(), team.agents[1:], store).split([3])[0]
+    assert keys.ACTIVE not in Rows.of(Nothing(), team.agents[1:], store).split([3])[0]
 
 
 def test_unbounded_actions_are_refused():

@@ -49,8 +49,8 @@ def test_says_where_what_and_what_to_do(overrides, text):
 def test_nets_of_one_phase_have_the_same_chunk():
     recipe = hetrl.load(
         "recurrent_happo", "nets.value.chunk=10", "nets.value.normalize=false",
-        "update.critic.steps.0={net: actor.log_prob}", "update.critic.per=agent",
-        "update.critic.order={use: order/fixed, order: [0, 1, 2]}",
+        "update.critic.steps.0={net: actor.log_prob}",
+        "update.critic.order={use: order/fixed, of: agent, order: [0, 1, 2]}",
     )  # fmt: skip
     text = r"^update\.critic: the nets of its steps are unrolled in different chunks \(actor: 20, value: 10\); make"
     with pytest.raises(RecipeError, match=text):

@@ -5,10 +5,11 @@ import pytest
 import hetrl
 from hetrl.errors import RecipeError
 from hetrl.recipe.check import check
-from hetrl.recipe.read import load, parse, shipped
+from hetrl.recipe.read import load, shipped
+from hetrl.recipe.schema import Recipe
 
 MINIMAL = """
-hetrl: 1
+hetrl: 2
 task: {use: env/vmas, scenario: balance}
 nets:
   actor: {use: net/gaussian_policy}
@@ -83,7 +84,7 @@ def test_exponents_are_floats(file):
 def test_defaults(file):
     recipe = load(file(MINIMAL))
     phase = recipe.update[0]
-    assert (phase.per, phase.epochs, phase.minibatches, phase.every, phase.before) == ("team", 1, 1, 1, ())
+    assert (phase.order, phase.epochs, phase.minibatches, phase.every, phase.before) == (None, 1, 1, 1, ())
     assert (recipe.run.seed, recipe.run.device, recipe.groups, recipe.nets["value"].per) == (0, "auto", None, None)
 
 
@@ -131,10 +132,12 @@ def test_overrides_by_phase_step_net_and_index():
 
 
 def test_an_override_may_replace_a_whole_entry_or_section():
-    recipe = load("happo", "update.actors.order={use: order/fixed, order: [2, 0, 1]}", "task=task/vmas_navigation")
+    recipe = load(
+        "happo", "update.actors.order={use: order/fixed, of: agent, order: [2, 0, 1]}", "task=task/vmas_navigation"
+    )
     assert recipe.update[1].order.arguments == {"order": [2, 0, 1]}
     assert recipe.task.arguments["scenario"] == "navigation"
-    assert load("happo", "update.estimate.steps.0={net: value.value}").update[0].steps[0].mode == "value"
+    assert load("happo", "update.estimate.steps.0={net: value.value}").update[0].steps[0].net == "value.value"
 
 
 def test_an_override_may_drop_a_step_or_a_phase():
@@ -200,7 +203,23 @@ def test_unknown_recipes():
         ("update.actors.epochs=0", "^update.actors.epochs must be a whole number above 0, not 0.$"),
         ("update.actors.minibatches=1.5", "update.actors.minibatches must be a whole number above 0, not 1.5"),
         ("update.actors.every=true", "update.actors.every must be a whole number above 0, not True"),
-        ("update.actors.per=agents", "update.actors.per: 'agents' is not one of agent, group, team"),
+        (
+            "update.actors.per=agent",
+            "^update.actors.per is said by the order now; write order: {use: order/random_permu",
+        ),
+        (
+            "update.actors.order.of=agents",
+            "^update.actors.order needs 'of: agent' or 'of: group', whose turns it puts in "
+            "order; 'agents' is neither. Nearest: 'agent'.$",
+        ),
+        (
+            "update.actors.order={use: order/fixed}",
+            "^update.actors.order needs 'of: agent' or 'of: group', whose turns it puts in order.$",
+        ),
+        (
+            "update.actors.inactive=skipped",
+            "^update.actors.inactive: 'skipped' is not one of skip, count. Nearest: 'skip'",
+        ),
         ("update.actors.steps=3", "update.actors.steps must be a list, not 3"),
         ("update.actors.steps=text", "update.actors.steps must be a list, not 'text'"),
         ("update.actors.steps=[3]", r"update.actors.steps\[0\] must be a mapping, not 3"),
@@ -219,14 +238,15 @@ def test_unknown_recipes():
         ("nets=[]", r"nets must be a mapping, not \[\]"),
         ("nets.actor.use=3", "nets.actor needs 'use: kind/name'"),
         ("update={}", "update must be a list, not {}"),
-        ("hetrl=2", "^hetrl: 2 is no recipe format that this version reads; write hetrl: 1.$"),
-        ("run.frame=3", "^run has no argument 'frame'. Nearest: 'frames'.$"),
-        ("run.frames=0", "^run: frames = 0: "),
-        ("run.frames=1.5", "^run: frames = 1.5: "),
-        ("run.device=gpu", "^run: device = 'gpu': "),
-        ("run.seed=-1", "^run: seed = -1: "),
-        ("run.compile=1", "^run: compile = 1: "),
-        ("run={}", "^run needs the argument 'frames'.$"),
+        ("hetrl=3", "^hetrl: 3 is no recipe format that this version reads; write hetrl: 2.$"),
+        ("run.frame=3", "^run has no 'frame'. Nearest: 'frames'.$"),
+        ("run.frames=0", "^run.frames must be a whole number above 0, not 0.$"),
+        ("run.frames=1.5", "^run.frames must be a whole number above 0, not 1.5.$"),
+        ("run.frames=many", "^run.frames must be a valid integer, not 'many'.$"),
+        ("run.device=gpu", "^run.device: 'gpu' is not one of auto, cpu, cuda."),
+        ("run.seed=-1", "^run.seed must be greater than or equal to 0, not -1.$"),
+        ("run.compile=1", "^run.compile must be a valid boolean, not 1.$"),
+        ("run={}", "^run needs 'frames'.$"),
         ("run.seed=${run.sed}", "^happo: Interpolation key 'run.sed' not found"),
         ("run.seed=???", "^happo: Missing mandatory value: seed"),
         ("task.groups=[a]", "task.groups must be a mapping"),
@@ -280,6 +300,6 @@ def test_resolvers_are_refused(text):
     refused(r"^update\[0\].steps\[0\].keys.value: ", recipe=nested)
 
 
-def test_parse_takes_a_resolved_tree():
-    assert parse(load("happo").tree, "happo") == load("happo")
+def test_a_recipe_is_made_of_a_resolved_tree():
+    assert Recipe(load("happo").tree, "happo") == load("happo")
     assert hetrl.load is load

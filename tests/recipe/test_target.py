@@ -12,7 +12,6 @@ from hetrl import catalog
 from hetrl.component import Component
 from hetrl.engine.linked import link
 from hetrl.engine.phase import PhaseRunner
-from hetrl.engine.program import used_nets
 from hetrl.engine.store import Store
 from hetrl.errors import RecipeError
 from hetrl.recipe.check import check
@@ -168,7 +167,7 @@ def test_a_mode_of_the_copy_is_the_copys_and_its_inputs_may_have_a_gradient():
     store = run(found)
     for agent in TEAM.agents:
         store.write("next.agent.proposal", (agent,), torch.zeros(ROWS, 1))
-    program = found.program("critic", "before", (), slice(1, 2))
+    program = found.program(found.recipe.phase("critic").before[1:2], ())
     values = program(program.gather(store, ()))
     given = store.read("next.state", ()), store.read("next.agents.proposal", ())
     assert torch.equal(values["next.min_q"], found.slow["q"].net.of(()).min(*given)["q"])
@@ -179,10 +178,9 @@ def test_a_mode_of_the_copy_is_the_copys_and_its_inputs_may_have_a_gradient():
 
 
 def test_programs_keep_copy_and_net_apart():
-    planned = check(load("haddpg")).sections["critic", "before"]
-    assert used_nets(planned) == ["actor", "q"]
-    assert used_nets(planned, copies=True) == ["actor target", "q target"]
-    assert [step.where for step in planned[:1]] == ["update.critic.before[0] (actor.target.act)"]
+    planned = check(load("haddpg")).recipe.phase("critic").before
+    assert [str(mode) for step in planned[:2] for mode in step.modes] == ["actor.target.act", "q.target.min"]
+    assert [str(step) for step in planned[:1]] == ["update.critic.before[0] (actor.target.act)"]
 
 
 # ----- state
@@ -229,15 +227,15 @@ def refused(text, *overrides, name="hasac"):
 @pytest.mark.parametrize(
     ("target", "text"),
     [
-        ("{tau: 0.0}", "nets.q.target: tau = 0.0: Input should be greater than 0."),
-        ("{tau: 1.5}", "nets.q.target: tau = 1.5: Input should be less than or equal to 1."),
-        ("{tau: .nan}", "nets.q.target: tau: nan is not a finite number."),
-        ("{tau: fast}", "nets.q.target: tau = 'fast': "),
-        ("{tua: 0.005}", "nets.q.target has no argument 'tua'. Nearest: 'tau'."),
-        ("{tau: 0.005, evry: 2}", "nets.q.target has no argument 'evry'. Nearest: 'every'."),
-        ("{tau: 0.005, every: 0}", "nets.q.target: every = 0: "),
-        ("{tau: 0.005, every: 1.5}", "nets.q.target: every = 1.5: "),
-        ("{}", "nets.q.target needs the argument 'tau'."),
+        ("{tau: 0.0}", "nets.q.target.tau must be greater than 0, not 0.0."),
+        ("{tau: 1.5}", "nets.q.target.tau must be less than or equal to 1, not 1.5."),
+        ("{tau: .nan}", "nets.q.target.tau must be less than or equal to 1, not nan."),
+        ("{tau: fast}", "nets.q.target.tau must be a valid number, not 'fast'."),
+        ("{tua: 0.005}", "nets.q.target has no 'tua'. Nearest: 'tau'."),
+        ("{tau: 0.005, evry: 2}", "nets.q.target has no 'evry'. Nearest: 'every'."),
+        ("{tau: 0.005, every: 0}", "nets.q.target.every must be a whole number above 0, not 0."),
+        ("{tau: 0.005, every: 1.5}", "nets.q.target.every must be a whole number above 0, not 1.5."),
+        ("{}", "nets.q.target needs 'tau'."),
         ("0.005", "nets.q.target must be a mapping, not 0.005."),
     ],
 )
@@ -269,8 +267,10 @@ def test_target_alone_is_the_copys_default_mode():
                       "update.critic.before.2={net: q.target.min, at: next, reads: {action: next.agents.proposal}}",
                       f"update.critic.steps=[{{net: q.target, {read}}}, {{net: q}}, {{use: loss/td, reads: "
                       "{target: reward}}]"), TEAM)  # fmt: skip
-    assert [step.mode for step in plan.sections["critic", "before"]] == ["target.act", "target.q", "target.min"]
-    assert plan.sections["critic", "steps"][0].table.writes == {"q": "next.q"}
+    assert [str(step.mode) for step in plan.recipe.phase("critic").before] == [
+        "actor.target.act", "q.target.q", "q.target.min",
+    ]  # fmt: skip
+    assert plan.recipe.phase("critic").steps[0].table.writes == {"q": "next.q"}
 
 
 def test_a_copy_that_no_step_uses():
@@ -309,7 +309,7 @@ def test_a_component_may_call_the_copy(ask):
     refused("update.critic.steps[0] (loss/ask) does not depend on 'q'", f"update.critic.steps=[{step}]")
     step = "{use: loss/ask, keys: {q: q.first}}"
     found = linked("hasac", f"update.critic.steps=[{step}]")
-    program, store = found.program("critic", "steps", ()), filled()
+    program, store = found.program(found.recipe.phase("critic").steps, ()), filled()
     values = program(program.gather(store, ()))
     given = store.read("state", ()), store.read("agents.action", ())
     torch.testing.assert_close(values["loss.ask"], found.nets["q"].of(()).first(*given)["q"].square())

@@ -123,7 +123,9 @@ def test_the_command_merges_again_and_again(runs, tmp_path, capsys):
     words = printed.split(f"hetrl train --resume {tmp_path / 'one'}")[1].split()
     recipe = hetrl.load(tmp_path / "one" / "recipe.yaml")
     assert [sorted(members) for members in recipe.groups.values()] == [[A, B, C]]
-    assert {recipe.nets["actor"].per, *(phase.per for phase in recipe.update if phase.train == "actor")} == {"group"}
+    assert {recipe.nets["actor"].per, *(phase.order.of for phase in recipe.update if phase.train == "actor")} == {
+        "group"
+    }
     assert words == ["run.frames=80"]
     resume(tmp_path / "one", *words, quiet=True)
     with pytest.raises(RunError, match="its policies are shared already"):

@@ -105,7 +105,7 @@ def test_the_trainers_device_must_be_the_environments(monkeypatch):
         L.Trainer(max_epochs=1, enable_checkpointing=False, **QUIET).fit(module, data)
 
 
-def test_simultaneous_units_see_nobodys_update_and_sequential_ones_do():
+def test_simultaneous_turns_see_nobodys_update_and_sequential_ones_do():
     """With separate actors, a simultaneous sweep updates each agent as if it were alone; a sequential one does not."""
 
     def weights(*changes: str) -> list[torch.Tensor]:
@@ -114,9 +114,9 @@ def test_simultaneous_units_see_nobodys_update_and_sequential_ones_do():
         actors = module.linked.nets["actor"]
         return [torch.cat([p.flatten() for p in actors[f"agent_{i}"].parameters()]) for i in range(3)]
 
-    together = weights("update.actors.order={use: order/simultaneous}")
-    forward = weights("update.actors.order={use: order/fixed}")
-    backward = weights("update.actors.order={use: order/reversed}")
+    together = weights("update.actors.order={use: order/simultaneous, of: agent}")
+    forward = weights("update.actors.order={use: order/fixed, of: agent}")
+    backward = weights("update.actors.order={use: order/reversed, of: agent}")
     assert torch.equal(forward[0], together[0])  # the first in the order has seen nothing yet
     assert torch.equal(backward[2], together[2])
     assert not torch.equal(forward[2], together[2])
@@ -168,8 +168,7 @@ def test_a_shared_actor_stays_one_unit_beside_separate_values():
     actors["steps"][1] = {**actors["steps"][1], "keys": {"advantage": "agent.advantage", "factor": "agent.factor"}}
     critic = {
         **critic,
-        "per": "agent",
-        "order": {"use": "order/simultaneous"},
+        "order": {"use": "order/simultaneous", "of": "agent"},
         "prepare": [{"net": "value.normalized", "keys": {"normalized_value": "agent.old_normalized_value"}}],
         "steps": [
             {
@@ -191,5 +190,5 @@ def test_a_shared_actor_stays_one_unit_beside_separate_values():
     }
     module, data = hetrl.load({**tree, "update": [actors, critic]}).build()
     L.Trainer(max_epochs=1, enable_checkpointing=False, log_every_n_steps=1, **QUIET).fit(module, data)
-    assert [len(unit.lanes["steps"]) for unit in module.phases[0]._units.values()] == [1]
+    assert [len(turn.programs["steps"]) for turn in module.phases[0]._turns._made.values()] == [1]
     assert {"actors/agents/surrogate", "critic/agent_2/value"} <= set(module.metrics)

@@ -1,0 +1,159 @@
+"""What a turn minimises: per-sample losses down to one number, its gradient, and the minibatch an optimiser calls."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from operator import add
+
+import torch
+from torch import Tensor, nn
+
+from hetrl import keys
+from hetrl.engine.program import Program, Values
+from hetrl.errors import RunError
+
+Metrics = dict[str, Tensor]
+Evaluated = tuple[Tensor, Metrics, tuple[Tensor | None, ...]]
+"""A loss, the means by key, and the gradient of each parameter; None where the loss does not reach it."""
+
+
+class Objective(nn.Module):
+    """The steps of a turn, lane by lane, down to the number whose gradient is taken."""
+
+    def __init__(self, programs: Sequence[Program], constraints: Mapping[str, bool], masked: bool) -> None:
+        super().__init__()
+        self.programs = nn.ModuleList(programs)
+        self._constraints, self._active = constraints, keys.ACTIVE if masked else None
+
+    def forward(self, lanes: list[Values]) -> tuple[Tensor, Metrics]:
+        """Return the loss, and the means to log or to hand to the optimiser."""
+        values = [program(dict(lane)) for program, lane in zip(self.programs, lanes, strict=True)]
+        return total_loss(values, self._active, self._constraints)
+
+
+class Derivative(nn.Module):
+    """An objective and its gradient: what ``run.compile`` makes one graph of.
+
+    Two graphs, one forward and one backward, would hand every saved tensor over through Python: for networks of
+    64 units that took longer than the maths.
+    """
+
+    def __init__(self, objective: Objective, parameters: Sequence[nn.Parameter], twice: bool) -> None:
+        super().__init__()
+        self.objective = objective
+        self._wanted, self._twice = parameters, twice
+
+    def forward(self, lanes: list[Values]) -> Evaluated:
+        """Return the loss, its means, and the gradient of each parameter; None where the loss does not reach it."""
+        loss, means = self.objective(lanes)
+        gradients = torch.autograd.grad(loss, self._wanted, allow_unused=True, retain_graph=self._twice)
+        if not self._twice:
+            loss, means = loss.detach(), {key: mean.detach() for key, mean in means.items()}
+        return loss, means, gradients
+
+
+def compiled(derivative: Derivative) -> Callable[[list[Values]], Evaluated]:
+    """Return the derivative as one compiled graph; parameters and buffers are inputs of it.
+
+    Random numbers stay torch's: those of the eager run, and on CPUs inductor's own take ten times as long.
+    """
+    torch._dynamo.config.trace_autograd_ops = True
+    # All phases have this forward in common, and agents whose steps see the others a graph each: more than the usual 8.
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 256)
+    return torch.compile(derivative, fullgraph=True, options={"fallback_random": True})
+
+
+class Minibatch:
+    """One minibatch as a closure: what an optimiser calls, once or as often as it likes.
+
+    Args:
+        objective: for a call without a gradient.
+        derivative: for a call with one.
+        parameters: whose ``grad`` is set.
+        inputs: the rows of each lane.
+        refuse: is called with a parameter that the loss does not reach.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        derivative: Callable[[list[Values]], Evaluated],
+        parameters: Sequence[nn.Parameter],
+        inputs: list[Values],
+        refuse: Callable[[nn.Parameter], None],
+    ) -> None:
+        self._objective, self._derivative, self._parameters = objective, derivative, parameters
+        self._inputs, self._refuse = inputs, refuse
+        self._means: Metrics | None = None
+
+    def __call__(self) -> tuple[Tensor, Metrics]:
+        """Return the loss and the means; where gradients are enabled, set every parameter's ``grad``."""
+        if not torch.is_grad_enabled():
+            loss, means = self._objective(self._inputs)
+        else:
+            loss, means, gradients = self._derivative(self._inputs)
+            for parameter, gradient in zip(self._parameters, gradients, strict=True):
+                if gradient is None:
+                    self._refuse(parameter)
+                parameter.grad = gradient
+        if self._means is None:
+            self._means = {key: mean.detach() for key, mean in means.items()}
+        return loss, means
+
+    def figures(self) -> Metrics:
+        """Return the means of the first call, by name: ``loss.agent.surrogate`` is ``surrogate``."""
+        assert self._means is not None
+        named = {key: keys.without_agent(key).split(".", 1)[1] for key in self._means if keys.is_output(key)}
+        return {name: self._means[key] for key, name in named.items()}
+
+
+# ----- from per-sample values to a number
+
+
+def total_loss(
+    lanes: Sequence[Mapping[str, Tensor]], active: str | None, constraints: Mapping[str, bool] | None = None
+) -> tuple[Tensor, Metrics]:
+    """Return the sum of all losses' masked means, and every mean by key.
+
+    Several lanes are pooled: the mean is over all their samples.
+
+    Args:
+        lanes: what the programs have written.
+        active: key of the mask; none to count every row. Lanes without it always take part.
+        constraints: further keys whose means are wanted -> whether the mask holds for them.
+    """
+    mask = None if active is None else _mask(lanes, active)
+    outputs = dict.fromkeys(key for values in lanes for key in values if keys.is_output(key))
+    means = {key: masked_mean(_pool([values[key] for values in lanes]), mask) for key in outputs}
+    for key, masked in (constraints or {}).items():
+        means[key] = masked_mean(_pool([values[key] for values in lanes]), mask if masked else None)
+    losses = [mean for key, mean in means.items() if key.startswith(f"{keys.LOSS}.")]
+    return reduce(add, losses), means
+
+
+def masked_mean(value: Tensor, active: Tensor | None) -> Tensor:
+    """Return the mean over active samples (all of them without a mask); 0 where none is.
+
+    Raises:
+        RunError: value and mask differ in shape; their product would be an outer one.
+    """
+    if active is None:
+        return value.mean()
+    if value.shape != active.shape:
+        raise RunError(
+            f"agent.active: what is one number for each sample has the shape {list(value.shape)} and its mask "
+            f"{list(active.shape)}; give both the same."
+        )
+    return (value * active).sum() / active.sum().clamp(min=1)
+
+
+def _mask(lanes: Sequence[Mapping[str, Tensor]], active: str) -> Tensor | None:
+    if not any(active in values for values in lanes):
+        return None
+    likes = [next(value for key, value in values.items() if keys.is_output(key)) for values in lanes]
+    return _pool([
+        values.get(active, torch.ones_like(like, dtype=torch.bool)) for values, like in zip(lanes, likes, strict=True)
+    ])  # fmt: skip
+
+
+def _pool(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat([part.flatten() for part in parts])

@@ -1,0 +1,184 @@
+"""Who is trained when: members in an order, rounds of agents, turns of those that share a module, lanes of programs.
+
+An order puts *members* into *rounds*: agents, or sharing groups. The agents of a round take their *turns*, one for each
+module that is trained for them. A turn runs its steps in *lanes*: one program for agents of one layout with the same
+modules, or one for each agent where that cannot be.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from hetrl import keys
+from hetrl.engine.linked import Linked, SharedNetwork
+from hetrl.engine.objective import Derivative, Evaluated, Objective, compiled
+from hetrl.engine.program import Program, Values
+from hetrl.engine.store import Store
+from hetrl.recipe.schema import Phase
+from hetrl.recipe.step import Step
+from hetrl.team import Agent, Team
+
+Lane = tuple[Agent, ...]
+Programs = list[tuple[Lane, Program]]
+
+
+@dataclass
+class Turn:
+    """The agents of one round that share the trained module, and the programs that serve them."""
+
+    label: str
+    """What is logged stands under it: ``agent_0/``, a group's name, ``team/``, or nothing for the team at once."""
+    programs: Mapping[str, Programs]
+    """Section -> its lanes with their programs."""
+    objective: Objective
+    derivative: Callable[[list[Values]], Evaluated]
+    module: nn.Module
+    parameters: list[nn.Parameter]
+    optimizer: Any
+
+
+class Turns:
+    """The turns of a phase that trains a net.
+
+    Args:
+        phase: the phase.
+        linked: the recipe's modules.
+        optimizers: owner of a module of the trained net -> its optimiser.
+        constraints: what the optimisers read -> whether inactive rows are left out of its mean.
+        compile: whether a turn's loss and gradient become one graph.
+    """
+
+    def __init__(
+        self,
+        phase: Phase,
+        linked: Linked,
+        optimizers: Mapping[str, Any],
+        constraints: Mapping[str, bool],
+        compile: bool,
+    ) -> None:
+        self._phase, self._linked, self._compile = phase, linked, compile
+        self._optimizers, self._constraints = optimizers, constraints
+        self._made: dict[Lane, Turn] = {}
+
+    def rounds(self, store: Store) -> list[Lane]:
+        """Draw the order, and return the agents of each round; one round of nobody where the team is trained at once.
+
+        Args:
+            store: for orders that read more than the members' numbers.
+        """
+        if self._phase.order is None:
+            return [()]
+        members = self._linked.team.members(self._phase.order.of)
+        order: Any = self._linked.orders[self._phase.name]
+        values = {key: store.read(key, ()) for key in order.reads.values() if key != keys.MEMBERS}
+        return in_rounds(order, members, values)
+
+    def of(self, agents: Lane) -> list[Turn]:
+        """Return the turns of a round: its agents by the module that is trained for them."""
+        return [self._turn(sharing) for sharing in sharing_agents(self._trained, agents)]
+
+    @property
+    def _trained(self) -> SharedNetwork:
+        return self._linked.nets[str(self._phase.train)]  # type: ignore[return-value]
+
+    def _turn(self, agents: Lane) -> Turn:
+        if agents not in self._made:
+            self._made[agents] = self._make(agents)
+        return self._made[agents]
+
+    def _make(self, agents: Lane) -> Turn:
+        sections = {word: steps for word, steps in self._phase.sections.items() if word != "before"}
+        programs = {
+            word: [(lane, self._linked.program(steps, lane)) for lane in lanes(self._linked, agents, steps)]
+            for word, steps in sections.items()
+        }
+        owner = self._trained.owner(agents[0] if agents else None)
+        optimizer = self._optimizers[owner]
+        parameters = list(self._trained[owner].parameters())
+        masked = self._phase.inactive == "skip"
+        objective = Objective([program for _, program in programs["steps"]], self._constraints, masked)
+        derivative = Derivative(objective, parameters, optimizer.twice)
+        return Turn(
+            label=_label(agents),
+            programs=programs,
+            objective=objective,
+            derivative=compiled(derivative) if self._compile and not optimizer.twice else derivative,
+            module=self._trained[owner],
+            parameters=parameters,
+            optimizer=optimizer,
+        )
+
+
+def in_rounds(order: Any, members: Sequence[Lane], values: Mapping[str, Any]) -> list[Lane]:
+    """Return the agents of each round, as an order puts the members.
+
+    Args:
+        order: a component of ``order/``; it may draw.
+        members: agents, or sharing groups.
+        values: key -> what it reads besides the members.
+    """
+    given = {**values, keys.MEMBERS: torch.arange(len(members))}
+    numbers = order.compute(**{role: given[key] for role, key in order.reads.items()})["round"].tolist()
+    return [
+        tuple(agent for member, own in zip(members, numbers, strict=True) if own == number for agent in member)
+        for number in sorted(set(numbers))
+    ]
+
+
+def sharing_agents(net: SharedNetwork, agents: Sequence[Agent]) -> list[Lane]:
+    """Split the agents of a round by the module of a net that serves them; nobody is nobody's, the team's module."""
+    if not agents:
+        return [()]
+    owners: dict[str, list[Agent]] = {}
+    for agent in agents:
+        owners.setdefault(net.owner(agent), []).append(agent)
+    return [tuple(sorted(each, key=lambda agent: (agent.group, agent.index))) for each in owners.values()]
+
+
+def lanes(linked: Linked, agents: Lane, steps: Sequence[Step]) -> list[Lane]:
+    """Split the agents of a turn into the lanes that run some steps: those of one layout with the same modules."""
+    if not agents:
+        return [()]
+    if not foldable(steps) or any(isinstance(linked.kept(step), nn.ModuleDict) for step in steps):
+        return [(agent,) for agent in agents]  # the last: each agent's component has a state of its own
+    nets: list[SharedNetwork] = [linked.nets[mode.net] for step in steps for mode in step.modes]  # type: ignore[misc]
+    # One module for the whole team fits all of its agents, whatever their layouts; what only some groups have is read
+    # group by group.
+    alike = bool(nets) and all(net.per == "team" for net in nets) and not any(step.table.optional for step in steps)
+    found: dict[tuple[str, ...], list[Agent]] = {}
+    for agent in agents:
+        layout = "" if alike else agent.group
+        found.setdefault((layout, *(net.owner(agent) for net in nets)), []).append(agent)
+    return [tuple(lane) for lane in found.values()]
+
+
+def lanes_without_turn(step: Step, team: Team) -> list[Lane]:
+    """Return the lanes of a step where no agent is in turn: each agent for what is an agent's, else nobody."""
+    return [(agent,) for agent in team.agents] if step.per_agent else [()]
+
+
+def foldable(steps: Sequence[Step]) -> bool:
+    """Whether agents that share their nets may run as one lane.
+
+    Not where a step reads all agents at once (each agent has its own view of that), and not where it turns agents'
+    values into the team's (that has to happen agent by agent).
+    """
+    for step in steps:
+        if any(keys.scope(key) == keys.AGENTS or key == keys.PLACE for key in step.table.reads.values()):
+            return False
+        teams = any(not keys.scope(key) and not keys.is_output(key) for key in step.table.writes.values())
+        if step.per_agent and teams:
+            return False
+    return True
+
+
+def _label(agents: Lane) -> str:
+    if not agents:
+        return ""
+    if len(agents) == 1:
+        return f"{agents[0].name}/"
+    bodies = {agent.body for agent in agents}
+    return f"{bodies.pop()}/" if len(bodies) == 1 else "team/"

@@ -1,0 +1,36 @@
+"""Is every net used and trained, and every slow copy asked for?"""
+
+import torch
+
+from hetrl.errors import RecipeError
+from hetrl.recipe.net import Net
+from hetrl.recipe.plan import Plan
+
+
+def check_net(net: Net) -> None:
+    """Refuse a net whose name a module of torch's has another use for.
+
+    Raises:
+        RecipeError: naming it.
+    """
+    if hasattr(torch.nn.ModuleDict(), net.name):  # in which the nets are kept by name
+        raise RecipeError(f"{net.where}: torch has another use for the name '{net.name}'; choose another.")
+
+
+def check_nets_used(plan: Plan) -> None:
+    """Refuse nets that nobody uses or trains, and slow copies that nobody asks.
+
+    Raises:
+        RecipeError: naming the net.
+    """
+    modes = [mode for phase in plan.recipe.update for step in phase.every_step for mode in step.modes]
+    trained = {phase.train for phase in plan.recipe.update}
+    used = {plan.policy, *(mode.net for mode in modes)}
+    copied = {mode.net for mode in modes if mode.slow}
+    for name, net in plan.recipe.nets.items():
+        if name not in used:
+            raise RecipeError(f"{net.where}: no step uses net '{name}'; use it or drop it.")
+        if name not in trained and net.trainable:
+            raise RecipeError(f"{net.where}: no phase trains net '{name}'; add a phase with train: {name}.")
+        if net.target and name not in copied:
+            raise RecipeError(f"{net.where}.target: no step uses the slow copy of '{name}'; use it or drop it.")

@@ -1,0 +1,108 @@
+"""Do the words of a phase go together?"""
+
+from hetrl.errors import RecipeError, nearest
+from hetrl.recipe.check.memory import check_chunks
+from hetrl.recipe.net import TARGET
+from hetrl.recipe.plan import Plan
+from hetrl.recipe.schema import Phase, Recipe
+
+_OF_TRAINING = ("order", "optim", "before", "prepare", "after", "epochs", "minibatches", "inactive")
+"""Words that mean something only where a net is trained."""
+
+
+def check_phase(phase: Phase, plan: Plan) -> None:
+    """Check the words of one phase against each other.
+
+    Raises:
+        RecipeError: naming the two that do not go together, and what to do.
+    """
+    if phase.train is None:
+        for word in _OF_TRAINING:
+            if getattr(phase, word) != Phase.model_fields[word].default:
+                raise RecipeError(f"{phase.where}.{word} belongs to a phase that trains a net; add train: or drop it.")
+        return
+    for step in phase.steps:
+        if step.component is not None and step.component.along_time:
+            raise RecipeError(
+                f"{step} looks along time, and steps see rows in any order; move it to prepare or to a phase of its "
+                "own."
+            )
+    _check_trained(phase, plan)
+    _check_optim(phase)
+    if phase.epochs * phase.minibatches == 1:
+        _refuse_equal(phase)
+    _check_turns(phase)
+    check_chunks(plan.recipe, phase.where, [mode.net for step in phase.steps for mode in step.modes])
+
+
+def _check_trained(phase: Phase, plan: Plan) -> None:
+    """Refuse to train what is not there, or is not to be trained."""
+    if phase.train not in plan.recipe.nets:
+        raise RecipeError(f"{phase.where}.train: no net '{phase.train}'.{nearest(str(phase.train), plan.recipe.nets)}")
+    net = plan.recipe.nets[str(phase.train)]
+    if not net.trainable:
+        raise RecipeError(
+            f"{phase.where} trains '{phase.train}', and {net.where} says that it stays as it is; drop one."
+        )
+
+
+def _check_optim(phase: Phase) -> None:
+    """Refuse a phase without an optimiser, or one that takes a single step where several are asked for."""
+    if phase.optim is None:
+        raise RecipeError(f"{phase.where} trains '{phase.train}' and needs optim: {{use: optim/adam}}.")
+    if phase.optim.entry("optim").once:
+        for word in ("epochs", "minibatches"):
+            if getattr(phase, word) > 1:
+                raise RecipeError(
+                    f"{phase.where}.{word} = {getattr(phase, word)}: {phase.optim.name} takes one step, on the whole "
+                    f"batch, from the policy that its constraint refers to; drop {word}."
+                )
+
+
+def _check_turns(phase: Phase) -> None:
+    """Refuse an agent's step where no agent is in turn."""
+    if phase.order is not None:
+        phase.order.entry()
+        return
+    for step in (*phase.prepare, *phase.steps, *phase.after):
+        if step.per_agent:
+            raise RecipeError(
+                f"{step} is about one agent, but {phase.where} has no agent in turn; add order: "
+                "{use: order/random_permutation, of: agent}."
+            )
+
+
+def _refuse_equal(phase: Phase) -> None:
+    """Refuse, in a turn of one step, to compare the trained net with itself: as it was before the turn it still is."""
+    written = {
+        key: step
+        for step in phase.prepare
+        for key in step.table.writes.values()
+        if step.mode is not None and step.mode.net == phase.train and not step.mode.slow
+    }
+    for step in phase.steps:
+        role = getattr(step.component, "compares", None)
+        before = written.get(step.table.reads[role]) if role is not None else None
+        if before is not None and before.mode is not None:
+            raise RecipeError(
+                f"{step} compares '{phase.train}' with what {before} kept of it in the same turn, and {phase.where} "
+                "takes one step a turn: they are equal, and it does nothing. Write epochs: 2, or compare with the slow "
+                f"copy, net: {phase.train}.{TARGET}.{before.mode.name}."
+            )
+
+
+def check_time(recipe: Recipe) -> None:
+    """Refuse what looks along time on rows that were drawn in any order.
+
+    Raises:
+        RecipeError: with what to use in its place.
+    """
+    if recipe.data.entry("data").in_order:
+        return
+    for phase in recipe.update:
+        for step in phase.every_step:
+            if step.component is not None and step.component.along_time:
+                raise RecipeError(
+                    f"{step} looks along time, and {recipe.data.name} draws rows in any order; use data/on_policy, or "
+                    "estimate/td_target in its place."
+                )

@@ -1,0 +1,71 @@
+"""Does the recipe suit the agents: their number, what they see, and what they can do?"""
+
+import torch
+
+from hetrl import keys
+from hetrl.errors import RecipeError
+from hetrl.network import Policy
+from hetrl.recipe.net import Net
+from hetrl.recipe.plan import Plan
+from hetrl.recipe.schema import Order
+from hetrl.team import Team
+
+
+def check_team(plan: Plan, team: Team) -> None:
+    """Refuse a team that a component, an order or a net of the recipe could not serve.
+
+    Raises:
+        RecipeError: what is in the way, and what to do.
+    """
+    for phase in plan.recipe.update:
+        for step in phase.every_step:
+            if step.component is not None:
+                try:
+                    step.component.check_team(step.arguments, team)
+                except RecipeError as error:
+                    raise RecipeError(f"{step}: {error}") from None
+    for phase in plan.recipe.update:
+        if phase.order is not None:
+            _check_order(phase.order, team)
+    for net in plan.recipe.nets.values():
+        _check_actions(net, team)
+        _check_sizes(net, team)
+
+
+def _check_order(order: Order, team: Team) -> None:
+    """Refuse an order that cannot put so many members in order."""
+    cls = order.entry()
+    if list(cls.reads.values()) != [keys.MEMBERS]:
+        return  # it asks for values of a batch, and there is none yet
+    try:
+        cls(**order.arguments).compute(torch.arange(len(team.members(order.of))))
+    except RecipeError as error:
+        raise RecipeError(f"{order.where} ({order.name}): {error}") from None
+
+
+def _check_actions(net: Net, team: Team) -> None:
+    """Refuse a policy for actions of a kind that it does not drive."""
+    cls = net.network
+    if not issubclass(cls, Policy):
+        return
+    for agent in team.agents:
+        if not isinstance(agent.action, cls.serves):
+            kinds = " or ".join(kind.__name__.lower() for kind in cls.serves)
+            raise RecipeError(
+                f"{net.where}: {net.use} serves {kinds} actions, but agent '{agent.name}' has {agent.action}."
+            )
+
+
+def _check_sizes(net: Net, team: Team) -> None:
+    """Refuse one network for agents of different sizes."""
+    if net.sharing != "team" or net.network.default_per != "agent" or not net.network.sized:
+        return
+    sizes = {(agent.observation_size, agent.action): agent for agent in team.agents}
+    if len(sizes) > 1:
+        unlike = "; ".join(
+            f"{agent.name} observes [{agent.observation_size}], acts {agent.action}" for agent in sizes.values()
+        )
+        raise RecipeError(
+            f"{net.where}: per: team needs agents of equal sizes and bounds, and these differ ({unlike}); use "
+            f"{net.where}.per=group."
+        )

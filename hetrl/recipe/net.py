@@ -1,0 +1,120 @@
+"""The nets of a recipe: what each is, who shares it, whether it has a slow copy, and which modes can be called."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
+from pydantic import InstanceOf, SkipValidation
+
+from hetrl.arguments import Count, Share
+from hetrl.component import Table
+from hetrl.errors import RecipeError, nearest
+from hetrl.network import Network
+from hetrl.recipe.frozen import frozen
+from hetrl.recipe.section import Section, entry, mapping, named, used
+
+Per = Literal["agent", "group", "team"]
+TARGET = "target"
+"""What stands before a mode that is asked of the slow copy: ``q.target.min``."""
+
+
+class Target(Section):
+    """A slow copy of a net: after every so-many-th phase that trains it, target <- target + tau (net - target)."""
+
+    tau: Share
+    every: Count = 1
+
+
+class Net(Section):
+    """A network of the recipe."""
+
+    name: str
+    use: str
+    per: Per | None = None
+    """Who shares it, as the recipe says; left out, the network knows, see :attr:`sharing`."""
+    target: InstanceOf[Target] | None = None
+    arguments: SkipValidation[Mapping[str, Any]]
+
+    @classmethod
+    def parse(cls, tree: Any, name: Any) -> "Net":
+        """Return one entry of ``nets``.
+
+        Raises:
+            RecipeError: a word is missing or wrong.
+        """
+        where = f"nets.{named(name, 'nets')}"
+        tree = mapping(tree, where)
+        words = {word: tree.pop(word) for word in ("per", "target") if tree.get(word) is not None}
+        if "target" in words:
+            words["target"] = Target.read(words["target"], f"{where}.target")
+        given = {"use": used(tree.pop("use", None), where), "arguments": frozen(without(tree, "per", "target"))}
+        return cls.read(words, where, name=name, **given)
+
+    @cached_property
+    def network(self) -> type[Network]:
+        """The class behind it, its arguments checked.
+
+        Raises:
+            RecipeError: there is no such net, or an argument does not suit it.
+        """
+        return entry(self.use, self.arguments, self.where, "net")
+
+    @property
+    def sharing(self) -> Per:
+        """Who shares it."""
+        return self.per or self.network.default_per
+
+    @property
+    def trainable(self) -> bool:
+        """Whether a phase has to train it."""
+        return self.network.trainable(self.arguments)
+
+    @property
+    def chunk(self) -> int | None:
+        """Steps that it unrolls at once; None where it is not recurrent."""
+        return self.network.chunk_of(self.arguments)
+
+
+def without(tree: Mapping[str, Any], *words: str) -> dict[str, Any]:
+    """Return a mapping without some of its words."""
+    return {word: value for word, value in tree.items() if word not in words}
+
+
+@dataclass(frozen=True)
+class Mode:
+    """A mode of a net, or of its slow copy."""
+
+    net: str
+    name: str
+    slow: bool
+    table: Table
+    function: Callable[..., Any]
+    """The method, not yet bound to a network."""
+
+    def __str__(self) -> str:
+        return f"{self.net}.{TARGET}.{self.name}" if self.slow else f"{self.net}.{self.name}"
+
+    @classmethod
+    def of(cls, called: str, nets: Mapping[str, Net]) -> "Mode":
+        """Return what ``net``, ``net.mode`` or ``net.target.mode`` calls.
+
+        Raises:
+            RecipeError: there is no such net, no such mode, or no slow copy.
+        """
+        name, _, asked = called.partition(".")
+        if name not in nets:
+            raise RecipeError(f"no net '{name}'.{nearest(name, nets)}")
+        net = nets[name]
+        word, _, rest = asked.partition(".")
+        slow = word == TARGET and net.target is not None
+        mode = (rest if slow else asked) or net.network.default_mode or ""
+        modes = net.network.modes
+        if mode in modes:
+            # A gradient passes through a slow copy's inputs alone.
+            table = replace(modes[mode], learned=False) if slow else modes[mode]
+            return cls(name, mode, slow, table, getattr(net.network, mode))
+        if mode.split(".")[0] == TARGET:
+            raise RecipeError(f"net '{name}' has no slow copy; give it one, nets.{name}.target: {{tau: 0.005}}.")
+        problem = f"net '{name}' ({net.use}) has no mode '{mode}'" if mode else f"say which mode of '{name}'"
+        raise RecipeError(f"{problem}.{nearest(mode, modes)}")

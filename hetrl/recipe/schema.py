@@ -1,0 +1,268 @@
+"""A recipe and its sections: the tree as it was written, and every part of it checked for its words and types."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, get_args
+
+from omegaconf import OmegaConf
+from pydantic import InstanceOf
+
+from hetrl.arguments import Count, Seed
+from hetrl.errors import RecipeError, nearest
+from hetrl.recipe.frozen import FrozenDict, Tree, frozen, refuse, thawed
+from hetrl.recipe.net import Net
+from hetrl.recipe.section import Section, Use, close, entry, known_only, mapping, named, sequence
+from hetrl.recipe.step import Step
+
+FORMAT = 2
+SECTIONS = ("hetrl", "about", "task", "nets", "data", "update", "run")
+Of = Literal["agent", "group"]
+Inactive = Literal["skip", "count"]
+STEPS = ("before", "prepare", "steps", "after")
+"""The sections of a phase, in the order in which they run."""
+
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """Who is next: a catalog entry with its arguments, and whether it puts agents or sharing groups in order."""
+
+    where: str
+    name: str
+    arguments: Mapping[str, Any]
+    of: Of
+
+    @classmethod
+    def read(cls, tree: Any, where: str) -> "Order":
+        """Return what ``{use: order/name, of: agent, argument: value, ...}`` says.
+
+        Raises:
+            RecipeError: it names no entry, or does not say whose turns it orders.
+        """
+        tree = mapping(tree, where)
+        of = tree.pop("of", None)
+        use = Use.read(tree, where)
+        if of not in get_args(Of):
+            said = "" if of is None else f"; {of!r} is neither"
+            hint = "" if of is None else close(str(of), get_args(Of))
+            raise RecipeError(f"{where} needs 'of: agent' or 'of: group', whose turns it puts in order{said}.{hint}")
+        return cls(where, use.name, use.arguments, of)
+
+    def entry(self) -> Any:
+        """Return the class behind it, its arguments checked.
+
+        Raises:
+            RecipeError: there is no such order, or an argument does not suit it.
+        """
+        return entry(self.name, self.arguments, self.where, "order")
+
+
+class Phase(Section):
+    """One entry of ``update``."""
+
+    name: str
+    train: str | None = None
+    order: InstanceOf[Order] | None = None
+    """In which order agents (or groups) take their turns; left out, the team is trained at once."""
+    epochs: Count = 1
+    minibatches: Count = 1
+    every: Count = 1
+    inactive: Inactive = "skip"
+    """Rows in which the agent in turn is out: left out of the means, or counted."""
+    optim: InstanceOf[Use] | None = None
+    before: tuple[InstanceOf[Step], ...] = ()
+    prepare: tuple[InstanceOf[Step], ...] = ()
+    steps: tuple[InstanceOf[Step], ...] = ()
+    after: tuple[InstanceOf[Step], ...] = ()
+
+    @classmethod
+    def parse(cls, tree: Any, index: int, nets: Mapping[str, Net]) -> "Phase":
+        """Return the phase that an entry of ``update`` writes.
+
+        Args:
+            tree: the entry.
+            index: its place in the list.
+            nets: the recipe's nets.
+
+        Raises:
+            RecipeError: a word is missing or wrong.
+        """
+        where = f"update[{index}]"
+        tree = mapping(tree, where)
+        if "phase" not in tree:
+            raise RecipeError(f"{where} needs 'phase: name'.{close('phase', map(str, tree))}")
+        name = named(tree.pop("phase"), f"{where}.phase")
+        where = f"update.{name}"
+        if "per" in tree:
+            raise RecipeError(
+                f"{where}.per is said by the order now; write order: {{use: order/random_permutation, of: agent}}."
+            )
+        known_only(tree, ["phase", *(word for word in cls.model_fields if word not in ("where", "name"))], where)
+        if "steps" not in tree:
+            raise RecipeError(f"{where} has no steps.")
+        if "train" in tree and not isinstance(tree["train"], str):
+            raise RecipeError(f"{where}.train must be the name of a net, not {tree['train']!r}.")
+        for word in STEPS:
+            if word in tree:
+                entries = enumerate(sequence(tree[word], f"{where}.{word}"))
+                tree[word] = tuple(Step.parse(each, f"{where}.{word}[{i}]", nets) for i, each in entries)
+        parts: Tree = {"order": Order, "optim": Use}
+        tree |= {word: part.read(tree[word], f"{where}.{word}") for word, part in parts.items() if word in tree}
+        return cls.read(tree, where, name=name)
+
+    @property
+    def sections(self) -> Mapping[str, tuple[Step, ...]]:
+        """Section -> its steps, in the order in which they run."""
+        return {word: getattr(self, word) for word in STEPS}
+
+    @property
+    def every_step(self) -> Iterator[Step]:
+        """All steps, in the order in which they run."""
+        return (step for steps in self.sections.values() for step in steps)
+
+
+class RunSettings(Section):
+    """How long, how often, on what; everything that is not the algorithm."""
+
+    frames: Count
+    seed: Seed = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    compile: bool = False
+    threads: Count | None = None
+    eval_every: Count | None = None
+    n_eval_episodes: Count = 64
+    checkpoint_every: Count | None = None
+
+
+Builder = Callable[["Recipe"], tuple[Any, Any]]
+
+
+class Recipe:
+    """A recipe whose sections have the right shape; :func:`hetrl.check` says whether it links.
+
+    A recipe is its tree: what is trained is what is saved, shown and compared. Nothing can be changed behind it;
+    :func:`hetrl.load` makes another recipe of one, ``hetrl.load(recipe, "task.n_envs=8")``.
+
+    Args:
+        tree: the resolved recipe, as nested mappings and lists.
+        name: what it is called in messages and folders.
+
+    Raises:
+        RecipeError: a section or a word in it is unknown, missing, or of the wrong shape.
+    """
+
+    builder: ClassVar[Builder]
+    """Who turns a recipe into what a Trainer fits; hetrl itself says so, since training builds on recipes."""
+    __dataclass_fields__: ClassVar[dict[str, Any]] = {}  # dataclasses.replace asks here, and is refused below
+
+    _tree: FrozenDict
+    name: str
+    about: str
+    task: Use
+    groups: Mapping[str, list[str]] | None
+    nets: Mapping[str, Net]
+    data: Use
+    update: tuple[Phase, ...]
+    run: RunSettings
+
+    def __init__(self, tree: Mapping[str, Any] | None = None, name: str = "recipe", **parts: Any) -> None:
+        if parts or tree is None:
+            refuse()
+        known_only(tree, SECTIONS, name)
+        _refuse_format(tree, name)
+        for section in SECTIONS:
+            if section not in tree and section != "about":
+                raise RecipeError(f"{name}: the section '{section}' is missing.")
+        task = mapping(tree["task"], "task")
+        groups = task.pop("groups", None)
+        nets = {net: Net.parse(words, net) for net, words in mapping(tree["nets"], "nets").items()}
+        self.__dict__.update(
+            _tree=frozen(tree),
+            name=name,
+            about=str(tree.get("about", "")),
+            task=Use.read(task, "task"),
+            groups=None if groups is None else _groups(groups),
+            nets=frozen(nets),
+            data=Use.read(tree["data"], "data"),
+            update=_phases(tree["update"], nets),
+            run=RunSettings.read(tree["run"], "run"),
+        )
+
+    __setattr__ = __delattr__ = __replace__ = refuse
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Recipe) and (self.name, self._tree) == (other.name, other._tree)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.yaml()))
+
+    def __repr__(self) -> str:
+        return f"Recipe({self.name!r})"
+
+    @property
+    def tree(self) -> Tree:
+        """The resolved recipe, as it is saved with a run; a copy."""
+        return thawed(self._tree)
+
+    def phase(self, name: str) -> Phase:
+        """Return the phase of that name.
+
+        Raises:
+            RecipeError: there is none.
+        """
+        found = {phase.name: phase for phase in self.update}
+        if name not in found:
+            raise RecipeError(f"{self.name} has no phase '{name}'.{nearest(name, found)}")
+        return found[name]
+
+    def yaml(self) -> str:
+        """Return the resolved recipe as YAML text."""
+        return OmegaConf.to_yaml(OmegaConf.create(self.tree))
+
+    def build(self) -> tuple[Any, Any]:
+        """Return the LightningModule and the data that ``L.Trainer(...).fit(module, data)`` takes.
+
+        Raises:
+            RecipeError: see :func:`hetrl.build`.
+        """
+        return type(self).builder(self)
+
+
+def _refuse_format(tree: Mapping[str, Any], name: str) -> None:
+    """Refuse another format than ours, and say what has to be written in a recipe of the first."""
+    if "hetrl" not in tree or tree["hetrl"] == FORMAT:
+        return
+    if tree["hetrl"] != 1:
+        raise RecipeError(
+            f"hetrl: {tree['hetrl']!r} is no recipe format that this version reads; write hetrl: {FORMAT}."
+        )
+    phases = [phase for phase in tree.get("update") or [] if isinstance(phase, Mapping) and "order" in phase]
+    turns = [
+        f"update.{phase.get('phase')}.order: "
+        f"{{use: {phase['order'].get('use') if isinstance(phase['order'], Mapping) else '...'}, "
+        f"of: {phase.get('per', 'agent')}}}"
+        for phase in phases
+    ]
+    instead = f" and, in place of per and order, {'; '.join(turns)}" if turns else ""
+    raise RecipeError(f"{name}: hetrl: 1 is the format of earlier versions; write hetrl: {FORMAT}{instead}.")
+
+
+def _groups(tree: Any) -> Mapping[str, list[str]]:
+    """Return the sharing groups of ``task.groups``: name -> its agents' names."""
+    found = {}
+    for group, members in mapping(tree, "task.groups").items():
+        where = f"task.groups.{named(group, 'task.groups')}"
+        found[group] = sequence(members, where)
+        if not all(isinstance(member, str) for member in found[group]):
+            raise RecipeError(f"{where} must be a list of agents' names, not {members!r}.")
+    return frozen(found)
+
+
+def _phases(tree: Any, nets: Mapping[str, Net]) -> tuple[Phase, ...]:
+    """Return the phases of ``update``."""
+    phases = tuple(Phase.parse(each, index, nets) for index, each in enumerate(sequence(tree, "update")))
+    seen: set[str] = set()
+    for phase in phases:
+        if phase.name in seen:
+            raise RecipeError(f"{phase.where}: two phases are called '{phase.name}'; rename one.")
+        seen.add(phase.name)
+    return phases
