@@ -47,7 +47,6 @@ def show(recipe: Recipe, team: Team | None = None) -> RenderableType:
 
 def _phase(phase: Phase, shapes: dict[str, str]) -> Grid:
     words = [f"train {phase.train}, {turns(phase)}" if phase.train else "no gradient"]
-    words += [phase.order.name] if phase.order else []
     words += [f"{phase.epochs} epochs x {phase.minibatches} minibatches"] if phase.train else []
     words += [f"every {phase.every}"] if phase.every > 1 else []
     columns = [Column(word, overflow="fold") for word in ("", "step", "reads", "writes")]  # no name is cut short

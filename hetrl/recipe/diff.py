@@ -182,8 +182,8 @@ def _outline(phase: Phase) -> str:
 
 
 def turns(phase: Phase) -> str:
-    """Return in words who takes a turn."""
-    return "the team at once" if phase.order is None else f"{phase.order.of} by {phase.order.of}"
+    """Return in words who takes a turn, and in which order."""
+    return "at once" if phase.order is None else f"{phase.order.of}s by {phase.order.name}"
 
 
 def _phase(mine: Phase, theirs: Phase) -> Iterator[Difference]:

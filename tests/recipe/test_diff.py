@@ -89,7 +89,7 @@ def test_a_key_bound_to_another_place_is_named():
 def test_a_phase_of_one_alone_is_outlined():
     found = {each.section: each for each in differences(hetrl.load("hasac"), hetrl.load("haddpg"))}
     assert found["temperature"] == Difference(
-        "temperature", "phase", "train alpha, agent by agent\nnet alpha.dual\nloss/temperature", "-"
+        "temperature", "phase", "train alpha, agents by order/simultaneous\nnet alpha.dual\nloss/temperature", "-"
     )
 
 
