@@ -50,9 +50,10 @@ def _chunks(chunk: int, value: Tensor, dims: int) -> Tensor:
 
 
 class Rows:
-    """The inputs of a lane as rows (time and environments flattened, time first), to be cut into minibatches.
+    """The inputs of a lane as rows, ready to be reordered and cut into minibatches.
 
-    Where a recurrent network takes part, what is reordered and cut are chunks of time, see :class:`Cut`.
+    A row is one step of one environment: time and environments are flattened into one dimension, time first. Where a
+    recurrent network takes part, the entries are chunks of time instead, see :class:`Cut`.
     """
 
     def __init__(self, values: Values, count: int, lane_size: int, expand: frozenset[str], cut: Cut) -> None:
@@ -71,7 +72,7 @@ class Rows:
         for key, optional in wanted.items():
             if optional and not store.has(key, lane):
                 continue
-            # Team values stay unexpanded until they are cut, so that reordering copies each of them once.
+            # A team's value is repeated for the agents of a lane only when it is cut: reordering copies it once.
             shared = keys.scope(key) != keys.AGENT
             if shared and len(lane) > 1:
                 expand.add(key)
@@ -89,7 +90,10 @@ class Rows:
         return cls(values, store.batch_size.numel() // cut.length, len(lane), frozenset(expand), cut)
 
     def ordered(self, order: Tensor) -> "Rows":
-        """Return the rows in another order (of the original one, or of any other: a permutation all the same)."""
+        """Return the rows in another order.
+
+        Each epoch reorders what the epoch before it has ordered: a permutation of a permutation is as random as one.
+        """
         along = self.cut.along
         values = {
             key: _each(value, lambda part: part.index_select(along, order)) for key, value in self._values.items()

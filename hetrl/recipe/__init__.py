@@ -1,1 +1,1 @@
-"""Recipes: load, check, link, show."""
+"""The language: from text to a checked recipe. Nothing here builds a network or runs one."""

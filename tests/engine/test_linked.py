@@ -181,6 +181,46 @@ def doubled(store):
     return store
 
 
+class Own(Component):
+    """An advantage for each agent: 1, 3 and 2 times the team's."""
+
+    reads = {"place": "agent.place", "advantage": "advantage"}
+    writes = {"own": "agent.advantage"}
+
+    def compute(self, place, advantage):
+        return {"own": advantage * [1.0, 3.0, 2.0][place]}
+
+
+class Greatest(Component):
+    """First whose advantage is greatest."""
+
+    reads = {"who": "members", "advantage": "agents.advantage"}
+    writes = {"round": "round"}
+
+    def compute(self, who, advantage):
+        score = torch.stack([each.mean() for each in advantage])
+        return {"round": score.argsort(descending=True).argsort()[who]}
+
+
+def test_an_order_may_read_what_earlier_phases_have_written(register):
+    register("order/greatest", Greatest)
+    greatest = ["update.actors.order.use=order/greatest", "update.actors.epochs=1", "update.actors.minibatches=1"]
+    with pytest.raises(RecipeError, match=r"^update.actors.order \(order/greatest\) reads 'agents.advantage', and "):
+        linked("happo", *greatest)
+    tree = load("happo", *greatest).tree
+    register("estimate/own", Own, "own_package")
+    tree["update"][0]["steps"].append({"use": "estimate/own"})
+    found = link(load(tree), TEAM)
+    store = filled(TEAM)
+    runners = [PhaseRunner(phase, found) for phase in found.recipe.update]
+    runners[0].run(store, 0.0, torch.Generator(), None)
+    store.write("advantage", (), torch.ones(SIZE))
+    for agent, times in zip(TEAM.agents, (1.0, 3.0, 2.0), strict=True):
+        store.write("agent.advantage", (agent,), torch.full(SIZE, times))
+    assert runners[1]._turns.rounds(store) == [(B0,), (A1,), (A0,)]
+    runners[1].run(store, 0.0, torch.Generator(), lambda optimizer, closure: optimizer.step(closure))
+
+
 # ----- the store
 
 
@@ -253,11 +293,11 @@ def test_store_takes_values_kept_by_agent():
 def register(monkeypatch):
     """Return a function that puts a class into the catalog for one test."""
 
-    def put(name, cls):
-        module = types.ModuleType("toy_package")
+    def put(name, cls, package="toy_package"):
+        module = types.ModuleType(package)
         module.Toy = cls
-        monkeypatch.setitem(sys.modules, "toy_package", module)
-        monkeypatch.setitem(catalog.BUILT_IN, name, "toy_package:Toy")
+        monkeypatch.setitem(sys.modules, package, module)
+        monkeypatch.setitem(catalog.BUILT_IN, name, f"{package}:Toy")
 
     return put
 

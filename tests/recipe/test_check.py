@@ -1,10 +1,14 @@
 """The checker: every mistake it knows, in the words it uses."""
 
 import re
+import sys
+import types
 from dataclasses import replace
 
 import pytest
 
+from hetrl import catalog
+from hetrl.component import Component
 from hetrl.errors import RecipeError
 from hetrl.recipe.check import check
 from hetrl.recipe.read import load
@@ -323,11 +327,36 @@ def test_shapes_of_the_sections(override, text):
     refused(text, override)
 
 
-def test_a_net_whose_name_torch_needs():
+@pytest.mark.parametrize("taken", ["values", "training", "forward", "keys"])
+def test_a_net_whose_name_torch_needs(taken):
     tree = load("happo").tree
-    nets = {"values" if name == "value" else name: net for name, net in tree["nets"].items()}
-    with pytest.raises(RecipeError, match=r"^nets.values: torch has another use for the name 'values'"):
+    nets = {taken if name == "value" else name: net for name, net in tree["nets"].items()}
+    with pytest.raises(RecipeError, match=rf"^nets.{taken}: torch has another use for the name '{taken}'"):
         check(load({**tree, "nets": nets}))
+
+
+class Consensus(Component):
+    """How far everybody's log-probs are apart, where they are known."""
+
+    reads = {"advantage": "advantage", "log_prob": "agents.log_prob"}
+    writes = {"spread": "spread"}
+
+    def compute(self, advantage, log_prob=None):
+        raise NotImplementedError
+
+
+def test_an_optional_role_of_everybody_goes_stale_too(monkeypatch):
+    """It is bound where something has written its key, and what was written before the training is of before."""
+    package = types.ModuleType("toy_package")
+    package.Toy = Consensus
+    monkeypatch.setitem(sys.modules, "toy_package", package)
+    monkeypatch.setitem(catalog.BUILT_IN, "estimate/consensus", "toy_package:Toy")
+    tree = late({"use": "estimate/consensus"})
+    check(load(tree))  # the actors' log-probs are of after their training
+    tree["update"][1]["before"] = [{"net": "actor.log_prob"}]
+    tree["update"][1]["after"] = []
+    with pytest.raises(RecipeError, match=r"\(estimate/consensus\) reads 'agents.log_prob', which is stale: upd"):
+        check(load(tree))
 
 
 @pytest.mark.parametrize(

@@ -178,6 +178,8 @@ def test_an_ambiguous_name_in_a_list(file):
         ("nets.acter.hidden=[4]", "nothing is called 'acter' there. Nearest: 'actor'."),
         ("run.seed.x=3", "'seed' is a single value"),
         ("run.seed.x.y=3", "'x' is below a single value"),
+        ("run..seed=3", "a word is missing between two dots; write a.b=value"),
+        (".=3", "a word is missing between two dots; write a.b=value"),
         ("run.seed=[1", "override 'run.seed=\\[1': "),
     ],
 )
@@ -229,6 +231,28 @@ def test_unknown_recipes():
         ("update.actors.steps.0={use: a/b, net: c}", r"update.actors.steps\[0\]: a step is either 'use: kind/name' or"),
         ("update.actors.steps.0.at=before", r"steps\[0\].at: 'before' is not known; the only other time is 'next'"),
         ("update.actors.steps.0.keys=[a]", r"update.actors.steps\[0\].keys must be a mapping"),
+        ("update.actors.steps.1={use: null}", r"steps\[1\].use names nothing: None; write 'use: kind/name', or drop"),
+        (
+            "update.actors.steps.1={use: ''}",
+            r"steps\[1\].use names nothing: ''; write 'use: kind/name', or drop the ste",
+        ),
+        (
+            "update.actors.steps.0.net=null",
+            r"steps\[0\].net names nothing: None; write 'net: name.mode', or drop the s",
+        ),
+        (
+            "update.actors.steps.0={net: ''}",
+            r"steps\[0\].net names nothing: ''; write 'net: name.mode', or drop the st",
+        ),
+        ("update.actors.steps.0.net=.", r"steps\[0\].net names nothing: '.'; write 'net: name.mode', or drop"),
+        ("update.actors.steps.0.net=actor.", r"steps\[0\].net names nothing: 'actor.'; write 'net: name.mode'"),
+        ("update.actors.optim={use: null}", "^update.actors.optim needs 'use: kind/name'.$"),
+        ("update.actors.optim.use=''", "^update.actors.optim needs 'use: kind/name', not ''.$"),
+        ("nets.actor.use=''", "^nets.actor needs 'use: kind/name', not ''.$"),
+        (
+            "update.actors.steps.0.keys={log_prob: 3}",
+            r"steps\[0\].keys.log_prob must be a text, not 3.$",
+        ),
         ("update.1={train: actor}", r"^update\[1\] needs 'phase: name'"),
         ("update.1={phas: actors}", r"^update\[1\] needs 'phase: name'. Nearest: 'phas'.$"),
         ("update.1={phase: actors}", "^update.actors has no steps.$"),
@@ -255,6 +279,19 @@ def test_unknown_recipes():
 )
 def test_sections_and_words_of_the_wrong_shape(override, text):
     refused(text, override)
+
+
+def test_the_format_of_before_is_refused_with_what_to_write(file):
+    old = MINIMAL.replace("hetrl: 2", "hetrl: 1").replace(
+        "    train: value\n", "    train: value\n    per: group\n    order: {use: order/fixed, order: [1, 0]}\n"
+    )
+    refused(
+        r"^mine: hetrl: 1 is the format of earlier versions; write hetrl: 2 and, in place of per and order, "
+        r"update.critic.order: {use: order/fixed, of: group}.$",
+        recipe=file(old),
+    )
+    refused(r"^mine: hetrl: 1 is the format of earlier versions; write hetrl: 2.$",
+            recipe=file(MINIMAL.replace("hetrl: 2", "hetrl: 1")))  # fmt: skip
 
 
 def test_unknown_and_missing_sections():

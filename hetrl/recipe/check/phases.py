@@ -73,7 +73,10 @@ def _check_turns(phase: Phase) -> None:
 
 
 def _refuse_equal(phase: Phase) -> None:
-    """Refuse, in a turn of one step, to compare the trained net with itself: as it was before the turn it still is."""
+    """Refuse a loss that compares the net with its old values where a turn takes a single step.
+
+    Nothing has changed by then: old and new are equal, and the loss does nothing.
+    """
     written = {
         key: step
         for step in phase.prepare
