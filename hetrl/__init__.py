@@ -10,7 +10,7 @@ from typing import Any
 
 from hetrl.catalog import component
 from hetrl.component import Component
-from hetrl.engine.linked import link
+from hetrl.engine.link import link
 from hetrl.errors import HetrlError
 from hetrl.network import Network, Policy, mode
 from hetrl.recipe.check import check

@@ -132,7 +132,7 @@ def check(recipe: RecipeName, overrides: Overrides = None) -> None:
     """Check that a recipe links: names, arguments, keys, gradients, nets, and its task's agents."""
     loaded = load(recipe, *(overrides or []))
     check_recipe(loaded)
-    from hetrl.engine.linked import link
+    from hetrl.engine.link import link
 
     linked = link(loaded, _team(loaded))
     steps = sum(1 for phase in loaded.update for _ in phase.every_step)

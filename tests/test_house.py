@@ -30,9 +30,8 @@ def imported(path):
         elif isinstance(node, ast.ImportFrom):
             names = [f"{node.module}.{alias.name}" for alias in node.names]
             yield from (name if name in FILES else str(node.module) for name in names)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            if re.fullmatch(r"hetrl(\.\w+)+(:\w+)?", node.value):
-                yield node.value.split(":")[0]
+        elif isinstance(node, ast.Constant) and re.fullmatch(r"hetrl(\.\w+)+(:\w+)?", str(node.value)):
+            yield str(node.value).split(":")[0]
 
 
 def graph():

@@ -1,7 +1,7 @@
 """From a checked recipe to modules: networks and their slow copies, components, orders, and who shares what."""
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,10 +12,9 @@ from hetrl.component import Component
 from hetrl.engine.program import Program
 from hetrl.errors import RecipeError
 from hetrl.network import Network, Policy
-from hetrl.recipe.check import check
 from hetrl.recipe.net import Mode, Per, Target
-from hetrl.recipe.plan import Plan, grouped, recurrent_critic
-from hetrl.recipe.schema import Order, Recipe
+from hetrl.recipe.plan import Plan, recurrent_critic
+from hetrl.recipe.schema import Order
 from hetrl.recipe.section import Use
 from hetrl.recipe.step import Step
 from hetrl.team import Agent, Team
@@ -184,18 +183,3 @@ def build(use: Use | Order, kind: str | tuple[str, ...]) -> Any:
         return catalog.resolve(use.name, kind)(**use.arguments)
     except RecipeError as error:
         raise RecipeError(f"{use.where} ({use.name}): {error}") from None
-
-
-def link(recipe: Recipe, team: Team, provided: Iterable[str] | None = None) -> Linked:
-    """Check a recipe against a team and build its modules.
-
-    Args:
-        recipe: what :func:`hetrl.load` returned.
-        team: the task's agents.
-        provided: the keys of a batch; left out, what the recipe's task and data write.
-
-    Raises:
-        RecipeError: it does not link.
-    """
-    team = grouped(recipe, team)
-    return Linked(check(recipe, team, provided), team, recipe.run.seed)

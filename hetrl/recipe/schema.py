@@ -18,6 +18,8 @@ FORMAT = 2
 SECTIONS = ("hetrl", "about", "task", "nets", "data", "update", "run")
 Of = Literal["agent", "group"]
 Inactive = Literal["skip", "count"]
+_MAY_BE_NULL = ("train", "order", "optim", "before", "prepare", "after")
+"""Words of a phase that an override may take away again."""
 STEPS = ("before", "prepare", "steps", "after")
 """The sections of a phase, in the order in which they run."""
 
@@ -97,6 +99,7 @@ class Phase(Section):
                 f"{where}.per is said by the order now; write order: {{use: order/random_permutation, of: agent}}."
             )
         known_only(tree, ["phase", *(word for word in cls.model_fields if word not in ("where", "name"))], where)
+        tree = {word: each for word, each in tree.items() if each is not None or word not in _MAY_BE_NULL}
         if "steps" not in tree:
             raise RecipeError(f"{where} has no steps.")
         if "train" in tree and not isinstance(tree["train"], str):
@@ -197,6 +200,9 @@ class Recipe:
 
     def __repr__(self) -> str:
         return f"Recipe({self.name!r})"
+
+    def __deepcopy__(self, memo: Any) -> "Recipe":
+        return self  # it never changes
 
     @property
     def tree(self) -> Tree:

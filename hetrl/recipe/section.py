@@ -27,6 +27,9 @@ class Section(BaseModel):
     def __eq__(self, other: object) -> bool:
         return self is other
 
+    def __deepcopy__(self, memo: Any = None) -> Self:
+        return self  # it never changes
+
     @classmethod
     def read(cls, tree: Any, where: str, **given: Any) -> Self:
         """Return the section.

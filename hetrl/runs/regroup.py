@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from hetrl.engine.linked import Linked, SharedNetwork, link
+from hetrl.engine.link import link
+from hetrl.engine.linked import Linked, SharedNetwork
 from hetrl.recipe.read import load
 from hetrl.recipe.schema import Recipe
 from hetrl.runs.run import Folder, open_folder, restored

@@ -17,7 +17,8 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from hetrl import catalog
 from hetrl.data.behaviour import Behaviour
 from hetrl.data.evaluate import Episodes, Watch, evaluate
-from hetrl.engine.linked import Linked, link
+from hetrl.engine.link import link
+from hetrl.engine.linked import Linked
 from hetrl.errors import DependencyError, RunError
 from hetrl.recipe.read import load
 from hetrl.recipe.schema import Recipe

@@ -7,7 +7,8 @@ import torch
 
 from hetrl import catalog, rng
 from hetrl.data.behaviour import Behaviour, BestOf
-from hetrl.engine.linked import Linked, link
+from hetrl.engine.link import link
+from hetrl.engine.linked import Linked
 from hetrl.engine.linked import build as build_entry
 from hetrl.errors import RecipeError
 from hetrl.recipe.check import check

@@ -116,7 +116,7 @@ def minibatch_step(hidden: list[int], compiled: bool, rows: int = 256, n_agents:
     """Return one MAPPO minibatch step (actor and critic) through the linked program, on a fixed random batch."""
     from tensordict import TensorDict
 
-    from hetrl.engine.linked import link
+    from hetrl.engine.link import link
     from hetrl.engine.objective import Minibatch
     from hetrl.engine.phase import PhaseRunner
     from hetrl.engine.rows import Rows
@@ -196,7 +196,7 @@ class Update:
     ) -> None:  # fmt: skip
         from tensordict import TensorDict
 
-        from hetrl.engine.linked import link
+        from hetrl.engine.link import link
         from hetrl.engine.phase import PhaseRunner
         from hetrl.team import Agent, Box, Team
 

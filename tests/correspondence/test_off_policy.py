@@ -11,7 +11,7 @@ import torch
 from tensordict import TensorDict
 
 import hetrl
-from hetrl.engine.linked import link
+from hetrl.engine.link import link
 from hetrl.engine.phase import PhaseRunner
 from hetrl.engine.store import Store
 from hetrl.team import Agent, Box, Discrete, Team

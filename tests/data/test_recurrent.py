@@ -9,7 +9,8 @@ import hetrl
 from hetrl.data.behaviour import Behaviour, forgotten
 from hetrl.data.evaluate import evaluate
 from hetrl.data.on_policy import OnPolicy
-from hetrl.engine.linked import Linked, link
+from hetrl.engine.link import link
+from hetrl.engine.linked import Linked
 from hetrl.engine.phase import PhaseRunner
 from hetrl.engine.store import Store
 from hetrl.env.cue_game import CueGame

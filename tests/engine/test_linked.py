@@ -12,10 +12,10 @@ from torch import Tensor
 
 from hetrl import catalog
 from hetrl.component import Component
-from hetrl.engine.linked import link
+from hetrl.engine.link import link
 from hetrl.engine.objective import total_loss
 from hetrl.engine.phase import PhaseRunner
-from hetrl.engine.show import empty_batch
+from hetrl.engine.rehearsal import team_batch
 from hetrl.engine.store import Store
 from hetrl.engine.turns import foldable, sharing_agents
 from hetrl.engine.turns import lanes as lanes_of
@@ -39,7 +39,7 @@ def linked(name="happo", *overrides, team=TEAM):
 
 def filled(team, **values):
     """Return the store of a random batch."""
-    batch = empty_batch(team, *SIZE)
+    batch = team_batch(team, *SIZE)
     for value in batch.values(True, True):
         if value.is_floating_point():
             value.normal_()

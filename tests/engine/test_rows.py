@@ -4,10 +4,10 @@ import pytest
 import torch
 
 import hetrl
-from hetrl.engine.linked import link
+from hetrl.engine.link import link
 from hetrl.engine.phase import PhaseRunner
+from hetrl.engine.rehearsal import team_batch
 from hetrl.engine.rows import Rows, minibatches
-from hetrl.engine.show import empty_batch
 from hetrl.engine.store import Store
 from hetrl.errors import RecipeError, RunError
 from hetrl.team import Agent, Box, Discrete, Team
@@ -29,7 +29,7 @@ def parts(recurrent: bool, per: str = "team", **changes):
     }[recurrent]
     overrides = [f"update.actors.{word}={value}" for word, value in changes.items()]
     linked = link(hetrl.load("recurrent_happo", f"nets={nets}", "task.n_envs=4", "data.frames=24", *overrides), TEAM)
-    batch = empty_batch(TEAM, T, N)
+    batch = team_batch(TEAM, T, N)
     place = (100.0 * torch.arange(T).view(T, 1) + 10 * torch.arange(N)).unsqueeze(-1)
     batch["agents", "observation"] = (place + torch.arange(2)).unsqueeze(-1).repeat(1, 1, 1, 3)
     batch["agents", "memory"] = (place + torch.arange(2)).unsqueeze(-1).repeat(1, 1, 1, H) / 1000
@@ -120,7 +120,7 @@ def test_what_does_not_begin_with_its_rows_is_refused():
     critic = tree["update"][0]
     critic["before"].append(critic["steps"].pop(3))  # q.target of the marginal actions, its members first
     linked = link(hetrl.load(tree), Team(agents, 8))
-    batch = empty_batch(linked.team, 7, 1).squeeze(1)
+    batch = team_batch(linked.team, 7, 1).squeeze(1)
     batch["discount"] = torch.ones(7)
     with pytest.raises(RunError, match=r"'target_q_ood' is \[5, 7\], and a batch \[7\]: it does not begin"):
         PhaseRunner(linked.recipe.update[0], linked).run(

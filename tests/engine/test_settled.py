@@ -3,7 +3,7 @@
 import torch
 from tensordict import TensorDict
 
-from hetrl.engine.linked import link
+from hetrl.engine.link import link
 from hetrl.engine.phase import PhaseRunner
 from hetrl.engine.store import Store
 from hetrl.net.joint_q import JointQ

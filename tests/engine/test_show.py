@@ -7,7 +7,8 @@ import pytest
 import torch
 from rich.console import Console
 
-from hetrl.engine.show import empty_batch, show
+from hetrl.engine.rehearsal import team_batch
+from hetrl.engine.show import show
 from hetrl.errors import RecipeError
 from hetrl.recipe.read import load, shipped
 from hetrl.team import Agent, Box, Discrete, Team
@@ -93,7 +94,7 @@ def test_an_empty_batch_has_what_collection_delivers():
     recipe = load("happo", "task.n_envs=2", "task.horizon=5", "data.frames=10", "nets.actor.hidden=[4]")
     module, collection = recipe.build()
     real = collection.source.rollout()
-    made = empty_batch(module.linked.team, 5, 2)
+    made = team_batch(module.linked.team, 5, 2)
     leaves = [{key: (value.shape, value.dtype) for key, value in each.items(True, True)} for each in (real, made)]
     assert leaves[0] == leaves[1]
     assert isinstance(made["state"], torch.Tensor)

@@ -146,7 +146,7 @@ def test_a_linear_learning_rate_follows_the_run():
     """From 1e-3 to 0: 1e-3 at the start, half of it half way, and a first step of almost that size."""
     from tensordict import TensorDict
 
-    from hetrl.engine.linked import link
+    from hetrl.engine.link import link
     from hetrl.engine.phase import PhaseRunner
     from hetrl.engine.store import Store
     from hetrl.team import Agent, Box, Team

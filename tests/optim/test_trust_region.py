@@ -6,7 +6,7 @@ from tensordict import TensorDict
 from torch import nn
 
 import hetrl
-from hetrl.engine.linked import link
+from hetrl.engine.link import link
 from hetrl.engine.phase import PhaseRunner
 from hetrl.engine.store import Store
 from hetrl.errors import RecipeError

@@ -140,6 +140,14 @@ def test_an_override_may_replace_a_whole_entry_or_section():
     assert load("happo", "update.estimate.steps.0={net: value.value}").update[0].steps[0].net == "value.value"
 
 
+def test_an_override_may_take_a_word_of_a_phase_away():
+    """Without its order, the team is trained at once."""
+    phase = load("happo", "update.actors.order=null", "update.actors.prepare=null").phase("actors")
+    assert (phase.order, phase.prepare) == (None, ())
+    refused("^update.actors.epochs must be a whole number above 0, not None.$", "update.actors.epochs=null")
+    refused("^update.actors.steps must be a list, not None.$", "update.actors.steps=null")
+
+
 def test_an_override_may_drop_a_step_or_a_phase():
     recipe = load("happo", "update.actors.steps.entropy_bonus=null", "update.critic=null")
     assert [step.use for step in recipe.update[1].steps] == [None, "loss/clipped_surrogate"]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hetrl import catalog
 from hetrl.component import Component
-from hetrl.engine.linked import link
+from hetrl.engine.link import link
 from hetrl.engine.phase import PhaseRunner
 from hetrl.engine.store import Store
 from hetrl.errors import RecipeError

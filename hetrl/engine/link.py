@@ -1,0 +1,28 @@
+"""From a recipe and a team to modules: checked, built, and proved."""
+
+from collections.abc import Iterable
+
+from hetrl.engine.linked import Linked
+from hetrl.engine.rehearsal import refuse_mixing
+from hetrl.recipe.check import check
+from hetrl.recipe.plan import grouped
+from hetrl.recipe.schema import Recipe
+from hetrl.team import Team
+
+
+def link(recipe: Recipe, team: Team, provided: Iterable[str] | None = None) -> Linked:
+    """Check a recipe against a team and build its modules.
+
+    Args:
+        recipe: what :func:`hetrl.load` returned.
+        team: the task's agents.
+        provided: the keys of a batch; left out, what the recipe's task and data write.
+
+    Raises:
+        RecipeError: it does not link, or a net of a package is not what a net has to be.
+    """
+    team = grouped(recipe, team)
+    linked = Linked(check(recipe, team, provided), team, recipe.run.seed)
+    if provided is None:
+        refuse_mixing(linked)
+    return linked
