@@ -3,13 +3,10 @@
 import re
 from typing import Any
 
-import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
 from hetrl.errors import RecipeError, nearest
 from hetrl.recipe.frozen import Tree
 from hetrl.recipe.schema import SECTIONS
+from hetrl.recipe.text import parse
 
 _MADE = ("run", "groups", "optim", "order")
 """Mappings that an override may begin where the recipe has none."""
@@ -35,7 +32,7 @@ def override(tree: Tree, text: str) -> None:
         raise RecipeError(f"override '{text}': a word is missing between two dots; write a.b=value.")
     if words[0] not in SECTIONS:
         raise RecipeError(f"override '{text}': no section '{words[0]}'.{nearest(words[0], SECTIONS)}")
-    parsed = _value(value, text)
+    parsed = parse(value, f"override '{text}'", whole=False)
     place: Any = tree
     for word in words[:-1]:
         if isinstance(place, dict) and word not in place and word in _MADE:
@@ -48,14 +45,6 @@ def override(tree: Tree, text: str) -> None:
         place[words[-1]] = parsed
     else:
         raise RecipeError(f"override '{text}': '{words[-2]}' is a single value; there is nothing below it.")
-
-
-def _value(text: str, whole: str) -> Any:
-    try:
-        read = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]), resolve=False)
-    except (OmegaConfBaseException, yaml.YAMLError) as error:
-        raise RecipeError(f"override '{whole}': {str(error).splitlines()[0]}") from None
-    return read["value"]  # type: ignore[index,call-overload]
 
 
 def _step_into(place: Any, word: str, text: str) -> Any:

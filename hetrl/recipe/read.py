@@ -1,18 +1,15 @@
 """From a file, a name or a mapping to a recipe: reading, changing, resolving."""
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
 from hetrl.errors import RecipeError, nearest
-from hetrl.recipe.frozen import Tree
+from hetrl.recipe import text
+from hetrl.recipe.frozen import Tree, thawed
 from hetrl.recipe.override import override
+from hetrl.recipe.references import resolved
 from hetrl.recipe.schema import SECTIONS, Recipe
 
 
@@ -41,53 +38,51 @@ def load(recipe: str | os.PathLike[str] | Mapping[str, Any] | Recipe, *overrides
     if not isinstance(tree, dict):
         raise RecipeError(f"{name}: a recipe is a mapping of sections, {', '.join(SECTIONS)}.")
     _drop_in(tree)
-    for text in overrides:
-        override(tree, text)
+    for change in overrides:
+        override(tree, change)
         _drop_in(tree)
-    _refuse_resolvers(tree, "")
-    try:
-        resolved: Any = OmegaConf.to_container(OmegaConf.create(tree), resolve=True, throw_on_missing=True)
-    except OmegaConfBaseException as error:
-        raise RecipeError(f"{name}: {str(error).splitlines()[0]}") from None
-    return Recipe(resolved, name)
+    return Recipe(resolved(tree, name), name)
 
 
 def _tree(recipe: str | os.PathLike[str] | Mapping[str, Any] | Recipe) -> tuple[str, Any]:
     """Return a recipe's name and its tree, references as they are written."""
     if isinstance(recipe, Recipe):
         return recipe.name, recipe.tree
-    if not isinstance(recipe, Mapping):
+    if isinstance(recipe, (str, os.PathLike)):
         path = _find(recipe)
         return path.stem, _read(path)
+    if not isinstance(recipe, Mapping):
+        raise RecipeError(f"{recipe!r} is no recipe; give a name, a YAML file, a mapping, or a recipe.")
     try:
-        return "recipe", OmegaConf.to_container(OmegaConf.create(dict(recipe)), resolve=False)
-    except OmegaConfBaseException as error:
-        raise RecipeError(f"recipe: {str(error).splitlines()[0]}") from None
+        return "recipe", thawed(recipe)
+    except RecursionError:
+        raise RecipeError("recipe: it is nested too deep.") from None
 
 
 def _find(recipe: str | os.PathLike[str]) -> Path:
-    text = os.fspath(recipe)
+    """Return the file behind a name."""
+    name = os.fspath(recipe)
     known = shipped()
-    if text in known:
-        return known[text]
-    path = Path(text)
+    if name in known:
+        return known[name]
+    path = Path(name)
     if path.suffix in (".yaml", ".yml") or path.is_file():
         if path.is_file():
             return path
-        raise RecipeError(f"there is no recipe file '{text}'.")
-    recipes = [name for name in known if not name.startswith("task/")]
-    raise RecipeError(f"no recipe '{text}' is shipped, and there is no such file.{nearest(text, recipes)}")
+        raise RecipeError(f"there is no recipe file '{name}'.")
+    recipes = [each for each in known if not each.startswith("task/")]
+    raise RecipeError(f"no recipe '{name}' is shipped, and there is no such file.{nearest(name, recipes)}")
 
 
 def _read(path: Path) -> Any:
     try:
-        return OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise RecipeError(f"{path.name}{f', line {mark.line + 1}' if mark else ''}: {problem}.") from None
-    except (OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
-        raise RecipeError(f"{path.name}: {str(error).splitlines()[0]}") from None
+        with path.open(encoding="utf-8") as file:
+            found = file.read(text.MOST_LETTERS + 1)
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path.name}: it is no text ({error.reason} at byte {error.start}).") from None
+    except OSError as error:
+        raise RecipeError(f"{path.name} cannot be read: {error.strerror or error}.") from None
+    return text.parse(found, path.name, whole=True)
 
 
 def _drop_in(tree: Tree) -> None:
@@ -98,16 +93,3 @@ def _drop_in(tree: Tree) -> None:
         if task not in tasks:
             raise RecipeError(f"task: no section '{task}' is shipped.{nearest(task, tasks)}")
         tree["task"] = _read(tasks[task])
-
-
-def _refuse_resolvers(tree: Any, where: str) -> None:
-    if isinstance(tree, dict):
-        for word, value in tree.items():
-            _refuse_resolvers(value, f"{where}.{word}" if where else str(word))
-    elif isinstance(tree, list):
-        for index, value in enumerate(tree):
-            _refuse_resolvers(value, f"{where}[{index}]")
-    elif isinstance(tree, str) and re.search(r"\$\{[^}]*:", tree):
-        raise RecipeError(
-            f"{where}: '{tree}' asks for a resolver; only plain references such as ${{run.seed}} are read."
-        )

@@ -235,12 +235,11 @@ class Recipe:
 
 def _refuse_format(tree: Mapping[str, Any], name: str) -> None:
     """Refuse another format than ours, and say what has to be written in a recipe of the first."""
-    if "hetrl" not in tree or tree["hetrl"] == FORMAT:
+    said = tree.get("hetrl", FORMAT)
+    if type(said) is int and said == FORMAT:
         return
-    if tree["hetrl"] != 1:
-        raise RecipeError(
-            f"hetrl: {tree['hetrl']!r} is no recipe format that this version reads; write hetrl: {FORMAT}."
-        )
+    if type(said) is not int or said != 1:
+        raise RecipeError(f"hetrl: {said!r} is no recipe format that this version reads; write hetrl: {FORMAT}.")
     phases = [phase for phase in tree.get("update") or [] if isinstance(phase, Mapping) and "order" in phase]
     turns = [
         f"update.{phase.get('phase')}.order: "

@@ -317,7 +317,11 @@ def test_duplicate_keys(file):
 
 @pytest.mark.parametrize(
     ("text", "problem"),
-    [("- a\n- b\n", "a recipe is a mapping of sections"), ("3\n", "Invalid"), ("", "the section 'hetrl' is missing")],
+    [
+        ("- a\n- b\n", "a recipe is a mapping of sections"),
+        ("3\n", "a recipe is a mapping of"),
+        ("", "a recipe is a mapping of"),
+    ],
 )
 def test_a_file_that_is_no_mapping(file, text, problem):
     refused(f"^mine.*: {problem}", recipe=file(text))
@@ -325,24 +329,6 @@ def test_a_file_that_is_no_mapping(file, text, problem):
 
 def test_a_file_that_is_no_yaml(file):
     refused("^mine.yaml, line 2: ", recipe=file("a: [\nb: }"))
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "${oc.env:HOME}",
-        "a ${oc.env:HOME} b",
-        "${oc.select:run.seed}",
-        "${oc.decode:${oc.env:HOME}}",
-        "${run.${oc.env:X}}",
-    ],
-)
-def test_resolvers_are_refused(text):
-    """A recipe from elsewhere must not read this machine's environment."""
-    refused(r"^about: '.*' asks for a resolver; only plain references such as", f"about='{text}'")
-    nested = tree()
-    nested["update"][0]["steps"][0]["keys"] = {"value": text}
-    refused(r"^update\[0\].steps\[0\].keys.value: ", recipe=nested)
 
 
 def test_a_recipe_is_made_of_a_resolved_tree():
