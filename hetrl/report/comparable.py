@@ -8,17 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from hetrl.errors import RunError
-from hetrl.report.runs import (
-    Tree,
-    by_seed,
-    frames_logged,
-    method_name,
-    run_folders,
-    task_name,
-    tree_of,
-)
-from hetrl.runs.run import Folder
+from hetrl.runs.folder import Folder, task_name
 from hetrl.runs.seeds import SeedsFolder
+from hetrl.runs.several import by_seed, method_name, run_folders
 
 _NOT_THE_TASK = ("n_envs", "groups")
 """Words of ``task`` that are about how one trains on it."""
@@ -30,6 +22,8 @@ _ABSENT = "default"
 _WORDS, _LETTERS = 3, 40
 """Of a label, at most: differences, and letters of a value."""
 
+Tree = dict[str, Any]
+"""A resolved recipe, or a section of it."""
 Words = tuple[str | int, ...]
 """A place in a tree."""
 
@@ -104,7 +98,7 @@ def comparable(paths: Sequence[Path], *, anyway: bool = False) -> Comparable:
 
 
 def _entries(groups: Sequence[Sequence[Path]]) -> list[Entry]:
-    trees = [tree_of(members[0]) for members in groups]
+    trees = [Folder(members[0]).tree() for members in groups]
     tasks = _task_names([tree["task"] for tree in trees])
     methods = _method_names([method_name(members[0]) for members in groups], tasks, trees)
     return [Entry(*each[:2], tuple(each[2]), each[3]) for each in zip(methods, tasks, groups, trees, strict=True)]
@@ -205,14 +199,14 @@ def _unbegun(paths: Sequence[Path]) -> list[str]:
 def _unfinished(runs: Sequence[Path]) -> list[str]:
     found = []
     for run in runs:
-        frames, wanted = frames_logged(run), tree_of(run)["run"]["frames"]
+        frames, wanted = Folder(run).frames_logged(), Folder(run).tree()["run"]["frames"]
         if frames < wanted:
             found.append(f"{run} is not finished ({frames:,} of {wanted:,} frames); hetrl train --resume {run}.")
     return found
 
 
 def _refuse_repeated_seeds(entry: Entry) -> None:
-    seeds = [tree_of(run)["run"].get("seed", 0) for run in entry.runs]
+    seeds = [Folder(run).tree()["run"].get("seed", 0) for run in entry.runs]
     for (seed, run), (same, other) in combinations(zip(seeds, entry.runs, strict=True), 2):
         if seed == same:
             raise RunError(f"{run} and {other} are the same recipe with the same seed {seed}; name one of them.")
@@ -230,7 +224,7 @@ def _measured_unlike(runs: Sequence[Path]) -> list[str]:
 
 
 def _measured(run: Path) -> dict[str, Any]:
-    tree = tree_of(run)["run"]
+    tree = Folder(run).tree()["run"]
     return {word: tree.get(word, _DEFAULTS.get(word)) for word in _MEASURED}
 
 

@@ -18,8 +18,9 @@ from hetrl.report.comparable import _apart, _labels, comparable
 from hetrl.report.compare import SCORES, compare
 from hetrl.report.compare_picture import draw
 from hetrl.report.compare_table import as_table
-from hetrl.report.runs import draw_runs, folder_name
+from hetrl.report.curve import draw_runs
 from hetrl.report.statistics import interquartile_curve, interquartile_mean, probability_of_improvement
+from hetrl.runs.several import folder_name
 
 SHORT = ("run.frames=100", "run.eval_every=50", "run.n_eval_episodes=4")
 
