@@ -405,12 +405,12 @@ def test_texts_are_printed_as_they_are(run, command, monkeypatch):
 
 
 @pytest.mark.parametrize("word", ["compare", "plot", "report"])
-def test_a_target_that_cannot_be_written_is_said_first(run, command, tmp_path, monkeypatch, word):
+def test_a_file_that_cannot_be_written_is_said_first(run, command, tmp_path, monkeypatch, word):
     folder = run("ours", "happo")
     (tmp_path / "file").write_text("x")
     suffix, suffixes = (".html", ".html or .htm") if word == "report" else (".png", ".png or .pdf or .svg")
     (tmp_path / f"folder{suffix}").mkdir()
-    for module in ("compare.compare", "runs.from_run", "page.page"):
+    for module in ("compare.compare", "curve.from_run", "page.page"):
         monkeypatch.setattr(f"hetrl.report.{module}", lambda *given, **named: pytest.fail("the work came first"))
     for to, problem in (("x.txt", f"its name must end in {suffixes}"), ("x", f"its name must end in {suffixes}"),
                         (f"file/x{suffix}", f"{tmp_path}/file is no folder"),
