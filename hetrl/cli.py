@@ -55,10 +55,8 @@ def train(
     several = seeds is not None or (resume is not None and SeedsFolder(resume).recipe.exists())
     if at_once is not None and not several:
         raise RunError("--at-once goes with --seeds.")
-    if several and monitor is not None:
-        raise RunError("--monitor is about one run; train the seeds one by one, with run.seed=...")
-    if several and report:
-        raise RunError("--report is about one run; write it afterwards, hetrl report RUN.")
+    if several:
+        _refuse_for_several(monitor, report)
     callbacks = [] if monitor is None else [BoundMonitor(monitor)]
     if resume is not None:
         if folder is not None:
@@ -66,16 +64,22 @@ def train(
         texts = [*([recipe] if recipe else []), *texts]
         if several:
             _finish_seeds(resume_seeds(resume, *texts, count=seeds, at_once=at_once, wandb=wandb))
-            return
-        finished = continue_run(resume, *texts, wandb=wandb, callbacks=callbacks)
+        else:
+            _finish(continue_run(resume, *texts, wandb=wandb, callbacks=callbacks), report)
     elif recipe is None:
         raise RunError("say which recipe to train (see 'hetrl list recipe'), or --resume FOLDER.")
     elif seeds is not None:
         _finish_seeds(train_seeds(load(recipe, *texts), seeds, folder, at_once=at_once, wandb=wandb))
-        return
     else:
-        finished = train(load(recipe, *texts), folder, wandb=wandb, callbacks=callbacks)
-    _finish(finished, report)
+        _finish(train(load(recipe, *texts), folder, wandb=wandb, callbacks=callbacks), report)
+
+
+def _refuse_for_several(monitor: int | None, report: bool) -> None:
+    """Refuse options that are about one run."""
+    if monitor is not None:
+        raise RunError("--monitor is about one run; train the seeds one by one, with run.seed=...")
+    if report:
+        raise RunError("--report is about one run; write it afterwards, hetrl report RUN.")
 
 
 def _finish(folder: Any, report: bool) -> None:

@@ -77,9 +77,9 @@ def comparable(paths: Sequence[Path], *, anyway: bool = False) -> Comparable:
         RunError: a run is unfinished, appears twice, or was trained or measured unlike another.
     """
     runs = run_folders(paths)
-    places = [run.resolve() for run in runs]
-    for run, place in zip(runs, places, strict=True):
-        if places.count(place) > 1:
+    resolved = [run.resolve() for run in runs]
+    for run, path in zip(runs, resolved, strict=True):
+        if resolved.count(path) > 1:
             raise RunError(f"{run} is named twice.")
     entries = _entries(by_seed(runs))
     problems = [*_unbegun(paths), *_unfinished(runs)]
@@ -109,11 +109,11 @@ def _task_names(tasks: Sequence[Tree]) -> list[str]:
     bare = [_bare(task) for task in tasks]
     names = [task_name(task) for task in tasks]
     for name in dict.fromkeys(names):
-        places = [place for place, each in enumerate(names) if each == name]
-        alike = [bare[place] for place in places]
-        for place, label in zip(places, _labels(alike, _apart(alike)), strict=True):
-            if bare[place] != alike[0]:
-                names[place] += f", {label}"
+        indices = [index for index, each in enumerate(names) if each == name]
+        alike = [bare[index] for index in indices]
+        for index, label in zip(indices, _labels(alike, _apart(alike)), strict=True):
+            if bare[index] != alike[0]:
+                names[index] += f", {label}"
     return names
 
 
@@ -125,13 +125,13 @@ def _method_names(names: Sequence[str], tasks: Sequence[str], trees: Sequence[Tr
     """Return names of recipes; several of one name on one task say in what they differ, on every task alike."""
     found = list(names)
     for name in dict.fromkeys(names):
-        places = [place for place, each in enumerate(names) if each == name]
-        bare = {place: {**trees[place], "run": None, "about": None} for place in places}
-        apart = [_apart([bare[place] for place in places if tasks[place] == task]) for task in dict.fromkeys(tasks)]
+        indices = [index for index, each in enumerate(names) if each == name]
+        bare = {index: {**trees[index], "run": None, "about": None} for index in indices}
+        apart = [_apart([bare[index] for index in indices if tasks[index] == task]) for task in dict.fromkeys(tasks)]
         words = list(dict.fromkeys(word for each in apart for word in each))
         if words:
-            for place, label in zip(places, _labels(list(bare.values()), words), strict=True):
-                found[place] = f"{name} ({label})"
+            for index, label in zip(indices, _labels(list(bare.values()), words), strict=True):
+                found[index] = f"{name} ({label})"
     return found
 
 

@@ -60,18 +60,18 @@ def _draw_curves(comparison: Comparison, axis: Axes, task: str) -> None:
 
 def _draw_scores(comparison: Comparison, axis: Axes, task: str | None) -> None:
     means, _ = comparison.statistics(task)
-    for place, (method, scores) in enumerate(comparison.matrices(task).items()):
+    for y, (method, scores) in enumerate(comparison.matrices(task).items()):
         color = _color(comparison, method)
-        axis.plot(scores.flatten(), np.full(scores.size, place), "o", color=color, alpha=0.35, markersize=5)
-        _draw_estimate(axis, place, means[method], color)
+        axis.plot(scores.flatten(), np.full(scores.size, y), "o", color=color, alpha=0.35, markersize=5)
+        _draw_estimate(axis, y, means[method], color)
     _label(axis, [""] * len(means))  # beside the legend a colour says enough
     axis.set(title="score" if task else "scaled score", xlabel=f"{comparison.metric}, {comparison.score}")
 
 
-def _draw_estimate(axis: Axes, place: int, found: Estimate, color: str) -> None:
+def _draw_estimate(axis: Axes, y: int, found: Estimate, color: str) -> None:
     if found.low is not None and found.high is not None:
-        axis.plot([found.low, found.high], [place, place], color=color, linewidth=7, alpha=0.3, solid_capstyle="butt")
-    axis.plot([found.value] * 2, [place - 0.22, place + 0.22], color=color, linewidth=2.5)
+        axis.plot([found.low, found.high], [y, y], color=color, linewidth=7, alpha=0.3, solid_capstyle="butt")
+    axis.plot([found.value] * 2, [y - 0.22, y + 0.22], color=color, linewidth=2.5)
 
 
 def _label(axis: Axes, names: Sequence[str]) -> None:
@@ -81,8 +81,8 @@ def _label(axis: Axes, names: Sequence[str]) -> None:
 
 
 def _draw_pairs(axis: Axes, pairs: Sequence[tuple[str, str, Estimate]]) -> None:
-    for place, (_, _, found) in enumerate(pairs):
-        _draw_estimate(axis, place, found, "0.25")
+    for y, (_, _, found) in enumerate(pairs):
+        _draw_estimate(axis, y, found, "0.25")
     axis.axvline(0.5, color="0.5", linewidth=1, linestyle=":")
     _label(axis, [f"{one}\nover {other}" for one, other, _ in pairs])
     axis.set(title="probability of improvement", xlabel="probability of a better score", xlim=(-0.03, 1.03))

@@ -1,4 +1,4 @@
-"""The probe: what becomes of a team and of its critic's agreement where some mates do not do quite what they would."""
+"""The probe: what noise on some agents' actions does to the return, and to the agreement of the critic's ensemble."""
 
 import csv
 import math
@@ -54,12 +54,13 @@ class Level:
 
 
 class Perturbed:
-    """Acts as a team does, but for its completion, which takes noise on.
+    """Acts as a team does, with noise on the actions of those who are drawn for it: the completion.
 
     a = (mu^{i_1..i_m}, clip(mu^{i_{m+1}..i_n} + noise (high - low) / 2 eps, low, high))
 
-    Order and m (uniform on 0..n - 1) are drawn for each environment when an evaluation begins, and stay; eps is drawn
-    in every step. The draws are the same whatever the noise. It notes what the critic makes of its actions.
+    The order of the agents and m, how many of them act without noise (uniform on 0..n - 1), are drawn for each
+    environment when an evaluation begins, and stay; eps is drawn in every step. The draws do not depend on the noise.
+    What the critic says of the actions is noted.
 
     Args:
         behaviour: the team as it would act.
@@ -83,9 +84,9 @@ class Perturbed:
         first = next(iter(observations.values()))[:, 0, 0]
         self._generator = torch.Generator(first.device).manual_seed(self._seed)
         kept = dict(zip(self._team.names, prefixes(len(self._team), first, self._generator), strict=True))
-        layout = self._team.layout.items()
-        self._kept = {group: torch.stack([kept[agent.name] for agent in agents], -1) for group, agents in layout}
-        self._range = {group: _range(agents[0].action, first.device) for group, agents in layout}
+        groups = self._team.layout.items()
+        self._kept = {group: torch.stack([kept[agent.name] for agent in agents], -1) for group, agents in groups}
+        self._range = {group: _range(agents[0].action, first.device) for group, agents in groups}
         return self._behaviour.blank(observations)
 
     def remember(self, observations: Grouped, memories: Grouped) -> dict[str, Tensor]:

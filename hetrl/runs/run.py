@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from hetrl.data.behaviour import Behaviour
 from hetrl.data.evaluate import Episodes, Watch, evaluate
@@ -47,6 +47,7 @@ def train(
         RunError: the folder is taken.
         DivergenceError: a loss became NaN or infinite.
     """
+    _require_wandb(wandb)
     module, data = build(recipe)  # before anything is written
     opened = open_folder(folder or default_folder(recipe), recipe)
     _fit(opened, module, data, None, _loggers(opened, None, wandb), [*callbacks, *_progress(quiet)])
@@ -80,6 +81,7 @@ def resume(
     frames = int(state["frames"])
     if frames >= recipe.run.frames:
         raise RunError(f"{path} is finished ({frames} frames); go on with run.frames=... above that.")
+    _require_wandb(wandb)
     module, data = build(recipe)
     folder.recipe.write_text(recipe.yaml())
     _fit(folder, module, data, frames, _loggers(folder, frames, wandb), [*callbacks, *_progress(quiet)])
@@ -137,17 +139,19 @@ def _loggers(folder: Folder, resumed: int | None, wandb: str | None) -> list[Log
         CsvTable(folder.metrics, resumed),
         TensorBoardLogger(str(folder.path), name="", version="tensorboard", purge_step=resumed),
     ]
-    return own if wandb is None else [*own, _wandb_logger(wandb, folder)]
+    if wandb is None:
+        return own
+    return [*own, WandbLogger(project=wandb, name=folder.path.name, save_dir=str(folder.path))]
 
 
-def _wandb_logger(project: str, folder: Folder) -> Logger:
+def _require_wandb(project: str | None) -> None:
+    """Refuse a project of Weights & Biases where that is not installed."""
+    if project is None:
+        return
     try:
         import wandb  # noqa: F401
     except ImportError:
         raise DependencyError("--wandb needs Weights & Biases: pip install 'hetrl[wandb]'.") from None
-    from lightning.pytorch.loggers import WandbLogger
-
-    return WandbLogger(project=project, name=folder.path.name, save_dir=str(folder.path))
 
 
 def _progress(quiet: bool) -> list[L.Callback]:

@@ -1,4 +1,4 @@
-"""What the command line adds to a Trainer: checkpoints, a progress bar, and a graceful stop."""
+"""What a run in a folder adds to a Trainer: checkpoints, a progress bar, and a graceful stop."""
 
 import signal
 import time

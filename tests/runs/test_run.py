@@ -2,13 +2,14 @@
 
 import logging
 import signal
+import sys
 
 import lightning as L
 import pytest
 import torch
 
 import hetrl
-from hetrl.errors import DivergenceError, RunError
+from hetrl.errors import DependencyError, DivergenceError, RunError
 from hetrl.runs import run as runs
 from hetrl.runs.folder import Folder
 from hetrl.train.callbacks import ProgressBar
@@ -52,6 +53,13 @@ def test_a_run_that_fails_gives_back_what_it_took(tmp_path):
     assert process() == before
     assert all("run" not in vars(owner) for owner in (*failing.module.phases, failing.module.evaluation))
     assert not bar._progress.live.is_started
+
+
+def test_without_weights_and_biases_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(DependencyError, match=r"^--wandb needs Weights & Biases: pip install 'hetrl\[wandb\]'\.$"):
+        runs.train(hetrl.load("happo", *TINY), tmp_path / "run", wandb="mine", quiet=True)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_checkpoint_of_another_program_is_refused(tmp_path):
