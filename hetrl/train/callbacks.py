@@ -57,11 +57,11 @@ class GracefulStop(L.Callback):
             self._previous[number] = signal.signal(number, stop)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Give the signals back; before Lightning, whose own handlers are in between, gives back what it took."""
+        """Give the signals back now: at teardown Lightning has restored its own, and this would undo it."""
         self._give_back()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Give the signals back: Lightning calls no teardown where a fit raises."""
+        """Give the signals back where a fit raises."""
         self._give_back()
 
     def _give_back(self) -> None:
