@@ -48,18 +48,16 @@ def train(
 ) -> None:
     """Train a recipe, or continue a run with --resume FOLDER."""
     from hetrl.report.monitor import BoundMonitor
-    from hetrl.runs.run import Folder, train
     from hetrl.runs.run import resume as continue_run
+    from hetrl.runs.run import train
     from hetrl.runs.seeds import SeedsFolder, resume_seeds, train_seeds
 
     texts = overrides or []
     several = seeds is not None or (resume is not None and SeedsFolder(resume).recipe.exists())
     if at_once is not None and not several:
         raise RunError("--at-once goes with --seeds.")
-    if several and monitor is not None:
-        raise RunError("--monitor is about one run; train the seeds one by one, with run.seed=...")
-    if several and report:
-        raise RunError("--report is about one run; write it afterwards, hetrl report RUN.")
+    if several:
+        _refuse_for_several(monitor, report)
     callbacks = [] if monitor is None else [BoundMonitor(monitor)]
     if resume is not None:
         if folder is not None:
@@ -67,36 +65,42 @@ def train(
         texts = [*([recipe] if recipe else []), *texts]
         if several:
             _finish_seeds(resume_seeds(resume, *texts, count=seeds, at_once=at_once, wandb=wandb))
-            return
-        place = continue_run(resume, *texts, wandb=wandb, callbacks=callbacks)
+        else:
+            _finish(continue_run(resume, *texts, wandb=wandb, callbacks=callbacks), report)
     elif recipe is None:
         raise RunError("say which recipe to train (see 'hetrl list recipe'), or --resume FOLDER.")
     elif seeds is not None:
         _finish_seeds(train_seeds(load(recipe, *texts), seeds, folder, at_once=at_once, wandb=wandb))
-        return
     else:
-        place = train(load(recipe, *texts), folder, wandb=wandb, callbacks=callbacks)
-    _finish(place if isinstance(place, Folder) else Folder(place), report)
+        _finish(train(load(recipe, *texts), folder, wandb=wandb, callbacks=callbacks), report)
 
 
-def _finish(place: Any, report: bool) -> None:
+def _refuse_for_several(monitor: int | None, report: bool) -> None:
+    """Refuse options that are about one run."""
+    if monitor is not None:
+        raise RunError("--monitor is about one run; train the seeds one by one, with run.seed=...")
+    if report:
+        raise RunError("--report is about one run; write it afterwards, hetrl report RUN.")
+
+
+def _finish(folder: Any, report: bool) -> None:
     """Say where everything is, and how to go on if the run was stopped early."""
-    frames = place.load_checkpoint()["hetrl"]["frames"]
-    recipe = load(place.recipe)
-    picture = _picture([place.path], None, place.path / "curve.png")
+    frames = folder.load_checkpoint()["hetrl"]["frames"]
+    recipe = load(folder.recipe)
+    picture = _picture([folder.path], None, folder.path / "curve.png")
     table = Table.grid(padding=(0, 2))
-    rows = {"curve": picture, "metrics": place.metrics, "checkpoint": place.checkpoint, "recipe": place.recipe}
+    rows = {"curve": picture, "metrics": folder.metrics, "checkpoint": folder.checkpoint, "recipe": folder.recipe}
     if report:
         from hetrl.report.page import write
 
-        rows["report"] = write(place.path, place.path / "report.html")
+        rows["report"] = write(folder.path, folder.path / "report.html")
     for name, path in rows.items():
         table.add_row(name, str(path))
     if frames < recipe.run.frames:
         out.print(f"Stopped after {frames:,} of {recipe.run.frames:,} frames. Continue with:", highlight=False)
-        out.print(f"  hetrl train --resume {place.path}", highlight=False, soft_wrap=True)
+        out.print(f"  hetrl train --resume {folder.path}", highlight=False, soft_wrap=True)
     else:
-        out.print(f"Done: {frames:,} frames.{_last_return(place.metrics)}", highlight=False)
+        out.print(f"Done: {frames:,} frames.{_last_return(folder.metrics)}", highlight=False)
     out.print(table)
 
 
@@ -254,8 +258,8 @@ def groups(
     from hetrl.runs.regroup import regroup
 
     found = alike(run, threshold)
-    for layout, (names, distances) in found.distances.items():
-        table = Table(layout, *names)
+    for group, (names, distances) in found.distances.items():
+        table = Table(group, *names)
         for name, row in zip(names, distances.tolist(), strict=True):
             table.add_row(name, *(f"{value:.3f}" for value in row))
         out.print(table)
@@ -284,13 +288,13 @@ def probe(
 ) -> None:
     """Perturb what some of the agents do: what it costs, and how much the critic's members disagree about it."""
     from hetrl.report.probe import draw, parsed, probe, save, table
-    from hetrl.report.runs import run_folders
-    from hetrl.report.writable import PICTURES, check_target
+    from hetrl.report.writable import PICTURES, check_writable
+    from hetrl.runs.several import run_folders
 
     deviations = parsed(noise)
     picture = to or (runs[0] if len(runs) == 1 else Path()) / "probe.png"
-    check_target(picture, PICTURES)
-    check_target(picture.with_suffix(".csv"), (".csv",))
+    check_writable(picture, PICTURES)
+    check_writable(picture.with_suffix(".csv"), (".csv",))
     found = {}
     for run in run_folders(runs):
         found[run] = probe(run, deviations, episodes)
@@ -310,9 +314,9 @@ def plot(
 
 
 def _picture(runs: list[Path], metric: str | None, path: Path) -> Path:
-    from hetrl.report.runs import draw_runs, run_folders
+    from hetrl.report.curve import draw_runs
 
-    return draw_runs(run_folders(runs), metric, path)
+    return draw_runs(runs, metric, path)
 
 
 @app.command()
@@ -332,9 +336,9 @@ def compare(
     from hetrl.report.compare import compare
     from hetrl.report.compare_picture import draw
     from hetrl.report.compare_table import as_table
-    from hetrl.report.writable import PICTURES, check_target
+    from hetrl.report.writable import PICTURES, check_writable
 
-    check_target(to, PICTURES)
+    check_writable(to, PICTURES)
     comparison = compare(runs, score=score, metric=metric, scale=scale or [], anyway=anyway)
     out.print(as_table(comparison))
     out.print(str(draw(comparison, to)), soft_wrap=True, highlight=False)

@@ -10,7 +10,7 @@ import torch
 import hetrl
 from hetrl import catalog, cli
 from hetrl.errors import RecipeError
-from hetrl.runs.run import describe_machine
+from hetrl.runs.folder import describe_machine
 
 
 @pytest.fixture

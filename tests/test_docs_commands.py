@@ -16,7 +16,8 @@ import typer
 
 from hetrl import cli
 from hetrl.errors import HetrlError
-from hetrl.recipe.read import Recipe, load
+from hetrl.recipe.read import load
+from hetrl.recipe.schema import Recipe
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

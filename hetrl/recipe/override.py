@@ -10,6 +10,8 @@ from hetrl.recipe.text import parse
 
 _MADE = ("run", "groups", "optim", "order")
 """Mappings that an override may begin where the recipe has none."""
+_MOST_SHOWN = 200
+"""Letters of an override in a message."""
 
 
 def override(tree: Tree, text: str) -> None:
@@ -25,6 +27,7 @@ def override(tree: Tree, text: str) -> None:
         RecipeError: the text is no such change, or leads nowhere.
     """
     path, equals, value = text.partition("=")
+    text = text if len(text) < _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}..."
     if not equals or not path.strip():
         raise RecipeError(f"override '{text}': write a.b=value.")
     words = path.strip().split(".")

@@ -26,7 +26,7 @@ def resolved(tree: Tree, name: str) -> Tree:
         RecipeError: a reference is none, leads nowhere or in a circle, or the tree grows too large.
     """
     _refuse_resolvers(tree)
-    _Sizes(tree, name).of(tree, 0)
+    _Sizes(tree, name).of(tree)
     try:
         found: Any = OmegaConf.to_container(OmegaConf.create(tree), resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
@@ -78,34 +78,42 @@ class _Sizes:
 
     def __init__(self, tree: Tree, name: str) -> None:
         self._tree, self._name = tree, name
-        self._known: dict[str, int] = {}
+        self._known: dict[str, tuple[int, int]] = {}
+        self._open: list[str] = []
 
-    def of(self, value: Any, steps: int) -> int:
-        """Return the size of a value; refuse too large ones.
-
-        Args:
-            value: a part of the tree.
-            steps: references that have led to it.
-        """
+    def of(self, value: Any) -> tuple[int, int]:
+        """Return the letters of a value, and how many references lead from one to the next in it; refuse too many."""
+        parts: list[tuple[int, int]] = []
+        letters = 1
         if isinstance(value, dict):
-            total = sum(len(str(word)) + self.of(each, steps) for word, each in value.items())
+            letters += sum(len(str(word)) for word in value)
+            parts = [self.of(each) for each in value.values()]
         elif isinstance(value, list):
-            total = sum(1 + self.of(each, steps) for each in value)
+            parts = [self.of(each) for each in value]
         elif isinstance(value, str):
-            total = len(value) + sum(self._referred(path, steps) for path in _PLAIN.findall(value))
-        else:
-            total = 1
-        if total > MOST_LETTERS:
+            letters += len(value)
+            parts = [self._referred(path) for path in _PLAIN.findall(value)]
+        letters += sum(own for own, _ in parts)
+        if letters > MOST_LETTERS:
             raise RecipeError(f"{self._name}: its references grow to more than {MOST_LETTERS:,} letters; write fewer.")
-        return total
+        return letters, max((row for _, row in parts), default=0)
 
-    def _referred(self, path: str, steps: int) -> int:
+    def _referred(self, path: str) -> tuple[int, int]:
         if path.startswith("."):
             raise RecipeError(f"{self._name}: '${{{path}}}' is relative; write the whole path, such as ${{run.seed}}.")
-        if steps > _MOST_STEPS:
-            raise RecipeError(f"{self._name}: '${{{path}}}' is one of too many references in a row, or of a circle.")
         if path not in self._known:
-            self._known[path] = self.of(self._at(path), steps + 1)
+            if path in self._open or len(self._open) > _MOST_STEPS:
+                raise RecipeError(
+                    f"{self._name}: '${{{path}}}' is one of too many references in a row, or of a circle."
+                )
+            self._open.append(path)
+            letters, row = self.of(self._at(path))
+            self._open.pop()
+            if row >= _MOST_STEPS:
+                raise RecipeError(
+                    f"{self._name}: '${{{path}}}' is one of too many references in a row, or of a circle."
+                )
+            self._known[path] = letters, row + 1
         return self._known[path]
 
     def _at(self, path: str) -> Any:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hetrl.data.behaviour import Behaviour
+from hetrl.engine.linked import Linked
 from hetrl.errors import RunError
 from hetrl.runs.run import restored
 from hetrl.team import Box, Discrete
@@ -37,10 +38,10 @@ class Alike:
 def alike(run: Path, threshold: float, n_episodes: int = 16) -> Alike:
     """Group the agents of a run by what their policies do.
 
-    One group for each agent to begin with; the two of one layout group that are nearest (the mean distance of their
-    members) become one, as long as that is at most ``threshold``. Compared is what they would do deterministically
-    (where actions are discrete, the probabilities of their options, masks left aside), not how much they explore.
-    Agents that share a policy already are 0 apart, and stay together.
+    Each agent begins as a group of its own. The two nearest groups of one layout group are merged, as long as the mean
+    distance between their members is at most ``threshold``. Policies are compared by what they would do
+    deterministically (where actions are discrete, by the probabilities of the options, without masks), not by how much
+    they explore. Agents that share a policy already are 0 apart, and stay together.
 
     Args:
         run: the folder of a run.
@@ -48,33 +49,36 @@ def alike(run: Path, threshold: float, n_episodes: int = 16) -> Alike:
         n_episodes: evaluation episodes whose observations are compared on.
 
     Raises:
-        RunError: the run's policy is recurrent, or shared by all already, its actions have no bounds, or the
-            threshold is no number of at least 0.
+        RunError: the run's policies are recurrent, or shared already, or their actions have no bounds; or the threshold
+            is no number of at least 0.
     """
     if not threshold >= 0:
         raise RunError(f"--threshold = {threshold} must be a number of at least 0.")
     _, linked, env = restored(run, f"run.n_eval_episodes={n_episodes}")
-    policies = {(agent.group, linked.policy((agent,))) for agent in linked.team.agents}
-    if linked.plan.per[linked.plan.policy] != "agent" and len(policies) == len(linked.team.layout):
-        raise RunError(f"{run}: its policies are shared already; train with nets.{linked.plan.policy}.per=agent.")
+    _refuse_shared(run, linked)
     seen = _observations(env, Behaviour(linked.team, linked.policy))
     distances: dict[str, tuple[tuple[str, ...], Tensor]] = {}
     groups: dict[str, list[str]] = {}
     models: dict[str, str] = {}
-    for layout, agents in linked.team.layout.items():
+    for group, agents in linked.team.layout.items():
         space = agents[0].action
         if isinstance(space, Box) and not space.bounded:
-            raise RunError(
-                f"{run}: the actions of '{layout}' have no bounds, in halves of which policies are compared."
-            )
-        acted = [_acted(space, linked.policy((agent,)), seen[layout]) for agent in agents]
+            raise RunError(f"{run}: the actions of '{group}' have no bounds, in halves of which policies are compared.")
+        acted = [_acted(space, linked.policy((agent,)), seen[group]) for agent in agents]
         each = torch.tensor([[distance(space, one, other) for other in acted] for one in acted])
         names = tuple(agent.name for agent in agents)
-        distances[layout] = names, each
+        distances[group] = names, each
         for number, members in enumerate(_merged(each, threshold)):
-            groups[f"{layout}_group_{number}"] = [names[member] for member in members]
-            models[f"{layout}_group_{number}"] = names[members[int(each[members][:, members].mean(1).argmin())]]
+            groups[f"{group}_group_{number}"] = [names[member] for member in members]
+            models[f"{group}_group_{number}"] = names[members[int(each[members][:, members].mean(1).argmin())]]
     return Alike(distances, groups, models)
+
+
+def _refuse_shared(run: Path, linked: Linked) -> None:
+    """Refuse a run in which each layout group has one policy already."""
+    policies = {(agent.group, linked.policy((agent,))) for agent in linked.team.agents}
+    if linked.plan.per[linked.plan.policy] != "agent" and len(policies) == len(linked.team.layout):
+        raise RunError(f"{run}: its policies are shared already; train with nets.{linked.plan.policy}.per=agent.")
 
 
 def distance(space: Box | Discrete, one: Tensor, other: Tensor) -> float:

@@ -8,17 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from hetrl.errors import RunError
-from hetrl.report.runs import (
-    Tree,
-    by_seed,
-    frames_logged,
-    method_name,
-    run_folders,
-    task_name,
-    tree_of,
-)
-from hetrl.runs.run import Folder
+from hetrl.runs.folder import Folder, task_name
 from hetrl.runs.seeds import SeedsFolder
+from hetrl.runs.several import by_seed, method_name, run_folders
 
 _NOT_THE_TASK = ("n_envs", "groups")
 """Words of ``task`` that are about how one trains on it."""
@@ -30,6 +22,8 @@ _ABSENT = "default"
 _WORDS, _LETTERS = 3, 40
 """Of a label, at most: differences, and letters of a value."""
 
+Tree = dict[str, Any]
+"""A resolved recipe, or a section of it."""
 Words = tuple[str | int, ...]
 """A place in a tree."""
 
@@ -83,9 +77,9 @@ def comparable(paths: Sequence[Path], *, anyway: bool = False) -> Comparable:
         RunError: a run is unfinished, appears twice, or was trained or measured unlike another.
     """
     runs = run_folders(paths)
-    places = [run.resolve() for run in runs]
-    for run, place in zip(runs, places, strict=True):
-        if places.count(place) > 1:
+    resolved = [run.resolve() for run in runs]
+    for run, path in zip(runs, resolved, strict=True):
+        if resolved.count(path) > 1:
             raise RunError(f"{run} is named twice.")
     entries = _entries(by_seed(runs))
     problems = [*_unbegun(paths), *_unfinished(runs)]
@@ -104,7 +98,7 @@ def comparable(paths: Sequence[Path], *, anyway: bool = False) -> Comparable:
 
 
 def _entries(groups: Sequence[Sequence[Path]]) -> list[Entry]:
-    trees = [tree_of(members[0]) for members in groups]
+    trees = [Folder(members[0]).tree() for members in groups]
     tasks = _task_names([tree["task"] for tree in trees])
     methods = _method_names([method_name(members[0]) for members in groups], tasks, trees)
     return [Entry(*each[:2], tuple(each[2]), each[3]) for each in zip(methods, tasks, groups, trees, strict=True)]
@@ -115,11 +109,11 @@ def _task_names(tasks: Sequence[Tree]) -> list[str]:
     bare = [_bare(task) for task in tasks]
     names = [task_name(task) for task in tasks]
     for name in dict.fromkeys(names):
-        places = [place for place, each in enumerate(names) if each == name]
-        alike = [bare[place] for place in places]
-        for place, label in zip(places, _labels(alike, _apart(alike)), strict=True):
-            if bare[place] != alike[0]:
-                names[place] += f", {label}"
+        indices = [index for index, each in enumerate(names) if each == name]
+        alike = [bare[index] for index in indices]
+        for index, label in zip(indices, _labels(alike, _apart(alike)), strict=True):
+            if bare[index] != alike[0]:
+                names[index] += f", {label}"
     return names
 
 
@@ -131,13 +125,13 @@ def _method_names(names: Sequence[str], tasks: Sequence[str], trees: Sequence[Tr
     """Return names of recipes; several of one name on one task say in what they differ, on every task alike."""
     found = list(names)
     for name in dict.fromkeys(names):
-        places = [place for place, each in enumerate(names) if each == name]
-        bare = {place: {**trees[place], "run": None, "about": None} for place in places}
-        apart = [_apart([bare[place] for place in places if tasks[place] == task]) for task in dict.fromkeys(tasks)]
+        indices = [index for index, each in enumerate(names) if each == name]
+        bare = {index: {**trees[index], "run": None, "about": None} for index in indices}
+        apart = [_apart([bare[index] for index in indices if tasks[index] == task]) for task in dict.fromkeys(tasks)]
         words = list(dict.fromkeys(word for each in apart for word in each))
         if words:
-            for place, label in zip(places, _labels(list(bare.values()), words), strict=True):
-                found[place] = f"{name} ({label})"
+            for index, label in zip(indices, _labels(list(bare.values()), words), strict=True):
+                found[index] = f"{name} ({label})"
     return found
 
 
@@ -205,14 +199,14 @@ def _unbegun(paths: Sequence[Path]) -> list[str]:
 def _unfinished(runs: Sequence[Path]) -> list[str]:
     found = []
     for run in runs:
-        frames, wanted = frames_logged(run), tree_of(run)["run"]["frames"]
+        frames, wanted = Folder(run).frames_logged(), Folder(run).tree()["run"]["frames"]
         if frames < wanted:
             found.append(f"{run} is not finished ({frames:,} of {wanted:,} frames); hetrl train --resume {run}.")
     return found
 
 
 def _refuse_repeated_seeds(entry: Entry) -> None:
-    seeds = [tree_of(run)["run"].get("seed", 0) for run in entry.runs]
+    seeds = [Folder(run).tree()["run"].get("seed", 0) for run in entry.runs]
     for (seed, run), (same, other) in combinations(zip(seeds, entry.runs, strict=True), 2):
         if seed == same:
             raise RunError(f"{run} and {other} are the same recipe with the same seed {seed}; name one of them.")
@@ -230,7 +224,7 @@ def _measured_unlike(runs: Sequence[Path]) -> list[str]:
 
 
 def _measured(run: Path) -> dict[str, Any]:
-    tree = tree_of(run)["run"]
+    tree = Folder(run).tree()["run"]
     return {word: tree.get(word, _DEFAULTS.get(word)) for word in _MEASURED}
 
 

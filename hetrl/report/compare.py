@@ -10,10 +10,8 @@ import numpy as np
 
 from hetrl.errors import RunError, nearest
 from hetrl.report.comparable import Comparable, Entry, comparable
-from hetrl.report.curve import from_run
+from hetrl.report.curve import Series, from_run
 from hetrl.report.statistics import Estimate, interquartile_mean, probability_of_improvement
-
-Series = tuple[np.ndarray, np.ndarray]
 
 _POINTS = 60
 """Points of a sample-efficiency curve, at most."""

@@ -18,21 +18,18 @@ from hetrl.engine.show import show
 from hetrl.errors import HetrlError, RunError
 from hetrl.recipe.read import load
 from hetrl.recipe.schema import Recipe
-from hetrl.report.chart import N_COLORS, Line, chart
-from hetrl.report.runs import frames_logged, run_folders, task_name
-from hetrl.report.writable import PAGES, check_target, written
-from hetrl.runs.csv_table import FRAMES, read
-from hetrl.runs.run import Folder
+from hetrl.report.chart import N_COLORS, Polyline, chart
+from hetrl.report.writable import PAGES, check_writable, written
+from hetrl.runs.csv_table import FRAMES, TableRow, read
+from hetrl.runs.folder import Folder, task_name
 from hetrl.runs.seeds import SeedsFolder
 from hetrl.train.build import make_env, resolve_device
 from hetrl.train.timings import WALL
 
-Rows = Sequence[dict[str, float]]
-
 
 @dataclass(frozen=True)
-class Unit:
-    """Who a phase updates, as one of its lines."""
+class LegendEntry:
+    """Whom a line of a phase's charts is about: an agent, a sharing group or the team."""
 
     name: str
     color: int
@@ -44,12 +41,12 @@ class Unit:
 
 
 @dataclass(frozen=True)
-class Share:
-    """Seconds of one part of a run."""
+class TimeSpent:
+    """Seconds that one part of a run took."""
 
     name: str
     seconds: float
-    part: float
+    fraction: float
     """Of the whole, 0 to 1."""
 
 
@@ -67,8 +64,8 @@ def write(run: Path, path: Path) -> Path:
     if SeedsFolder(run).recipe.exists():
         first = next(iter(SeedsFolder(run).runs.values()), run)
         raise RunError(f"{run} is a folder of seeds; name one of its runs, {first}, or see hetrl compare.")
-    run_folders([run])
-    check_target(path, PAGES)
+    Folder(run).refuse_if_empty()
+    check_writable(path, PAGES)
     text = page(run)
     with written(path):
         path.write_text(text, encoding="utf-8")
@@ -83,13 +80,13 @@ def page(run: Path) -> str:
         raise RunError(f"{run} has no metrics yet.")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(files("hetrl.report").joinpath("page.html.jinja").read_text(encoding="utf-8"))
-    tables, left_out = _program(recipe)
+    tables, left_out = _linked_tables(recipe)
     return template.render(
         name=run.resolve().name,
         about=recipe.about or recipe.name,
-        task=task_name({"use": recipe.task.name, **recipe.task.arguments}),
+        task=task_name(folder.tree()["task"]),
         seed=recipe.run.seed,
-        frames=frames_logged(run),
+        frames=folder.frames_logged(),
         wanted=recipe.run.frames,
         figures=_figures(rows, folder),
         returns=_returns(rows),
@@ -106,7 +103,7 @@ def page(run: Path) -> str:
 # What it came to
 
 
-def _figures(rows: Rows, folder: Folder) -> list[tuple[str, str, str]]:
+def _figures(rows: Sequence[TableRow], folder: Folder) -> list[tuple[str, str, str]]:
     """Return (what, figure, remark) of the headline."""
     found = []
     for name, what in (("eval/return", "Return, evaluated"), ("return", "Return, exploring")):
@@ -128,54 +125,55 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min {left:02} s" if minutes else f"{seconds:.1f} s"
 
 
-def _column(rows: Rows, name: str) -> tuple[np.ndarray, np.ndarray]:
+def _column(rows: Sequence[TableRow], name: str) -> tuple[np.ndarray, np.ndarray]:
     points = [(row[FRAMES], row[name]) for row in rows if name in row]
     frames, values = np.array(points).reshape(-1, 2).T
     return frames, values
 
 
-def _returns(rows: Rows) -> Markup | None:
+def _returns(rows: Sequence[TableRow]) -> Markup | None:
     lines = []
     frames, values = _column(rows, "return")
     if len(values):
-        lines.append(Line("exploring", 1, frames, values, faint=True))
+        lines.append(Polyline("exploring", 1, frames, values, faint=True))
     frames, values = _column(rows, "eval/return")
     if len(values):
         spread = _column(rows, "eval/return_std")[1]
-        lines.append(Line("evaluated", 0, frames, values, spread if len(spread) == len(values) else None))
+        lines.append(Polyline("evaluated", 0, frames, values, spread if len(spread) == len(values) else None))
     return chart(lines, "Return over environment frames", 920, 300) if lines else None
 
 
-def _lengths(rows: Rows) -> Markup | None:
+def _lengths(rows: Sequence[TableRow]) -> Markup | None:
     named = (("episode_length", "exploring", 1), ("eval/episode_length", "evaluated", 0))
     columns = [(name, color, *_column(rows, key)) for key, name, color in named]
-    lines = [Line(name, color, frames, values, faint=color == 1)
+    lines = [Polyline(name, color, frames, values, faint=color == 1)
              for name, color, frames, values in columns if len(values)]  # fmt: skip
     flat = len({value for line in lines for value in line.values.tolist()}) < 2
     return None if flat else chart(lines, "Episode length over environment frames", 920, 160)
 
 
-def _families(recipe: Recipe, rows: Rows) -> list[str]:
+def _families(recipe: Recipe, rows: Sequence[TableRow]) -> list[str]:
     """Return who logged anything: the phases in their order, and then whatever else did."""
     found = {name.split("/")[0] for row in rows for name in row if "/" in name} - {"eval"}
     phases = [phase.name for phase in recipe.update]
     return sorted(found, key=lambda name: (phases.index(name) if name in phases else len(phases), name))
 
 
-def _phase(phase: str, rows: Rows) -> dict[str, Any]:
-    """Return the charts of what a phase logged: one for each name, with a line for each unit."""
+def _phase(phase: str, rows: Sequence[TableRow]) -> dict[str, Any]:
+    """Return the charts of what a phase logged: one for each name, with a line for everybody who has it."""
     columns = dict.fromkeys(name for row in rows for name in row if name.startswith(f"{phase}/"))
     split = {name: name.removeprefix(f"{phase}/").rpartition("/") for name in columns}
-    names = sorted({unit for unit, _, _ in split.values()}, key=_natural)
-    units = {unit: Unit(unit or "team", color) for color, unit in enumerate(names)}
-    charts: dict[str, list[Line]] = {}
-    for column, (unit, _, word) in split.items():
-        charts.setdefault(word, []).append(Line(units[unit].name, units[unit].color, *_column(rows, column)))
+    owners = sorted({owner for owner, _, _ in split.values()}, key=_natural)
+    legend = {owner: LegendEntry(owner or "team", color) for color, owner in enumerate(owners)}
+    charts: dict[str, list[Polyline]] = {}
+    for column, (owner, _, word) in split.items():
+        entry = legend[owner]
+        charts.setdefault(word, []).append(Polyline(entry.name, entry.color, *_column(rows, column)))
     drawn = [
         (word, chart(sorted(lines, key=lambda line: line.color), f"{phase}: {word}")) for word, lines in charts.items()
     ]
     drawn = [(word, svg) for word, svg in drawn if svg]
-    return {"name": phase, "units": list(units.values()) if names != [""] else [], "charts": drawn}
+    return {"name": phase, "legend": list(legend.values()) if owners != [""] else [], "charts": drawn}
 
 
 def _natural(text: str) -> list[tuple[int, str]]:
@@ -198,15 +196,15 @@ def _timings(folder: Folder) -> dict[str, Any] | None:
     if not total:
         return None
     seconds["the rest"] = max(total - sum(seconds.values()), 0.0)
-    shares = [Share(name, value, value / total) for name, value in seconds.items()]
-    colors = {share.name: index % N_COLORS for index, share in enumerate(shares)}
-    return {"shares": sorted(shares, key=lambda share: -share.seconds), "colors": colors, "total": _duration(total)}
+    parts = [TimeSpent(name, value, value / total) for name, value in seconds.items()]
+    colors = {part.name: index % N_COLORS for index, part in enumerate(parts)}
+    return {"parts": sorted(parts, key=lambda part: -part.seconds), "colors": colors, "total": _duration(total)}
 
 
 # What ran
 
 
-def _program(recipe: Recipe) -> tuple[list[dict[str, Any]], str]:
+def _linked_tables(recipe: Recipe) -> tuple[list[dict[str, Any]], str]:
     """Return the tables of the linked program, and what had to be left out of them."""
     try:
         team = make_env(recipe, resolve_device("cpu"), 0, n_envs=1).team

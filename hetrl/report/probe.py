@@ -1,4 +1,4 @@
-"""The probe: what becomes of a team and of its critic's agreement where some mates do not do quite what they would."""
+"""The probe: what noise on some agents' actions does to the return, and to the agreement of the critic's ensemble."""
 
 import csv
 import math
@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from rich.table import Table
 from torch import Tensor
 
@@ -19,11 +21,11 @@ from hetrl.data.evaluate import Acting, evaluate
 from hetrl.engine.linked import Linked
 from hetrl.errors import RunError
 from hetrl.estimate.marginal_action import prefixes
+from hetrl.report.critic import MemberValues, critic_of
 from hetrl.report.curve import half_width
-from hetrl.report.monitor import Values, critic_of
-from hetrl.report.runs import by_seed, folder_name
 from hetrl.report.writable import written
 from hetrl.runs.run import restored
+from hetrl.runs.several import by_seed, folder_name
 from hetrl.team import Box, Team
 from hetrl.train.build import evaluation_env
 
@@ -52,12 +54,13 @@ class Level:
 
 
 class Perturbed:
-    """Acts as a team does, but for its completion, which takes noise on.
+    """Acts as a team does, with noise on the actions of those who are drawn for it: the completion.
 
     a = (mu^{i_1..i_m}, clip(mu^{i_{m+1}..i_n} + noise (high - low) / 2 eps, low, high))
 
-    Order and m (uniform on 0..n - 1) are drawn for each environment when an evaluation begins, and stay; eps is drawn
-    in every step. The draws are the same whatever the noise. It notes what the critic makes of its actions.
+    The order of the agents and m, how many of them act without noise (uniform on 0..n - 1), are drawn for each
+    environment when an evaluation begins, and stay; eps is drawn in every step. The draws do not depend on the noise.
+    What the critic says of the actions is noted.
 
     Args:
         behaviour: the team as it would act.
@@ -67,7 +70,7 @@ class Perturbed:
         seed: of the draws.
     """
 
-    def __init__(self, behaviour: Acting, team: Team, values: Values, noise: float, seed: int) -> None:
+    def __init__(self, behaviour: Acting, team: Team, values: MemberValues, noise: float, seed: int) -> None:
         self._behaviour, self._team, self._values = behaviour, team, values
         self._noise, self._seed = noise, seed
         self._noted: list[Tensor] = []
@@ -81,9 +84,9 @@ class Perturbed:
         first = next(iter(observations.values()))[:, 0, 0]
         self._generator = torch.Generator(first.device).manual_seed(self._seed)
         kept = dict(zip(self._team.names, prefixes(len(self._team), first, self._generator), strict=True))
-        layout = self._team.layout.items()
-        self._kept = {group: torch.stack([kept[agent.name] for agent in agents], -1) for group, agents in layout}
-        self._range = {group: _range(agents[0].action, first.device) for group, agents in layout}
+        groups = self._team.layout.items()
+        self._kept = {group: torch.stack([kept[agent.name] for agent in agents], -1) for group, agents in groups}
+        self._range = {group: _range(agents[0].action, first.device) for group, agents in groups}
         return self._behaviour.blank(observations)
 
     def remember(self, observations: Grouped, memories: Grouped) -> dict[str, Tensor]:
@@ -180,7 +183,7 @@ def levels(
     make_env: Callable[[], Environment],
     behaviour: Acting,
     team: Team,
-    values: Values,
+    values: MemberValues,
     noise: Sequence[float],
     reward: str,
     seed: int,
@@ -207,7 +210,7 @@ def levels(
     return found
 
 
-def _ensemble(run: Path, linked: Linked, device: torch.device) -> Values:
+def _ensemble(run: Path, linked: Linked, device: torch.device) -> MemberValues:
     """Return the values of every member of the critic; refuse a run that has none, or whose actions are others."""
     for agent in linked.team.agents:
         if not (isinstance(agent.action, Box) and agent.action.bounded):
@@ -216,9 +219,9 @@ def _ensemble(run: Path, linked: Linked, device: torch.device) -> Values:
                 "bounds; probe a run of such a task."
             )
     found = critic_of(linked)
-    if found is None or not found[1]:
+    if found is None or not found.joint:
         raise RunError(f"{run}: its recipe has no critic of joint actions; the probe asks a net/joint_q.")
-    values = found[0]
+    values = found.values
     blank = [torch.zeros(1, size, device=device) for size in (linked.team.state_size, *_sizes(linked.team))]
     with torch.no_grad():
         members = len(values(blank[0], tuple(blank[1:])))
@@ -263,15 +266,14 @@ def draw(probed: Mapping[Path, Sequence[Level]], path: Path) -> Path:
         probed: run -> its levels.
         path: the picture.
     """
-    from matplotlib import pyplot as plt
-
-    figure, (left, right) = plt.subplots(1, 2, figsize=(12.8, 4.2), layout="constrained")
+    figure = Figure(figsize=(12.8, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
     for index, members in enumerate(by_seed(list(probed))):
         for run in members:
             label = folder_name(members) if run is members[0] else None
-            _draw_line(left, probed[run], "return", label, color=f"C{index}")
-            _draw_line(right, probed[run], "spread", label, color=f"C{index}")
-            _draw_line(right, probed[run], "plain_spread", None, color=f"C{index}", linestyle="dashed")
+            _draw_levels(left, probed[run], "return", label, color=f"C{index}")
+            _draw_levels(right, probed[run], "spread", label, color=f"C{index}")
+            _draw_levels(right, probed[run], "plain_spread", None, color=f"C{index}", linestyle="dashed")
     left.set(title="what the team earns", ylabel="return [reward]")
     right.set(title="what the ensemble disagrees on (dashed: unperturbed actions)", ylabel="deviation of Q [reward]")
     for axis in (left, right):
@@ -280,11 +282,10 @@ def draw(probed: Mapping[Path, Sequence[Level]], path: Path) -> Path:
         axis.legend(loc="best", fontsize="small")
     with written(path):
         figure.savefig(path, dpi=130)
-    plt.close(figure)
     return path
 
 
-def _draw_line(axis: Any, found: Sequence[Level], figure: str, label: str | None, **look: str) -> None:
+def _draw_levels(axis: Axes, found: Sequence[Level], figure: str, label: str | None, **look: Any) -> None:
     ordered = sorted(found, key=lambda level: level.noise)
     noise = [level.noise for level in ordered]
     mean, half = np.array([(level.mean(figure), level.half(figure)) for level in ordered]).T

@@ -11,7 +11,7 @@ PICTURES = (".png", ".pdf", ".svg")
 PAGES = (".html", ".htm")
 
 
-def check_target(path: Path, suffixes: Sequence[str]) -> None:
+def check_writable(path: Path, suffixes: Sequence[str]) -> None:
     """Make sure that a file can be written.
 
     Args:

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hetrl.runs.csv_table import FRAMES
-from hetrl.runs.run import Folder
+from hetrl.runs.folder import Folder
 
-_LINE = 30.0
+_PRINT_EVERY = 30.0
 """Seconds between two plain lines where there is no terminal."""
 
 
@@ -27,7 +27,7 @@ class SeedsBoard:
             TimeRemainingColumn(compact=True), console=console, disable=not console.is_terminal,
         )  # fmt: skip
         self._tables = {seed: GrowingTable(Folder(run).metrics) for seed, run in runs.items()}
-        self._lines = {
+        self._bars = {
             seed: self._progress.add_task("", total=frames, about=f"seed {seed}", figures="waiting") for seed in runs
         }
         self._printed = time.monotonic()
@@ -41,12 +41,12 @@ class SeedsBoard:
 
     def update(self, running: Sequence[int]) -> None:
         """Read what the running seeds have logged, and show it."""
-        plain = not self._console.is_terminal and time.monotonic() - self._printed > _LINE
+        plain = not self._console.is_terminal and time.monotonic() - self._printed > _PRINT_EVERY
         for seed in running:
             table = self._tables[seed]
             table.read()
             figures = table.figures()
-            self._progress.update(self._lines[seed], completed=table.frames, figures=figures)
+            self._progress.update(self._bars[seed], completed=table.frames, figures=figures)
             if plain:
                 self._console.print(f"seed {seed}  {figures}", highlight=False)
         if plain:
@@ -57,7 +57,7 @@ class SeedsBoard:
         table = self._tables[seed]
         table.read()
         figures = f"{ending(table.frames >= self._frames)}  {table.figures()}"
-        self._progress.update(self._lines[seed], completed=table.frames, figures=figures)
+        self._progress.update(self._bars[seed], completed=table.frames, figures=figures)
         if not self._console.is_terminal:
             self._console.print(f"seed {seed}  {figures}", highlight=False)
 

@@ -11,6 +11,8 @@ from lightning.pytorch.loggers.logger import Logger
 from hetrl.errors import RunError
 
 FRAMES = "frames"
+TableRow = dict[str, float]
+"""Column -> value, of what was logged together."""
 
 
 class CsvTable(Logger):
@@ -74,7 +76,7 @@ class CsvTable(Logger):
         return {name: f"{value:.0f}" if name == FRAMES else repr(value) for name, value in row.items()}
 
 
-def read(path: Path) -> list[dict[str, float]]:
+def read(path: Path) -> list[TableRow]:
     """Return the rows of a table; a row leaves out what was not logged with it.
 
     Raises:

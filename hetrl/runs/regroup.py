@@ -1,4 +1,4 @@
-"""A run that goes on with other sharing groups: fewer policies, and everything else as it was."""
+"""A run that goes on with other sharing groups: agents of a group share a policy, all else is as it was."""
 
 import copy
 import shutil
@@ -12,18 +12,19 @@ from hetrl.engine.link import link
 from hetrl.engine.linked import Linked, SharedNetwork
 from hetrl.recipe.read import load
 from hetrl.recipe.schema import Recipe
-from hetrl.runs.run import Folder, open_folder, restored
+from hetrl.runs.folder import Folder, open_folder
+from hetrl.runs.run import restored
 from hetrl.team import Agent
 
 
 def regroup(run: Path, groups: Mapping[str, Sequence[str]], models: Mapping[str, str], to: Path) -> Folder:
     """Write a run that goes on where another one stopped, with groups of agents that share a policy.
 
-    A group's policy is that of one of its agents, and so are its slow copy and the moments of its optimiser: weights of
+    A group takes over the policy of one of its agents, with its slow copy and the moments of its optimiser: weights of
     policies that were trained apart have no useful mean. The same holds for every other net that is ``per: group``.
-    Critics, what has been replayed, simulator, generators, frames and metrics are those of the run. Where the agents
-    took their turns one by one to train the policy, those of a group now take theirs together. The new folder is a run
-    like any other; continue it with :func:`~hetrl.runs.run.resume`.
+    Everything else is the run's: critics, replay buffer, simulator, generators, frames and metrics. Where agents
+    trained the policy one by one, those of a group now train it together. The new folder is a run like any other;
+    continue it with :func:`~hetrl.runs.run.resume`.
 
     Args:
         run: the folder of a run with a checkpoint; it stays as it is.
@@ -39,22 +40,22 @@ def regroup(run: Path, groups: Mapping[str, Sequence[str]], models: Mapping[str,
     recipe = _shared(run, before, old.plan.policy, groups)
     new = link(recipe, env.team)
     checkpoint = Folder(run).load_checkpoint()
-    units = _units(old, new, models)
+    sources = _sources(old, new, models)
     weights = checkpoint["state_dict"]
-    checkpoint["state_dict"] = {f"linked.{name}": weights[f"linked.{_was(name, units)}"] for name in new.state_dict()}
+    checkpoint["state_dict"] = {f"linked.{name}": weights[f"linked.{_was(name, sources)}"] for name in new.state_dict()}
     states = dict(zip(_trained(old), checkpoint["optimizer_states"], strict=True))
     checkpoint["optimizer_states"] = [
-        copy.deepcopy(states[phase, net, units[net, unit]])  # two may have the same one
-        for phase, net, unit in _trained(new)
+        copy.deepcopy(states[phase, net, sources[net, module]])  # two may have the same one
+        for phase, net, module in _trained(new)
     ]
     checkpoint["hetrl"]["recipe"] = recipe.yaml()
-    place = open_folder(to, recipe)
+    folder = open_folder(to, recipe)
     for table in ("metrics", "timings"):
         if getattr(Folder(run), table).exists():
-            shutil.copyfile(getattr(Folder(run), table), getattr(place, table))
-    place.checkpoint.parent.mkdir()
-    torch.save(checkpoint, place.checkpoint)
-    return place
+            shutil.copyfile(getattr(Folder(run), table), getattr(folder, table))
+    folder.checkpoint.parent.mkdir()
+    torch.save(checkpoint, folder.checkpoint)
+    return folder
 
 
 def _shared(run: Path, recipe: Recipe, policy: str, groups: Mapping[str, Sequence[str]]) -> Recipe:
@@ -70,34 +71,34 @@ def _shared(run: Path, recipe: Recipe, policy: str, groups: Mapping[str, Sequenc
     )
 
 
-def _units(old: Linked, new: Linked, models: Mapping[str, str]) -> dict[tuple[str, str], str]:
-    """Return, by net and unit, which unit of the old run it was."""
+def _sources(old: Linked, new: Linked, models: Mapping[str, str]) -> dict[tuple[str, str], str]:
+    """Return, for each net and each of its new modules, the name of the old module that it comes from."""
 
-    def was(agent: Agent, shared: SharedNetwork) -> Agent:
+    def source(agent: Agent, shared: SharedNetwork) -> Agent:
         return old.team[models[agent.body] if shared.per == "group" else agent.name]
 
     nets: Any = new.nets.items()
     return {
-        (name, shared.owner(agent)): old.nets[name].owner(was(agent, shared))  # type: ignore[operator]
+        (name, shared.owner(agent)): old.nets[name].owner(source(agent, shared))  # type: ignore[operator]
         for name, shared in nets
         for agent in new.team.agents
     }
 
 
-def _was(name: str, units: Mapping[tuple[str, str], str]) -> str:
-    """Return what an entry of the state was called: ``nets.NET.UNIT...`` and ``slow.NET.net.UNIT...``."""
+def _was(name: str, sources: Mapping[tuple[str, str], str]) -> str:
+    """Return what an entry of the state was called: ``nets.NET.MODULE...`` and ``slow.NET.net.MODULE...``."""
     words = name.split(".")
-    place = {"nets": 2, "slow": 3}.get(words[0])
-    if place is not None and place < len(words):
-        words[place] = units[words[1], words[place]]
+    at = {"nets": 2, "slow": 3}.get(words[0])
+    if at is not None and at < len(words):
+        words[at] = sources[words[1], words[at]]
     return ".".join(words)
 
 
 def _trained(linked: Linked) -> list[tuple[str, str, str]]:
-    """Return phase, net and unit of every optimiser, in the order in which a checkpoint has them."""
+    """Return phase, net and module of every optimiser, in the order in which a checkpoint has them."""
     return [
-        (phase.name, phase.train, unit)
+        (phase.name, phase.train, module)
         for phase in linked.recipe.update
         if phase.train is not None
-        for unit in linked.nets[phase.train]  # type: ignore[attr-defined]
+        for module in linked.nets[phase.train]  # type: ignore[attr-defined]
     ]

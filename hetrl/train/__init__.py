@@ -1,1 +1,1 @@
-"""Training with Lightning; the only importer of lightning beside the command line."""
+"""Training with Lightning: the module, the data, and what accompanies a fit."""

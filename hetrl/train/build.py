@@ -16,18 +16,24 @@ from hetrl.recipe.schema import Recipe
 from hetrl.train.collection import Collection
 from hetrl.train.evaluation import Evaluation
 from hetrl.train.learner import Learner
+from hetrl.train.threads import cpu_threads
 
 
 def build(recipe: Recipe) -> tuple[Learner, Collection]:
     """Return the module and the data of a recipe, for ``L.Trainer(...).fit(module, data)``.
 
+    It is built with ``run.threads`` CPU threads, as it is trained; afterwards torch has as many as before.
+
     Raises:
         RecipeError: the recipe does not link, or its task cannot be built.
     """
     check(recipe)
+    with cpu_threads(recipe.run.threads):
+        return _built(recipe)
+
+
+def _built(recipe: Recipe) -> tuple[Learner, Collection]:
     run, device = recipe.run, resolve_device(recipe.run.device)
-    if run.threads is not None:
-        torch.set_num_threads(run.threads)
     env = make_env(recipe, device, rng.derive(run.seed, "env"))
     linked = link(recipe, env.team).to(device)
     behaviour = Behaviour(linked.team, linked.policy)
@@ -40,13 +46,13 @@ def build(recipe: Recipe) -> tuple[Learner, Collection]:
 
 
 def _exploring(source: Any, linked: Linked, behaviour: Behaviour) -> Behaviour | BestOf:
-    """Return who acts while training: the policies, or the best of what they draw."""
-    n = getattr(source, "n_candidates", 1)
-    if n == 1:
+    """Return who acts while training: the policies, or the best of several joint actions that they draw."""
+    n_candidates = getattr(source, "n_candidates", 1)
+    if n_candidates == 1:
         return behaviour
     net, _, mode = source.judge.partition(".")
     critic = linked.nets[net].of(())  # type: ignore[operator]
-    return BestOf(behaviour, linked.team, getattr(critic, mode or critic.default_mode), n)
+    return BestOf(behaviour, linked.team, getattr(critic, mode or critic.default_mode), n_candidates)
 
 
 def make_env(recipe: Recipe, device: torch.device, seed: int, **changed: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What the command line adds to a Trainer: checkpoints, a progress bar, and a graceful stop."""
+"""What a run in a folder adds to a Trainer: checkpoints, a progress bar, and a graceful stop."""
 
 import signal
 import time
@@ -22,7 +22,7 @@ class Checkpoints(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save after the batches that cross a multiple of ``every``, after the last, and where a stop was asked for."""
+        """Save after a batch that crosses a multiple of ``every``, after the last, and where a stop was asked for."""
         assert isinstance(pl_module, Learner)
         frames, before = pl_module.frames, pl_module.frames - pl_module.batch_frames
         done = frames >= pl_module.recipe.run.frames
@@ -39,7 +39,7 @@ class Checkpoints(L.Callback):
 
 
 class GracefulStop(L.Callback):
-    """On the first Ctrl-C (or SIGTERM) finish the batch, which also writes the checkpoint; the second one kills."""
+    """Stops after the batch, and after its checkpoint, on the first Ctrl-C or SIGTERM; a second one kills at once."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -56,10 +56,18 @@ class GracefulStop(L.Callback):
         for number in (signal.SIGINT, signal.SIGTERM):
             self._previous[number] = signal.signal(number, stop)
 
-    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Give the signals back."""
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Give the signals back now: at teardown Lightning has restored its own, and this would undo it."""
+        self._give_back()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Give the signals back where a fit raises."""
+        self._give_back()
+
+    def _give_back(self) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+        self._previous.clear()
 
 
 class ProgressBar(L.Callback):
@@ -82,7 +90,7 @@ class ProgressBar(L.Callback):
             "", total=total, completed=self._first, about=pl_module.recipe.name, figures=""
         )
         self._progress.start()
-        self._last_line = self._start
+        self._printed = self._start
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -96,11 +104,18 @@ class ProgressBar(L.Callback):
             f"{word} {value:.3g}" for word, value in pl_module.metrics.items() if word in ("return", "eval/return")
         ]
         self._progress.update(self._task, completed=frames, figures="  ".join(shown))
-        if not self._console.is_terminal and (now - self._last_line > 10 or frames >= pl_module.recipe.run.frames):
+        if not self._console.is_terminal and (now - self._printed > 10 or frames >= pl_module.recipe.run.frames):
             self._console.print("  ".join(shown), highlight=False)
-            self._last_line = now
+            self._printed = now
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Stop the bar."""
+        self._stop()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Stop the bar: Lightning calls no teardown where a fit raises."""
+        self._stop()
+
+    def _stop(self) -> None:
         if self._progress is not None:
             self._progress.stop()

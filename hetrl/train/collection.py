@@ -1,4 +1,4 @@
-"""The data object: collections as Lightning iterates over them."""
+"""The data of a run, as Lightning iterates over them: collection after collection."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -24,11 +24,14 @@ class Collection(L.LightningDataModule):
         return self.source.device
 
     def train_dataloader(self) -> "Collection":
-        """Return the batches themselves; nothing to load in workers, and no copy."""
+        """Return itself: there is nothing to load in workers, and nothing to copy."""
         return self
 
     def __len__(self) -> int:
-        """How many batches the run takes; without a length Lightning would fetch one batch ahead, one update stale."""
+        """How many batches the run takes.
+
+        Without a length Lightning would collect a batch ahead, with policies that lack the update before it.
+        """
         return self.n_batches + self.source.n_collections(max(self.frames - self.collected, 0))
 
     def __iter__(self) -> Iterator[Collected]:

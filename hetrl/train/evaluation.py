@@ -1,4 +1,4 @@
-"""Evaluating every so many frames, in environments of its own."""
+"""Evaluating a run every so many frames, in environments of the evaluation's own."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,8 +10,8 @@ from hetrl.data.evaluate import Episodes, evaluate
 class Evaluation:
     """Deterministic evaluation episodes, from the same initial states each time.
 
-    The environments are made anew, from the same seed, at every evaluation: results differ by the
-    policies alone, and a checkpoint has nothing to remember.
+    The environments are made anew, from the same seed, for every evaluation: results differ by the policies alone, and
+    a checkpoint need not store them.
     """
 
     def __init__(self, make_env: Callable[[], Any], behaviour: Behaviour, reward: str, every: int | None) -> None:

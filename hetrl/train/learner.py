@@ -1,4 +1,4 @@
-"""The LightningModule: one batch in, one pass over the recipe's phases."""
+"""The LightningModule: a batch in, the recipe's phases over its samples, metrics out."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,17 +16,21 @@ from hetrl.engine.phase import PhaseRunner
 from hetrl.engine.store import Store
 from hetrl.errors import DivergenceError, RunError
 from hetrl.optim import Closure
+from hetrl.recipe.same import refuse_other_recipe
 from hetrl.recipe.schema import Recipe
 from hetrl.train.evaluation import Evaluation
+from hetrl.train.threads import FitThreads
 
 
 class Learner(L.LightningModule):
-    """A linked recipe as Lightning trains it. One Lightning batch is one collection, with any number of samples.
+    """A linked recipe as Lightning trains it.
 
-    The phases run on each sample in turn; what they log is averaged over the samples. A TensorDict is taken for a
-    collection with one sample, itself.
+    A batch is what one collection brought (:class:`~hetrl.data.collected.Collected`): one sample on-policy; none while
+    a replay buffer warms up, then ``data.updates``. The phases run on one sample after the other, and what they log is
+    averaged over the samples. A plain TensorDict of steps ``[T, N]`` is a batch of one sample as well.
 
-    Metrics are logged against environment frames. ``global_step`` counts optimiser steps, as Lightning has it.
+    Metrics are logged against environment frames; Lightning's own ``global_step`` counts optimiser steps. While it is
+    fitted, torch uses ``run.threads`` CPU threads.
     """
 
     def __init__(self, linked: Linked, evaluation: Evaluation | None = None) -> None:
@@ -47,12 +51,20 @@ class Learner(L.LightningModule):
         self._pending: Mapping[str, Any] | None = None
         self._wrapped: dict[int, LightningOptimizer] = {}
 
+    def configure_callbacks(self) -> list[L.Callback]:
+        """Return what holds ``run.threads`` for as long as a fit takes."""
+        return [FitThreads(self.recipe.run.threads)]
+
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        """Return every phase's optimisers, one for each module that it trains."""
+        """Return every phase's optimisers, one for each module that the phase trains."""
         return [optimizer for phase in self.phases for optimizer in phase.optimizers.values()]
 
     def on_fit_start(self) -> None:
-        """Refuse what would train something else than asked."""
+        """Refuse a Trainer with several devices, or on another kind of device than the environments.
+
+        Raises:
+            RunError: it is one.
+        """
         if self.trainer.world_size > 1:
             raise RunError("Trainer(devices=...): hetrl trains on one device; use devices=1.")
         collected = getattr(getattr(self.trainer, "datamodule", None), "device", self.device)
@@ -78,13 +90,13 @@ class Learner(L.LightningModule):
 
     @property
     def generator(self) -> torch.Generator:
-        """Draws the minibatches; on the module's device."""
+        """The generator that draws the minibatches; on the module's device."""
         if self._generator is None:
             self._generator = torch.Generator(self.device).manual_seed(rng.derive(self.recipe.run.seed, "minibatches"))
         return self._generator
 
     def training_step(self, batch: Collected | TensorDictBase, batch_idx: int) -> None:
-        """Run the phases on every sample of a batch: each phase on those that are due, every so-many-th."""
+        """Run the phases on every sample of a batch, a phase with ``every: k`` on each k-th sample of the run."""
         collected = batch if isinstance(batch, Collected) else Collected.of(batch)
         progress = min(self.frames / self.recipe.run.frames, 1.0)
         self.linked.follow_schedules(progress)
@@ -94,7 +106,7 @@ class Learner(L.LightningModule):
             store = Store(self.linked.team, sample)
             for phase in self.phases:
                 if self.iteration % phase.phase.every == 0:
-                    for name, value in phase.run(store, progress, self.generator, self._step).items():
+                    for name, value in phase.run(store, progress, self.generator, self._optimizer_step).items():
                         logged.setdefault(name, []).append(value)
         self.batch_frames = collected.frames
         self.frames += self.batch_frames
@@ -105,7 +117,7 @@ class Learner(L.LightningModule):
             self.metrics |= self.evaluation.run()
         self._log(self.metrics)
 
-    def _step(self, optimizer: torch.optim.Optimizer, closure: Closure) -> None:
+    def _optimizer_step(self, optimizer: torch.optim.Optimizer, closure: Closure) -> None:
         self._wrapped[id(optimizer)].step(closure)
 
     def _stop_on_divergence(self) -> None:
@@ -122,12 +134,12 @@ class Learner(L.LightningModule):
         self.trainer.callback_metrics.update({name: torch.tensor(value) for name, value in watched.items()})
 
     def on_train_epoch_end(self) -> None:
-        """End the fit with the run's frames, however many epochs the Trainer allows."""
+        """End the fit when the run has its frames, however many epochs the Trainer allows."""
         if self.frames >= self.recipe.run.frames:
             self.trainer.should_stop = True
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what an exact continuation needs; tensors and primitives only."""
+        """Add what an exact continuation needs beyond weights and optimisers, as tensors and primitives."""
         checkpoint["hetrl"] = {
             "recipe": self.recipe.yaml(),
             "frames": self.frames,
@@ -137,10 +149,10 @@ class Learner(L.LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up a run.
+        """Continue from a checkpoint.
 
         Raises:
-            RunError: the checkpoint is not one of this recipe's.
+            RunError: it was not written by hetrl, or it is another recipe's.
         """
         state = checkpoint.get("hetrl")
         if state is None:
@@ -148,44 +160,9 @@ class Learner(L.LightningModule):
         refuse_other_recipe(self.recipe, state["recipe"])
         self.frames, self.iteration = state["frames"], state["iteration"]
         if self.frames < self.recipe.run.frames:
-            # A finished run that is given more frames: Lightning would take its last batch for the epoch's end.
+            # A finished run is given more frames. Lightning would take its last batch for the end of the epoch.
             checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"] = False
         self._pending = state
-
-
-def refuse_other_recipe(recipe: Recipe, saved: str) -> None:
-    """Raise where a saved recipe is not ``recipe``; how long and how often (``run``) may change, the seed may not.
-
-    Raises:
-        RunError: naming the first word that differs.
-    """
-    from omegaconf import OmegaConf
-
-    other: Any = OmegaConf.to_container(OmegaConf.create(saved))
-    mine = dict(recipe.tree, run={"seed": recipe.run.seed})
-    theirs = dict(other, run={"seed": other["run"].get("seed", 0)})
-    difference = first_difference(mine, theirs)
-    if difference is not None:
-        where, here, there = difference
-        raise RunError(f"the checkpoint is of another recipe: {where} is {there!r} there and {here!r} here.")
-
-
-_ABSENT = "absent"
-
-
-def first_difference(mine: Any, theirs: Any, where: str = "") -> tuple[str, Any, Any] | None:
-    """Return (where, mine, theirs) of the first place in which two trees differ; the ``about`` text does not count."""
-    if isinstance(mine, dict) and isinstance(theirs, dict):
-        pairs = [(str(word), mine.get(word, _ABSENT), theirs.get(word, _ABSENT)) for word in {**mine, **theirs}]
-    elif isinstance(mine, list) and isinstance(theirs, list) and len(mine) == len(theirs):
-        pairs = [(str(index), *pair) for index, pair in enumerate(zip(mine, theirs, strict=True))]
-    else:
-        return None if mine == theirs else (where, mine, theirs)
-    for word, here, there in pairs:
-        place = f"{where}.{word}" if where else word
-        if place != "about" and (found := first_difference(here, there, place)) is not None:
-            return found
-    return None
 
 
 def _episodes(collected: Collected) -> dict[str, Tensor]:
@@ -198,7 +175,7 @@ def _episodes(collected: Collected) -> dict[str, Tensor]:
 
 
 def _to_host(logged: Mapping[str, Tensor]) -> dict[str, float]:
-    """Bring all figures over in one transfer."""
+    """Bring all figures to the CPU in one transfer."""
     values = torch.stack([value.float() for value in logged.values()]).tolist()
     metrics = dict(zip(logged, values, strict=True))
     if metrics["episodes"] == 0:

@@ -12,18 +12,18 @@ from lightning.pytorch.loggers.logger import Logger
 from hetrl.train.learner import Learner
 
 COLLECT, EVALUATE, WALL = "collect", "evaluate", "wall"
-_ROWS = 100
-"""Rows of the table over a run, about."""
+_N_ROWS = 100
+"""About how many rows the table of a whole run has."""
 
 Mark = float | torch.cuda.Event
+"""A moment: seconds of the clock, or on a GPU an event in its queue of work."""
 
 
 class Timings(L.Callback):
-    """Writes a table of seconds by frames: of each phase, collecting, evaluating, and of the clock on the wall.
+    """Writes a table of the seconds spent on each phase, on collecting, on evaluating, and in all (``wall``).
 
-    A row holds the time since the row before. On a GPU the marks are events in its queue of work, read where the
-    metrics have just come over anyway: nothing waits for the device on their account. What it has not reached by then
-    counts in the next row; only the last row waits for it.
+    A row holds the time since the row before. On a GPU the time between two events in its queue of work is measured,
+    and nothing waits for them: events that the GPU has not reached yet count in the next row; only the last row waits.
 
     Args:
         table: where the rows go.
@@ -70,13 +70,13 @@ class Timings(L.Callback):
         self._began, self._waiting = time.perf_counter(), self._mark()
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Begin to wait for a new run's first batch; the evaluation before it is over."""
+        """Begin to count collecting: the evaluation before the first batch is over."""
         self._waiting = self._mark()
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Count what has passed since the last batch as collecting."""
+        """Count the time since the last batch as collecting."""
         self._span(COLLECT, self._waiting)
 
     def on_train_batch_end(
@@ -84,7 +84,7 @@ class Timings(L.Callback):
     ) -> None:
         """Add up, and write a row now and then."""
         assert isinstance(pl_module, Learner)
-        frames, every = pl_module.frames, max(pl_module.recipe.run.frames // _ROWS, 1)
+        frames, every = pl_module.frames, max(pl_module.recipe.run.frames // _N_ROWS, 1)
         done = frames >= pl_module.recipe.run.frames or trainer.should_stop
         self._add_up(wait=done)
         if done or frames // every > (frames - pl_module.batch_frames) // every:
@@ -105,6 +105,13 @@ class Timings(L.Callback):
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Take the marks away again."""
+        self._unwrap()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Take the marks away again: Lightning calls no teardown where a fit raises."""
+        self._unwrap()
+
+    def _unwrap(self) -> None:
         for owner in self._wrapped:
             del owner.run
         self._wrapped.clear()
@@ -115,7 +122,7 @@ def _reached(mark: Mark) -> bool:
 
 
 def _between(start: Mark, end: Mark) -> float:
-    """Return seconds; an event that the device has not reached yet is waited for."""
+    """Return the seconds between two marks, waiting for a GPU that has not reached them."""
     if isinstance(start, float) and isinstance(end, float):
         return end - start
     assert isinstance(start, torch.cuda.Event) and isinstance(end, torch.cuda.Event)

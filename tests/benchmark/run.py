@@ -93,7 +93,9 @@ def bare_vmas(scenario: str, n_envs: int, n_steps: int = 100) -> Callable[[], ob
 
 
 def measure_collection(quick: bool) -> list[dict[str, Any]]:
-    """Collect against bare stepping."""
+    """Collect against bare stepping, one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     rows = []
     for scenario in ("balance", "navigation", "football"):
         for n_envs in (64, 512) if quick else (64, 512, 4096):
@@ -106,6 +108,7 @@ def measure_collection(quick: bool) -> list[dict[str, Any]]:
                 "target": COLLECT_TARGET[n_envs],
             })  # fmt: skip
             console.print(rows[-1])
+    torch.set_num_threads(threads)
     return table("collection, whole episodes with resets, against bare vmas stepping without", rows)
 
 

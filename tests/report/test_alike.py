@@ -7,7 +7,8 @@ import hetrl
 from hetrl import cli
 from hetrl.errors import RunError
 from hetrl.report.alike import _acted, _merged, alike, distance
-from hetrl.runs.run import Folder, train
+from hetrl.runs.folder import Folder
+from hetrl.runs.run import train
 from hetrl.team import Box, Discrete
 
 TINY = ["data.frames=28", "run.frames=28", "run.n_eval_episodes=3", "run.eval_every=null", "run.device=cpu",

@@ -18,8 +18,9 @@ from hetrl.report.comparable import _apart, _labels, comparable
 from hetrl.report.compare import SCORES, compare
 from hetrl.report.compare_picture import draw
 from hetrl.report.compare_table import as_table
-from hetrl.report.runs import draw_runs, folder_name
+from hetrl.report.curve import draw_runs
 from hetrl.report.statistics import interquartile_curve, interquartile_mean, probability_of_improvement
+from hetrl.runs.several import folder_name
 
 SHORT = ("run.frames=100", "run.eval_every=50", "run.n_eval_episodes=4")
 
@@ -404,12 +405,12 @@ def test_texts_are_printed_as_they_are(run, command, monkeypatch):
 
 
 @pytest.mark.parametrize("word", ["compare", "plot", "report"])
-def test_a_target_that_cannot_be_written_is_said_first(run, command, tmp_path, monkeypatch, word):
+def test_a_file_that_cannot_be_written_is_said_first(run, command, tmp_path, monkeypatch, word):
     folder = run("ours", "happo")
     (tmp_path / "file").write_text("x")
     suffix, suffixes = (".html", ".html or .htm") if word == "report" else (".png", ".png or .pdf or .svg")
     (tmp_path / f"folder{suffix}").mkdir()
-    for module in ("compare.compare", "runs.from_run", "page.page"):
+    for module in ("compare.compare", "curve.from_run", "page.page"):
         monkeypatch.setattr(f"hetrl.report.{module}", lambda *given, **named: pytest.fail("the work came first"))
     for to, problem in (("x.txt", f"its name must end in {suffixes}"), ("x", f"its name must end in {suffixes}"),
                         (f"file/x{suffix}", f"{tmp_path}/file is no folder"),

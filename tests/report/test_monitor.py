@@ -6,7 +6,10 @@ import torch
 import hetrl
 from hetrl.errors import RunError
 from hetrl.report.bound import draw
-from hetrl.report.monitor import BoundMonitor, _Before, _Rollout, discount, measure
+from hetrl.report.bound_terms import BeforeSweep, measure
+from hetrl.report.critic import discount
+from hetrl.report.monitor import BoundMonitor
+from hetrl.report.rollout import Rollout
 from hetrl.runs.csv_table import read
 from hetrl.runs.run import resume, train
 from hetrl.train.build import build
@@ -60,7 +63,7 @@ def linked(recipe, *changes):
 @pytest.mark.parametrize("recipe", ["haqo", "hasac"])
 def test_where_nothing_has_changed_nothing_is_gained(recipe):
     nets = linked(recipe)
-    found = measure(nets, _Before.of(nets), torch.device("cpu"), 0)
+    found = measure(nets, BeforeSweep.of(nets), torch.device("cpu"), 0)
     assert found["change"] == found["change_error"] == found["gain"] == 0
     assert all(found[f"{agent}/kl"] == pytest.approx(0, abs=1e-6) for agent in AGENTS)
 
@@ -75,7 +78,7 @@ def test_gain_kl_and_eigenvalue_of_a_known_change():
             parameter.zero_()
         for agent in nets.team.agents:
             nets.policy((agent,)).head.body.last.bias[2:] = -1.0 if agent.name else 0.0
-    before = _Before.of(nets)
+    before = BeforeSweep.of(nets)
     with torch.no_grad():
         nets.policy((nets.team.agents[1],)).head.body.last.bias[:2] = 0.1
     critic = nets.nets["q"].of(())
@@ -98,7 +101,7 @@ def test_the_bias_is_against_discounted_returns():
     seen = {"agents": torch.zeros(3, 1, 3, team.agents[0].observation_size)}
     end = (torch.zeros(1, team.state_size), ())
     for terminated, returns in ((False, [2.25, 2.5, 3.0]), (True, [1.75, 1.5, 1.0])):
-        rollout = _Rollout(seen, {}, {"agents": torch.zeros(3, 1, 3, 2)}, torch.ones(3, 1),
+        rollout = Rollout(seen, {}, {"agents": torch.zeros(3, 1, 3, 2)}, torch.ones(3, 1),
                            torch.ones(3, 1, dtype=torch.bool), torch.tensor([terminated]), end)  # fmt: skip
         found = rollout.bias(team, lambda state, action: torch.full((2, *state.shape[:-1]), 4.0), 0.5)
         assert found["critic_bias"].item() == pytest.approx(4 - sum(returns) / 3)

@@ -13,7 +13,7 @@ import hetrl
 from hetrl import cli
 from hetrl.errors import DependencyError, RunError
 from hetrl.report import page as paging
-from hetrl.report.chart import Line, chart
+from hetrl.report.chart import Polyline, chart
 from hetrl.report.page import page, write
 from hetrl.runs.run import train
 
@@ -146,7 +146,7 @@ def numbers(svg, name="polyline"):
 
 def test_a_chart_puts_values_where_its_ticks_say():
     frames, values = np.array([0.0, 100.0, 200.0]), np.array([0.0, 1.0, 4.0])
-    svg = chart([Line("a<b", 0, frames, values, np.array([0.5, 0.5, 0.0]))], "x & y")
+    svg = chart([Polyline("a<b", 0, frames, values, np.array([0.5, 0.5, 0.0]))], "x & y")
     ((x0, y0), (x1, y1), (x2, y2)), = numbers(svg)  # fmt: skip
     assert x1 - x0 == pytest.approx(x2 - x1, abs=0.2) and (y0 - y2) == pytest.approx(4 * (y0 - y1), abs=0.5)
     ticks = {float(text): float(y) - 3.5 for y, text in re.findall(r'y="([\d.]+)" text-anchor="end">([^<]*)<', svg)}
@@ -158,17 +158,17 @@ def test_a_chart_puts_values_where_its_ticks_say():
 
 def test_a_long_line_is_thinned_by_means():
     frames = np.arange(3000.0)
-    (points,) = numbers(chart([Line("a", 0, frames, frames % 2)], ""))
+    (points,) = numbers(chart([Polyline("a", 0, frames, frames % 2)], ""))
     assert len(points) == 300 and np.ptp(points[:, 1]) == 0  # each of 10 values, whose mean is one half
 
 
 def test_odd_series_are_drawn_all_the_same():
-    one = chart([Line("a", 9, np.array([5.0]), np.array([2.0]))], "")
+    one = chart([Polyline("a", 9, np.array([5.0]), np.array([2.0]))], "")
     assert "<circle" in one and "c1 dashed" in one
-    flat = chart([Line("a", 0, np.array([0.0, 1.0]), np.zeros(2))], "")
-    gap = chart([Line("a", 0, np.arange(3.0), np.array([1.0, np.inf, 3.0]))], "")
+    flat = chart([Polyline("a", 0, np.array([0.0, 1.0]), np.zeros(2))], "")
+    gap = chart([Polyline("a", 0, np.arange(3.0), np.array([1.0, np.inf, 3.0]))], "")
     assert len(numbers(flat)[0]) == 2 and len(numbers(gap)[0]) == 2
-    unsure = chart([Line("a", 0, np.arange(3.0), np.arange(3.0), np.array([1.0, np.nan, np.inf]))], "")
+    unsure = chart([Polyline("a", 0, np.arange(3.0), np.arange(3.0), np.array([1.0, np.nan, np.inf]))], "")
     assert len(numbers(unsure)[0]) == 3 and len(numbers(unsure, "polygon")[0]) == 6
     for svg in (one, flat, gap, unsure):
         assert "nan" not in svg and "inf" not in svg
@@ -176,9 +176,9 @@ def test_odd_series_are_drawn_all_the_same():
 
 def test_a_line_without_a_finite_value_is_left_out():
     frames, nothing = np.arange(2.0), np.full(2, np.nan)
-    both = chart([Line("gone", 0, frames, nothing, nothing), Line("there", 1, frames, frames)], "")
+    both = chart([Polyline("gone", 0, frames, nothing, nothing), Polyline("there", 1, frames, frames)], "")
     assert len(numbers(both)) == 1 and "gone" not in both
-    assert chart([Line("gone", 0, frames, nothing)], "") == chart([], "") == ""
+    assert chart([Polyline("gone", 0, frames, nothing)], "") == chart([], "") == ""
 
 
 def test_a_column_without_a_finite_value_has_no_chart(run, tmp_path):

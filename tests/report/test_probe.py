@@ -15,7 +15,8 @@ from hetrl.env.transition import Transition
 from hetrl.errors import RunError
 from hetrl.report.curve import half_width
 from hetrl.report.probe import Perturbed, levels, parsed, probe
-from hetrl.runs.run import Folder, evaluate_run, train
+from hetrl.runs.folder import Folder
+from hetrl.runs.run import evaluate_run, train
 from hetrl.team import Agent, Box, Team
 
 TINY = ["task.n_envs=2", "task.horizon=9", "nets.actor.hidden=[8]", "data.frames=28", "run.frames=28",

@@ -10,8 +10,9 @@ from hetrl import cli
 from hetrl.errors import RunError
 from hetrl.report.alike import alike
 from hetrl.runs.csv_table import read
+from hetrl.runs.folder import Folder
 from hetrl.runs.regroup import regroup
-from hetrl.runs.run import Folder, resume, train
+from hetrl.runs.run import resume, train
 
 TINY = ["run.eval_every=null", "run.n_eval_episodes=3", "run.device=cpu", "nets.actor.hidden=[8]"]
 RECIPES = {

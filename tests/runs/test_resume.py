@@ -15,6 +15,7 @@ import hetrl
 from hetrl.errors import RunError
 from hetrl.runs import run as runs
 from hetrl.runs.csv_table import read
+from hetrl.runs.folder import Folder
 
 TINY = [
     "task.n_envs=4", "task.horizon=7", "data.frames=40", "run.frames=400", "run.checkpoint_every=40",
@@ -57,7 +58,7 @@ def same(left, right, where: str = "") -> None:
         assert left == right, where
 
 
-def state(folder: runs.Folder) -> dict:
+def state(folder: Folder) -> dict:
     checkpoint = folder.load_checkpoint()
     # Libraries draw file names from python's global generator; nothing in training does.
     del checkpoint["hetrl"]["global"]["python"]
@@ -94,13 +95,13 @@ def test_resumes_bit_for_bit(tmp_path, name, more):
 def test_a_killed_run_resumes_bit_for_bit(tmp_path, name, more):
     more = [*more, "update.actors.optim.lr={linear: [1e-3, 0.0]}"]
     whole = runs.train(recipe(name, *more), tmp_path / "whole", quiet=True)
-    program = (
+    script = (
         "import sys, hetrl\nfrom pathlib import Path\nfrom hetrl.runs import run\n"
         "run.train(hetrl.load(*sys.argv[2:]), Path(sys.argv[1]), quiet=True)\n"
     )
-    folder = runs.Folder(tmp_path / "killed")
+    folder = Folder(tmp_path / "killed")
     child = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", program, str(folder.path), name, *sizes(name), *more],
+        [sys.executable, "-W", "ignore", "-c", script, str(folder.path), name, *sizes(name), *more],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     while not folder.checkpoint.exists():

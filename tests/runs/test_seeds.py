@@ -11,11 +11,12 @@ import pytest
 
 import hetrl
 from hetrl.errors import RecipeError, RunError
-from hetrl.runs import seeds
+from hetrl.runs import launch, seeds
 from hetrl.runs.board import GrowingTable, SeedsBoard
 from hetrl.runs.csv_table import read
-from hetrl.runs.run import default_folder, train
-from hetrl.runs.seeds import Outcome, SeedsFolder, frames_of, resume_seeds, train_seeds
+from hetrl.runs.folder import Folder, default_folder
+from hetrl.runs.run import train
+from hetrl.runs.seeds import Outcome, SeedsFolder, resume_seeds, train_seeds
 
 TINY = [
     "task={use: env/tabular_game, n_states: 3, n_actions: [2, 2], n_envs: 4, horizon: 7}",
@@ -53,14 +54,13 @@ def stand_ins(monkeypatch):
             run = words[words.index("--folder") + 1]
             return [sys.executable, "-c", STAND_IN, run, what.get(os.path.basename(run), "ends")]  # noqa: PTH119
 
-        monkeypatch.setattr(seeds, "_command", command)
-        monkeypatch.setattr(seeds, "_POLL", 0.01)
+        monkeypatch.setattr(seeds, "command_line", command)
+        monkeypatch.setattr(launch, "_POLL", 0.01)
 
-        def frames(run):
-            path = run / "checkpoints" / "last.ckpt"
-            return int(path.read_text()) if path.exists() else 0
+        def frames(folder):
+            return int(folder.checkpoint.read_text()) if folder.checkpoint.exists() else 0
 
-        monkeypatch.setattr(seeds, "frames_of", frames)
+        monkeypatch.setattr(Folder, "frames_saved", frames)
 
     return choose
 
@@ -200,12 +200,12 @@ def test_a_growing_table_is_read_where_it_has_grown(tmp_path):
 
 
 def test_frames_come_from_the_checkpoint(tmp_path):
-    assert frames_of(tmp_path) == 0
+    assert Folder(tmp_path).frames_saved() == 0
     train(hetrl.load("happo", *TINY), tmp_path / "run", quiet=True)
-    assert frames_of(tmp_path / "run") == 80
+    assert Folder(tmp_path / "run").frames_saved() == 80
     (tmp_path / "run" / "checkpoints" / "last.ckpt").write_text("no")
     with pytest.raises(RunError, match="cannot be read as a checkpoint"):
-        frames_of(tmp_path / "run")
+        Folder(tmp_path / "run").frames_saved()
 
 
 def command(*words, **more):
@@ -238,10 +238,10 @@ def test_ctrl_c_leaves_a_checkpoint_in_each_and_resume_goes_on(tmp_path):
     printed, _ = child.communicate(timeout=120)
     assert child.returncode == 0, printed
     assert "Seeds: 3 stopped." in printed and "hetrl train --resume runs/happo_tabular_game" in printed
-    reached = [frames_of(path.parent) for path in tables]
+    reached = [Folder(path.parent).frames_saved() for path in tables]
     assert reached == [read(path)[-1]["frames"] for path in tables] and min(reached) > 0
     frames = max(reached) + 40
     child = command("--resume", "runs/happo_tabular_game", f"run.frames={frames}", cwd=tmp_path)
     printed, _ = child.communicate(timeout=300)
     assert child.returncode == 0 and "Seeds: 3 done." in printed, printed
-    assert [frames_of(tables[0].parent.parent / f"seed{seed}") for seed in range(3)] == [frames] * 3
+    assert [Folder(tables[0].parent.parent / f"seed{seed}").frames_saved() for seed in range(3)] == [frames] * 3

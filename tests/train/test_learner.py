@@ -11,6 +11,7 @@ import hetrl
 from hetrl.errors import DivergenceError, RecipeError, RunError
 from hetrl.runs import run as runs
 from hetrl.runs.csv_table import read
+from hetrl.runs.folder import Folder
 
 TINY = [
     "task.n_envs=4", "task.horizon=7", "data.frames=40", "run.frames=120", "run.eval_every=80", "run.n_eval_episodes=3",
@@ -91,7 +92,7 @@ def test_nan_stops_the_run_with_its_name_and_keeps_the_last_good_checkpoint(tmp_
     recipe = hetrl.load("happo", *TINY, "run.checkpoint_every=40")
     with pytest.raises(DivergenceError, match=r"actors/agent_\d/surrogate is nan after 80 frames"):
         runs.train(recipe, tmp_path / "run", quiet=True)
-    folder = runs.Folder(tmp_path / "run")
+    folder = Folder(tmp_path / "run")
     checkpoint = folder.load_checkpoint()
     assert checkpoint["hetrl"]["frames"] == 40
     assert all(value.isfinite().all() for value in checkpoint["state_dict"].values())

@@ -1,0 +1,44 @@
+"""Whether two recipes are the same, and where they first differ."""
+
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from hetrl.errors import RunError
+from hetrl.recipe.schema import Recipe
+
+_ABSENT = "absent"
+
+
+def refuse_other_recipe(recipe: Recipe, saved: str) -> None:
+    """Raise where a saved recipe is not ``recipe``. Of ``run``, everything but the seed may differ.
+
+    Args:
+        recipe: what is to be trained now.
+        saved: the recipe of a checkpoint or of a folder, as YAML.
+
+    Raises:
+        RunError: naming the first word that differs.
+    """
+    other: Any = OmegaConf.to_container(OmegaConf.create(saved))
+    mine = dict(recipe.tree, run={"seed": recipe.run.seed})
+    theirs = dict(other, run={"seed": other["run"].get("seed", 0)})
+    difference = first_difference(mine, theirs)
+    if difference is not None:
+        where, here, there = difference
+        raise RunError(f"the checkpoint is of another recipe: {where} is {there!r} there and {here!r} here.")
+
+
+def first_difference(mine: Any, theirs: Any, where: str = "") -> tuple[str, Any, Any] | None:
+    """Return (where, mine, theirs) of the first place in which two trees differ; the ``about`` text does not count."""
+    if isinstance(mine, dict) and isinstance(theirs, dict):
+        pairs = [(str(word), mine.get(word, _ABSENT), theirs.get(word, _ABSENT)) for word in {**mine, **theirs}]
+    elif isinstance(mine, list) and isinstance(theirs, list) and len(mine) == len(theirs):
+        pairs = [(str(index), *pair) for index, pair in enumerate(zip(mine, theirs, strict=True))]
+    else:
+        return None if mine == theirs else (where, mine, theirs)
+    for word, here, there in pairs:
+        place = f"{where}.{word}" if where else word
+        if place != "about" and (found := first_difference(here, there, place)) is not None:
+            return found
+    return None

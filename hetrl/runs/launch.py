@@ -1,0 +1,138 @@
+"""The processes of several seeds: started as cores become free, watched, and told to stop."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Self
+
+from hetrl.runs.board import SeedsBoard
+
+_POLL = 0.2
+"""Seconds between two looks at the processes."""
+_REFUSED = 2
+"""The exit code with which the command line refuses something."""
+
+
+@dataclass
+class SeedProcess:
+    """The process that trains one seed."""
+
+    seed: int
+    run: Path
+    """The folder of its run."""
+    command: list[str]
+    process: subprocess.Popen[bytes] | None = None
+    interrupted: bool = False
+    """Whether it was told to stop while it still ran."""
+
+    @property
+    def log(self) -> Path:
+        """The file that takes what it prints."""
+        return self.run.with_name(self.run.name + ".log")
+
+    def start(self, threads: int) -> None:
+        """Start it, with so many threads for torch where the environment does not say otherwise."""
+        # A session of its own: Ctrl-C in the terminal reaches this process alone, which then tells each seed once.
+        environment = {"OMP_NUM_THREADS": str(threads), **os.environ, "COLUMNS": "200"}
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment,
+                start_new_session=True,
+            )  # fmt: skip
+
+    def interrupt(self) -> None:
+        """Ask it to finish its batch and save; does nothing where it has ended."""
+        # Not SIGINT: a shell's background jobs ignore that one from birth on.
+        if self.process is not None and self.process.poll() is None:
+            self.interrupted = True
+            self.process.send_signal(signal.SIGTERM)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it ran and has ended."""
+        return self.process is not None and self.process.poll() is not None
+
+    def ending(self, finished: bool) -> str:
+        """Return ``done``, ``stopped`` or ``failed``; what was never started counts as stopped.
+
+        Args:
+            finished: whether the run has all its frames.
+        """
+        code = None if self.process is None else self.process.returncode
+        if code == 0:
+            return "done" if finished else "stopped"
+        return "stopped" if code is None or (self.interrupted and code != _REFUSED) else "failed"
+
+    def last_words(self) -> str:
+        """Return the last line that it printed."""
+        lines = self.log.read_text(errors="replace").split("\n")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+class StopSignals:
+    """Hands Ctrl-C (or SIGTERM, or a closed terminal) on to the seeds: each finishes its batch and saves."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.running: list[SeedProcess] = []
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        def stop(number: int, frame: FrameType | None) -> None:
+            self.asked = True
+            self.forward()
+
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            self._previous[number] = signal.signal(number, stop)
+        return self
+
+    def forward(self) -> None:
+        """Interrupt every running seed."""
+        for seed in self.running:
+            seed.interrupt()
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+
+def command_line(words: Sequence[str], wandb: str | None) -> list[str]:
+    """Return the command that trains one seed; what lies in the current folder is not imported."""
+    more = [] if wandb is None else ["--wandb", wandb]
+    return [sys.executable, "-P", "-m", "hetrl", "train", *words, *more]
+
+
+def n_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def run_side_by_side(
+    seeds: Sequence[SeedProcess], n_processes: int, threads: int, stop: StopSignals, board: SeedsBoard
+) -> None:
+    """Run the seeds, ``n_processes`` at once, until all have ended or a stop was asked for."""
+    waiting = list(seeds)
+    try:
+        while waiting or stop.running:
+            while waiting and len(stop.running) < n_processes and not stop.asked:
+                seed = waiting.pop(0)
+                stop.running.append(seed)
+                seed.start(threads)
+                if stop.asked:  # while it was being started
+                    seed.interrupt()
+            time.sleep(_POLL)
+            ended = [seed for seed in stop.running if seed.ended]
+            board.update([seed.seed for seed in stop.running])
+            for seed in ended:
+                stop.running.remove(seed)
+                board.end(seed.seed, seed.ending)
+            if stop.asked:
+                waiting.clear()
+    finally:
+        stop.forward()  # nothing goes on alone
