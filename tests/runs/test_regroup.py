@@ -20,7 +20,7 @@ RECIPES = {
               "task={use: env/tabular_game, n_states: 3, n_actions: [2, 2, 2], n_envs: 4, horizon: 7}",
               "nets.actor.use=net/categorical_policy"],
     "omdpg": [*TINY, "nets.q.hidden=[8]", "data.warmup=20", "data.batch=8", "run.frames=40", "task.n_envs=4",
-              "task.horizon=7", "nets.actor.per=agent", "update.actors.per=agent"],
+              "task.horizon=7", "nets.actor.per=agent", "update.actors.order.of=agent"],
     "hasac": [*TINY, "nets.q.hidden=[8]", "data.warmup=20", "data.batch=8", "run.frames=40", "task.n_envs=4",
               "task.horizon=7"],
 }  # fmt: skip
