@@ -40,7 +40,7 @@ def row(name: str, n_envs: int, n_steps: int, is_compiled: bool) -> dict[str, An
     except Exception as error:
         return {"refused": f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"}
     found = {
-        "operations": made.runner.program.n_operations, "steps": made.traced.n_steps, "rows": n_envs,
+        "operations": made.runner.traced.n_operations, "steps": made.traced.n_steps, "rows": n_envs,
         "unequal": made.traced.unequal, "worst": made.traced.worst, "own": made.traced.missed,
         "terminations": made.traced.terminations, "seconds": time.process_time() - begin,
     }  # fmt: skip

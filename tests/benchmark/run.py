@@ -738,7 +738,7 @@ def measure_one_program(quick: bool) -> list[dict[str, Any]]:
         (observation,) = source._observation.values()
         (policies,) = source._behaviour._groups.values()
         runner = source._env._capture._runner
-        rest = [example.contiguous() for example in runner.program.examples[1:]]  # all but the action
+        rest = [example.contiguous() for example in runner.traced.examples[1:]]  # all but the action
 
         def draw(observation: torch.Tensor, noise: torch.Tensor, policies: Any = policies) -> Any:
             own = (observation, noise)
@@ -746,7 +746,7 @@ def measure_one_program(quick: bool) -> list[dict[str, Any]]:
             return drawn.contiguous()
 
         def both(observation: torch.Tensor, noise: torch.Tensor, *rest: torch.Tensor, runner: Any = runner) -> Any:
-            return runner.program.graph(draw(observation, noise), *rest)
+            return runner.traced.graph(draw(observation, noise), *rest)
 
         given = (observation, policies._policies[0].noise(observation.shape[:-1], torch.Generator().manual_seed(0)))
         drawn_fast, together = torch.compile(draw, fullgraph=True), torch.compile(both, fullgraph=True)

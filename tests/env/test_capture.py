@@ -16,7 +16,7 @@ from torch.overrides import _get_current_function_mode_stack
 from hetrl.env import vmas
 from hetrl.env.capture import capture
 from hetrl.env.capture.capture import make
-from hetrl.env.capture.masks import masked
+from hetrl.env.capture.masked_index import masked_index
 from hetrl.env.capture.places import RefusalError
 from hetrl.env.capture.proof import _refuse_merged
 from hetrl.env.capture.runner import as_it_is, compiled, replayed
@@ -107,7 +107,7 @@ def test_loops_that_draw_until_it_fits(cheap):
     env = Vmas(scenario="discovery", n_envs=6, n_agents=2, n_targets=2, targets_respawn=True, seed=1)
     env.start()
     made = make(env, _OWNERS, as_it_is, None, 25)
-    assert made.runner.program.turns
+    assert made.runner.traced.turns
     assert made.traced.worst < 1e-6
     assert made.traced.missed < 5
 
@@ -202,7 +202,7 @@ def test_packed_rows_come_first_and_go_back(index, holds):
     """Read, changed and written as ``x[mask] = f(x[mask])`` would, a view of one and of two dimensions included."""
     generator = torch.Generator().manual_seed(0)
     x, mask = torch.rand(6, 3, generator=generator), torch.rand(6, 3, generator=generator) < holds
-    found, real = masked(x, index(mask)), x[index(mask)]
+    found, real = masked_index(x, index(mask)), x[index(mask)]
     rows, n = found.read(packed=True).movedim(found.first, 0), real.shape[found.first]
     assert len(rows) == found.mask.numel()
     assert torch.equal(rows[:n], real.movedim(found.first, 0))
@@ -212,7 +212,7 @@ def test_packed_rows_come_first_and_go_back(index, holds):
         ours = torch.where(found.fitting, found.unpacked(value), found.view)
         theirs = x.clone()
         theirs[index(mask)] = value.narrow(found.first, 0, n) if value is new else value
-        assert torch.equal(ours, masked(theirs, index(mask)).view)
+        assert torch.equal(ours, masked_index(theirs, index(mask)).view)
 
 
 def test_a_step_that_computes_with_the_rows_of_a_mask(cheap, monkeypatch):
@@ -229,7 +229,7 @@ def test_a_step_that_computes_with_the_rows_of_a_mask(cheap, monkeypatch):
     env = Vmas(scenario="simple", n_envs=5, seed=1)
     env.start()
     made = make(env, _OWNERS, as_it_is, None, 30)
-    assert made.runner.program.draws[0].shape == (5, 2)
+    assert made.runner.traced.draws[0].shape == (5, 2)
     assert not made.traced.missed
     assert made.traced.worst < 1e-6
 
@@ -277,7 +277,7 @@ def test_what_the_simulator_holds_twice_stays_two_tensors(cheap):
 def test_constants_of_one_number_are_that_number(cheap):
     env = Vmas(scenario="simple", n_envs=4, seed=1)
     env.start()
-    graph = make(env, _OWNERS, as_it_is, None, 3).runner.program.graph
+    graph = make(env, _OWNERS, as_it_is, None, 3).runner.traced.graph
     held = [getattr(graph, node.target) for node in graph.graph.nodes if node.op == "get_attr"]
     assert all(len(value.unique()) > 1 for value in held)
 
