@@ -16,6 +16,7 @@ import hetrl
 from hetrl import catalog, cli, glossary
 from hetrl.recipe import read as loading
 from hetrl.testing import check_component
+from hetrl.train.build import make_env, resolve_device
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -95,6 +96,41 @@ def test_the_readmes_recipe_is_the_file():
 def test_yaml_blocks_are_yaml(page):
     for block in blocks(page, "yaml"):
         OmegaConf.create(block)
+
+
+WITHIN = {"data/replay": "hasac"}
+"""Entry -> the shipped recipe that a fragment with it stands in; any other stands in happo."""
+
+
+def completed(fragment) -> dict | None:
+    """Return the recipe that a fragment makes: itself, or a shipped one with its phases or its sections in place."""
+    if isinstance(fragment, list):
+        phases = {entry["phase"]: entry for entry in fragment if "phase" in entry}
+        assert len(phases) == len(fragment), "a list is one of whole phases"
+        tree = hetrl.load("happo").tree
+        assert set(phases) <= {phase["phase"] for phase in tree["update"]}
+        return {**tree, "update": [phases.get(phase["phase"], phase) for phase in tree["update"]]}
+    if "hetrl" in fragment:
+        return fragment
+    if set(fragment) <= {"task", "data", "run"}:
+        return hetrl.load(WITHIN.get(fragment.get("data", {}).get("use"), "happo")).tree | fragment
+    return None
+
+
+@pytest.mark.parametrize(
+    ("page", "block"),
+    [(page, block) for page in PAGES for block in blocks(page, "yaml")],
+    ids=lambda each: each.stem if isinstance(each, Path) else "",
+)
+def test_recipes_phases_and_sections_link(page, block):
+    """Nets alone, or an optimiser, are no whole: what uses them is elsewhere."""
+    tree = completed(OmegaConf.to_container(OmegaConf.create(block)))
+    if tree is None:
+        assert set(OmegaConf.create(block)) <= {"nets", "optim"}
+        return
+    recipe = hetrl.load(tree)
+    hetrl.check(recipe)
+    hetrl.link(recipe, make_env(recipe, resolve_device("cpu"), 0, n_envs=1).team)
 
 
 # Lightning's advice for other kinds of training: a short epoch, and the manual optimisation that we have.

@@ -93,7 +93,7 @@ def named(path):
             yield node.name
         elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             word = node.targets[0].id
-            if word.lstrip("_")[0].isupper() and not word.isupper():
+            if word.strip("_")[:1].isupper() and not word.isupper():
                 yield word
 
 

@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("scenarios", nargs="*")
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--n-envs", type=int, default=6)
-    parser.add_argument("--compile", action="store_true", help="prove the compiled program as well")
+    parser.add_argument("--compile", action="store_true", help="prove the compiled step as well")
     parser.add_argument("--table", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)

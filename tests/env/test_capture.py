@@ -90,7 +90,7 @@ def test_the_same_numbers_resets_included(cheap, task):
 
 
 @pytest.mark.slow
-def test_goals_of_their_own_get_programs_of_their_own(cheap):
+def test_goals_of_their_own_get_traced_steps_of_their_own(cheap):
     """All rows start together every seventh step, and the goal is then another landmark, or not."""
     generator = torch.Generator().manual_seed(0)
     ours, theirs = (Vmas(scenario="simple_push", n_envs=2, horizon=7, seed=1, capture=c) for c in (True, False))
@@ -103,7 +103,7 @@ def test_goals_of_their_own_get_programs_of_their_own(cheap):
 
 @pytest.mark.slow
 def test_loops_that_draw_until_it_fits(cheap):
-    """Targets respawn by rejection: the program makes as many tries as ever seen, and one more is the simulator's."""
+    """Targets respawn by rejection: the traced step makes as many tries as ever seen, and one more is the simulator's."""
     env = Vmas(scenario="discovery", n_envs=6, n_agents=2, n_targets=2, targets_respawn=True, seed=1)
     env.start()
     made = make(env, _OWNERS, as_it_is, None, 25)
@@ -378,7 +378,7 @@ def test_auto_falls_back_and_says_why_once(cheap, monkeypatch):
 
 
 def test_auto_survives_a_broken_compiler(cheap, monkeypatch):
-    def broken(program):
+    def broken(traced):
         raise RuntimeError("no C++ compiler\nfound")
 
     monkeypatch.setattr(capture, "PATIENCE", 0)
@@ -391,11 +391,11 @@ def test_auto_survives_a_broken_compiler(cheap, monkeypatch):
         env.advance({"agents": torch.ones(4, 1, 2)})
 
 
-def test_a_wrong_program_is_found(cheap, monkeypatch):
+def test_a_wrong_step_is_found(cheap, monkeypatch):
     """One that is off by a thousandth, in the observation or in what it leaves behind."""
 
-    def off(program):
-        run = as_it_is(program)
+    def off(traced):
+        run = as_it_is(traced)
         return lambda given: [value * 1.001 if value.is_floating_point() else value for value in run(given)]
 
     monkeypatch.setitem(capture.COMPILERS, "cpu", off)
@@ -411,8 +411,8 @@ def test_what_rounding_explains_is_no_difference(cheap, monkeypatch, shift, is_r
     def astray(self, agent, reward):
         return reward + ((agent.state.pos + 0.3 - 0.3) - agent.state.pos).sum(-1).sign()
 
-    def shifted(program):
-        run, paid = as_it_is(program), program.rewards["agents"]
+    def shifted(traced):
+        run, paid = as_it_is(traced), traced.rewards["agents"]
         return lambda given: [value + shift if number == paid else value for number, value in enumerate(run(given))]
 
     monkeypatch.setattr(Tricks, "astray", astray, raising=False)
