@@ -4,6 +4,7 @@ import importlib.util
 import re
 import shlex
 import sys
+import tomllib
 import types
 from dataclasses import fields
 from pathlib import Path
@@ -167,6 +168,18 @@ def test_contributings_loss_works(monkeypatch):
     tests["test_the_docstrings_numbers"]()
     use = re.search(r'hetrl train happo "(.*?)"', (ROOT / "CONTRIBUTING.md").read_text())
     hetrl.check(hetrl.load("happo", use[1]))
+
+
+def test_contributing_names_files_that_are_there_and_the_layers_that_are_held():
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    (part,) = re.findall(r"^## Where things happen\n(.*?)^## ", page, re.MULTILINE | re.DOTALL)
+    named = re.findall(r"`([a-z_/]+\.(?:py|yaml))`", part)
+    assert "engine/phase.py" in named
+    assert [path for path in named if not (ROOT / "hetrl" / path).exists() and not (ROOT / path).exists()] == []
+    (block,) = re.findall(r"^```text\n(.*?)^```", part, re.MULTILINE | re.DOTALL)
+    held = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]["layers"]
+    layers = [re.match(r"\w+(?: \| \w+)*", line) for line in block.splitlines()]
+    assert [layer[0] for layer in layers if layer] == [line.replace("hetrl.", "") for line in held]
 
 
 def rows(page: str, heading: str) -> list[str]:

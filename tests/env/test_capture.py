@@ -103,7 +103,7 @@ def test_goals_of_their_own_get_traced_steps_of_their_own(cheap):
 
 @pytest.mark.slow
 def test_loops_that_draw_until_it_fits(cheap):
-    """Targets respawn by rejection: the traced step makes as many tries as ever seen, and one more is the simulator's."""
+    """Targets respawn by rejection: a traced step makes as many tries as ever seen, one more is the simulator's."""
     env = Vmas(scenario="discovery", n_envs=6, n_agents=2, n_targets=2, targets_respawn=True, seed=1)
     env.start()
     made = make(env, _OWNERS, as_it_is, None, 25)

@@ -524,7 +524,7 @@ def test_a_package_can_give_a_factory_a_name(tmp_path, monkeypatch):
     assert folder.load_checkpoint()["hetrl"]["frames"] == 80
     assert evaluate_run(folder.path, n_episodes=2).lengths.max() <= 7
     assert resume(folder.path, "run.frames=120", quiet=True).load_checkpoint()["hetrl"]["frames"] == 120
-    with pytest.raises(RecipeError, match="env/yourlab.world has no argument 'n_env'"):
+    with pytest.raises(RecipeError, match=r"env/yourlab\.world has no argument 'n_env'"):
         check(hetrl.load("happo", "task={use: env/yourlab.world, n_env: 4}", *words[1:]))
 
 
