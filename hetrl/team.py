@@ -17,6 +17,9 @@ from torch import Tensor, nn
 
 from hetrl.errors import RecipeError, nearest
 
+Grouped = Mapping[str, Tensor]
+"""Layout group -> something of its agents, stacked: ``[N, n, *]``."""
+
 
 @dataclass(frozen=True)
 class Box:

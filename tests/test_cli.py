@@ -72,7 +72,7 @@ def test_check_show_list_cp(hetrl, tmp_path):
     code, printed = hetrl("list", "env")
     assert code == 0 and "env/cue_game" in printed and "Tasks: hetrl list pettingzoo" in printed
     code, printed = hetrl("cp", "happo", "mine.yaml")
-    assert code == 0 and (tmp_path / "mine.yaml").read_text().startswith("hetrl: 1")
+    assert code == 0 and (tmp_path / "mine.yaml").read_text().startswith("hetrl: 2")
     assert hetrl("check", "mine.yaml")[0] == 0
     code, printed = hetrl("cp", "happo", "mine.yaml")
     assert code == 2 and "mine.yaml exists" in printed

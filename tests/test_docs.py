@@ -4,6 +4,7 @@ import importlib.util
 import re
 import shlex
 import sys
+import tomllib
 import types
 from dataclasses import fields
 from pathlib import Path
@@ -16,6 +17,7 @@ import hetrl
 from hetrl import catalog, cli, glossary
 from hetrl.recipe import read as loading
 from hetrl.testing import check_component
+from hetrl.train.build import make_env, resolve_device
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -97,6 +99,41 @@ def test_yaml_blocks_are_yaml(page):
         OmegaConf.create(block)
 
 
+WITHIN = {"data/replay": "hasac"}
+"""Entry -> the shipped recipe that a fragment with it stands in; any other stands in happo."""
+
+
+def completed(fragment) -> dict | None:
+    """Return the recipe that a fragment makes: itself, or a shipped one with its phases or its sections in place."""
+    if isinstance(fragment, list):
+        phases = {entry["phase"]: entry for entry in fragment if "phase" in entry}
+        assert len(phases) == len(fragment), "a list is one of whole phases"
+        tree = hetrl.load("happo").tree
+        assert set(phases) <= {phase["phase"] for phase in tree["update"]}
+        return {**tree, "update": [phases.get(phase["phase"], phase) for phase in tree["update"]]}
+    if "hetrl" in fragment:
+        return fragment
+    if set(fragment) <= {"task", "data", "run"}:
+        return hetrl.load(WITHIN.get(fragment.get("data", {}).get("use"), "happo")).tree | fragment
+    return None
+
+
+@pytest.mark.parametrize(
+    ("page", "block"),
+    [(page, block) for page in PAGES for block in blocks(page, "yaml")],
+    ids=lambda each: each.stem if isinstance(each, Path) else "",
+)
+def test_recipes_phases_and_sections_link(page, block):
+    """Nets alone, or an optimiser, are no whole: what uses them is elsewhere."""
+    tree = completed(OmegaConf.to_container(OmegaConf.create(block)))
+    if tree is None:
+        assert set(OmegaConf.create(block)) <= {"nets", "optim"}
+        return
+    recipe = hetrl.load(tree)
+    hetrl.check(recipe)
+    hetrl.link(recipe, make_env(recipe, resolve_device("cpu"), 0, n_envs=1).team)
+
+
 # Lightning's advice for other kinds of training: a short epoch, and the manual optimisation that we have.
 @pytest.mark.filterwarnings("ignore:.*smaller than the logging interval.*", "ignore:.*no pre-optimization state.*")
 @pytest.mark.parametrize("page", ["README.md", "docs/training.md", "docs/api.md", "docs/coming_from/torchrl.md"])
@@ -131,6 +168,18 @@ def test_contributings_loss_works(monkeypatch):
     tests["test_the_docstrings_numbers"]()
     use = re.search(r'hetrl train happo "(.*?)"', (ROOT / "CONTRIBUTING.md").read_text())
     hetrl.check(hetrl.load("happo", use[1]))
+
+
+def test_contributing_names_files_that_are_there_and_the_layers_that_are_held():
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    (part,) = re.findall(r"^## Where things happen\n(.*?)^## ", page, re.MULTILINE | re.DOTALL)
+    named = re.findall(r"`([a-z_/]+\.(?:py|yaml))`", part)
+    assert "engine/phase.py" in named
+    assert [path for path in named if not (ROOT / "hetrl" / path).exists() and not (ROOT / path).exists()] == []
+    (block,) = re.findall(r"^```text\n(.*?)^```", part, re.MULTILINE | re.DOTALL)
+    held = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]["layers"]
+    layers = [re.match(r"\w+(?: \| \w+)*", line) for line in block.splitlines()]
+    assert [layer[0] for layer in layers if layer] == [line.replace("hetrl.", "") for line in held]
 
 
 def rows(page: str, heading: str) -> list[str]:

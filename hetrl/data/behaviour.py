@@ -1,6 +1,6 @@
 """Acting for the whole team: one batched policy call per layout group."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -8,9 +8,8 @@ from torch.func import functional_call, vmap
 
 from hetrl.network import Policy
 from hetrl.ops.joint_action import JointValue
-from hetrl.team import Agent, Team
+from hetrl.team import Agent, Grouped, Team
 
-Grouped = Mapping[str, Tensor]
 Actions = dict[str, Tensor]
 
 

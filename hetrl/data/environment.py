@@ -6,14 +6,14 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor
 
-from hetrl.team import Team
+from hetrl.team import Grouped, Team
 
 
 class Environment(Protocol):
     """Vectorised environments as plain tensors, by layout group (see ``env/team_env``)."""
 
     team: Team
-    masks: Mapping[str, Mapping[str, Tensor]]
+    masks: Mapping[str, Grouped]
     """Word -> layout group -> mask of the present step: ``action_mask``, ``active``; see ``env/transition``."""
 
     def start(self) -> dict[str, Tensor]:

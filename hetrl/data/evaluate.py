@@ -7,8 +7,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from hetrl.data.behaviour import Actions, Grouped, forgotten
+from hetrl.data.behaviour import Actions, forgotten
 from hetrl.data.environment import Environment
+from hetrl.team import Grouped
 
 Watch = Callable[[Environment, int, float], None]
 """Called before every step of environment 0's episode: the environments, the step's number, the return so far."""

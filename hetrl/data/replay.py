@@ -20,9 +20,7 @@ from hetrl.errors import RecipeError, RunError
 from hetrl.network import Network
 from hetrl.ops.episodes import finished_sums
 from hetrl.ops.n_step import n_step_weights
-
-Rows = dict[str, Tensor]
-Masks = Mapping[str, Mapping[str, Tensor]]
+from hetrl.team import Grouped
 
 
 class Replay:
@@ -205,7 +203,7 @@ class Replay:
         self._observation, self._masks = moved.observation, moved.masks
         return self._team.reward(moved.reward, self._reward), moved.terminated | moved.truncated
 
-    def write(self, observation: Rows, masks: Masks, action: Rows, moved: Any) -> None:
+    def write(self, observation: Grouped, masks: Mapping[str, Grouped], action: Grouped, moved: Any) -> None:
         """Store one step of every environment, what each part holds by layout group.
 
         Args:
@@ -293,16 +291,16 @@ class Replay:
         if state["ring"] is not None:
             self.ring.load_state_dict(state["ring"])
 
-    def _here(self, parts: Mapping[str, Tensor]) -> Rows:
+    def _here(self, parts: Grouped) -> dict[str, Tensor]:
         return {group: value.to(self.device) for group, value in parts.items()}
 
 
-def _of(group: str, masks: Masks) -> Rows:
+def _of(group: str, masks: Mapping[str, Grouped]) -> dict[str, Tensor]:
     """Return a layout group's masks by word."""
     return {word: parts[group] for word, parts in masks.items() if group in parts}
 
 
-def _taken(stored: Mapping[tuple[str, ...], Tensor], place: tuple[str, ...], rows: Tensor) -> Rows:
+def _taken(stored: Mapping[tuple[str, ...], Tensor], place: tuple[str, ...], rows: Tensor) -> dict[str, Tensor]:
     """Return some rows of everything that is stored right under a place, but for the rewards."""
     here = {key[-1]: value for key, value in stored.items() if key[:-1] == place and key[-1] != "reward"}
     return {word: value.index_select(0, rows) for word, value in here.items()}

@@ -8,10 +8,10 @@ from annotated_types import Ge
 from torch import Tensor
 
 from hetrl.arguments import Count, Fraction, Seed, checked
-from hetrl.env.team_env import Grouped, Reward, TeamEnv
+from hetrl.env.team_env import Reward, TeamEnv
 from hetrl.env.transition import Masks
 from hetrl.errors import RecipeError, RunError
-from hetrl.team import Agent, Box, Discrete, Team
+from hetrl.team import Agent, Box, Discrete, Grouped, Team
 
 
 class CueGame(TeamEnv):

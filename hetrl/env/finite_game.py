@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hetrl.env.team_env import Grouped, Reward, TeamEnv
+from hetrl.env.team_env import Reward, TeamEnv
 from hetrl.errors import RunError
 from hetrl.ops.markov_game import MarkovGame
-from hetrl.team import Agent, Discrete, Team
+from hetrl.team import Agent, Discrete, Grouped, Team
 
 
 class FiniteGame(TeamEnv):

@@ -20,8 +20,9 @@ from hetrl.arguments import Count, Seed, checked
 from hetrl.env import robots
 from hetrl.env.physics import Physics, load_model
 from hetrl.env.robots import View
-from hetrl.env.team_env import Grouped, Reward, TeamEnv
+from hetrl.env.team_env import Reward, TeamEnv
 from hetrl.errors import RecipeError, RunError
+from hetrl.team import Grouped
 
 _VELOCITY_LIMIT = 10.0
 """What ``clipped_qvel`` is clipped to, in gymnasium's hopper and walker."""
@@ -102,7 +103,7 @@ class Mamujoco(TeamEnv):
 
     __init__ = checked(__init__, "env/mamujoco")
 
-    def _lay_out(self, views: Mapping[str, list[robots.Entry]], joints: Mapping[str, tuple[str, ...]]) -> None:
+    def _lay_out(self, views: Mapping[str, list[robots.Element]], joints: Mapping[str, tuple[str, ...]]) -> None:
         """Find the columns of what each group sees and of what each control does.
 
         What can be seen stands in one table, the simulator's columns and some computed of them: an

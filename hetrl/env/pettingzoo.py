@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 from hetrl.arguments import Count, Seed, checked
-from hetrl.env.team_env import Grouped, Reward, TeamEnv
+from hetrl.env.team_env import Reward, TeamEnv
 from hetrl.env.transition import Masks
 from hetrl.errors import DependencyError, RecipeError, RunError, nearest
 from hetrl.rng import Stream
-from hetrl.team import Box, Discrete, Team
+from hetrl.team import Box, Discrete, Grouped, Team
 
 _TASKS = {
     "collect_treasure_v1": "Collectors bring treasures to the deposit of their colour, which moves as well.",

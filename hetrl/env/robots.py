@@ -14,7 +14,7 @@ from typing import Literal
 from hetrl.errors import RecipeError, nearest
 from hetrl.team import Box, Team
 
-Entry = tuple[str, int]
+Element = tuple[str, int]
 """An array and a place in it, counted flat: the simulator's by its MuJoCo name, or one that is computed of them
 (``clipped_qvel``, ``sin_qpos``, ``cos_qpos``, ``gap``), or ``id``."""
 View = Literal["local", "full+id"]
@@ -55,7 +55,7 @@ class Robot:
     """Whether the velocities' noise is normal; otherwise it is uniform too."""
     control: float
     """Weight of the squared controls [reward]."""
-    place: Entry = ("qpos", 0)
+    place: Element = ("qpos", 0)
     """What is to move forward, or to be high."""
     forward: float = 0.0
     """Weight of its speed [reward per m/s]."""
@@ -89,11 +89,11 @@ class Robot:
     velocity: str = "qvel"
     """The array of velocities in the full observation: ``clipped_qvel`` is within 10 either way."""
     local_velocity: str = "qvel"
-    whole: tuple[Entry, ...] | None = None
+    whole: tuple[Element, ...] | None = None
     """The full observation, where it is not the positions that are seen, the velocities and the senses."""
-    common: tuple[Entry, ...] | None = None
+    common: tuple[Element, ...] | None = None
     """What everyone sees, where it is not the root's positions and velocities."""
-    felt: Mapping[Entry, tuple[Entry, ...]] = field(default_factory=dict)
+    felt: Mapping[Element, tuple[Element, ...]] = field(default_factory=dict)
     """An array and a joint, counted from 0 -> what its agent sees there, where it is not the joint's own number."""
 
     @property
@@ -125,7 +125,7 @@ class Robot:
         needed = (*self.senses, self.place[0], *(("xpos",) if self.gap else ()))
         return tuple(name for name in dict.fromkeys(needed) if name not in ("qpos", "gap"))
 
-    def full(self, velocity: str | None = None) -> list[Entry]:
+    def full(self, velocity: str | None = None) -> list[Element]:
         """Return the entries of the full observation, those of the single-agent task."""
         if self.whole is not None:
             return list(self.whole)
@@ -142,7 +142,7 @@ class Robot:
             return range(WIDTH[array], WIDTH[array] * self.n_bodies)
         return range(self.root[1], self.root[1] + len(self.joints))
 
-    def local(self, joints: Sequence[str], k: int) -> list[Entry]:
+    def local(self, joints: Sequence[str], k: int) -> list[Element]:
         """Return the entries that the agent of ``joints`` sees: of its own joints all, of those at most ``k`` links
         away the positions, and the root's positions and velocities.
 
@@ -150,7 +150,7 @@ class Robot:
         the ant sees legs 2, 3, 4, and leg 3 sees 1, 2, 4. Limbs that share a network are then not aligned.
         """
         own, *near = self._rings(joints, k)
-        seen: list[Entry] = []
+        seen: list[Element] = []
         for joint in own:
             for array in ("qpos", self.local_velocity, *self.senses):
                 seen += [entry for entry in self._felt(joint, array) if entry not in seen]
@@ -161,7 +161,7 @@ class Robot:
         seen += [("qpos", i) for i in range(self.hidden, positions)]
         return [*seen, *((self.local_velocity, i) for i in range(velocities))]
 
-    def _felt(self, joint: str, array: str) -> list[Entry]:
+    def _felt(self, joint: str, array: str) -> list[Element]:
         """Entries of one array that belong to a joint, or to its bodies."""
         if array in WIDTH:
             width = WIDTH[array]
@@ -323,7 +323,7 @@ def robot(name: str) -> Robot:
 # --------------------------------------------------------------------------- teams
 
 
-def views(robot: Robot, parts: str, observation: View, k: int) -> dict[str, list[Entry]]:
+def views(robot: Robot, parts: str, observation: View, k: int) -> dict[str, list[Element]]:
     """Return agent -> the entries that it observes, in team order. The array ``id`` holds a 0 and a 1."""
     agents = robot.agents(parts)
     if observation == "local":
@@ -349,7 +349,7 @@ def team(robot: Robot, parts: str, observation: View, k: int) -> Team:
     # Two limbs of one kind but of unequal sizes are called after their first members.
     bodies = {members[0] if len(members) == 1 else "_".join(map(str, limb[2:])): members
               for limb, members in limbs.items()}  # fmt: skip
-    where: dict[Entry, tuple[int, int]] = {}
+    where: dict[Element, tuple[int, int]] = {}
     for place, entries in enumerate(seen.values()):
         for index, entry in enumerate(entries):
             where.setdefault(entry, (place, index))

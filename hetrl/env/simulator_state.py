@@ -21,7 +21,7 @@ from torch import Tensor
 
 from hetrl.errors import RunError
 
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 Snapshot = dict[str, Any]
 
 _PRIMITIVE: tuple[type, ...] = (bool, int, float, str, type(None))
@@ -57,7 +57,7 @@ def _items(node: Any) -> Iterator[tuple[Any, Any]]:
     return iter(vars(node).items())
 
 
-def walk(root: object, first: Sequence[Path] = ()) -> Iterator[tuple[Path, Any]]:
+def walk(root: object, first: Sequence[KeyPath] = ()) -> Iterator[tuple[KeyPath, Any]]:
     """Yield every node once with its shortest path.
 
     Args:
@@ -66,9 +66,9 @@ def walk(root: object, first: Sequence[Path] = ()) -> Iterator[tuple[Path, Any]]
             a reference that changes while running (an agent's goal) must never be the one that names its object.
     """
     seen: set[int] = set()
-    queue: deque[tuple[Path, Any]] = deque()
+    queue: deque[tuple[KeyPath, Any]] = deque()
 
-    def visit(path: Path, node: Any) -> None:
+    def visit(path: KeyPath, node: Any) -> None:
         if id(node) not in seen and _is_node(node):
             seen.add(id(node))
             queue.append((path, node))
@@ -86,7 +86,7 @@ def walk(root: object, first: Sequence[Path] = ()) -> Iterator[tuple[Path, Any]]
             visit((*path, key), value)
 
 
-def get(root: Any, path: Path) -> Any:
+def get(root: Any, path: KeyPath) -> Any:
     """The value at ``path``. Raises KeyError or IndexError where there is none."""
     for key in path:
         root = _child(root, key)
@@ -107,7 +107,7 @@ def _has(node: Any, key: Any) -> bool:
     return key in vars(node) if isinstance(key, str) else key < len(node)
 
 
-def put(root: Any, path: Path, value: Any) -> None:
+def put(root: Any, path: KeyPath, value: Any) -> None:
     """Set the value at ``path``."""
     holder, key = get(root, path[:-1]), path[-1]
     if isinstance(holder, tuple):
@@ -146,7 +146,7 @@ def _twins(tensors: Sequence[Tensor], devices: Sequence[str | torch.device]) -> 
     return twins
 
 
-def snapshot(root: object, first: Sequence[Path] = ()) -> Snapshot:
+def snapshot(root: object, first: Sequence[KeyPath] = ()) -> Snapshot:
     """Everything the simulator holds, as tensors and primitives.
 
     Functions, enum members and the like are not state and are left out; :func:`restore` keeps those it finds.
@@ -245,7 +245,7 @@ def restore(root: object, state: Snapshot) -> None:
             target.update(pairs)
 
 
-def python_values(root: object, first: Sequence[Path] = ()) -> dict[Path, Any]:
+def python_values(root: object, first: Sequence[KeyPath] = ()) -> dict[KeyPath, Any]:
     """Everything that is no tensor, and where tensors are. Equal for two simulators that hold the same of it."""
     nodes = list(walk(root, first))
     names = {id(node): path for path, node in nodes if not isinstance(node, tuple)}
@@ -262,7 +262,7 @@ def python_values(root: object, first: Sequence[Path] = ()) -> dict[Path, Any]:
     }
 
 
-def slots(root: object, first: Sequence[Path] = ()) -> dict[Path, Tensor]:
+def slots(root: object, first: Sequence[KeyPath] = ()) -> dict[KeyPath, Tensor]:
     """Every place that holds a tensor."""
     return {path: tensor for path, (tensor, _) in _tensors(root, first).items()}
 
@@ -274,7 +274,7 @@ def slots(root: object, first: Sequence[Path] = ()) -> dict[Path, Tensor]:
 class Row:
     """A per-row tensor that a reset writes."""
 
-    path: Path
+    path: KeyPath
     dim: int
     """The dimension that counts environments."""
     in_place: bool
@@ -286,11 +286,11 @@ class Footprint:
     """All that a reset writes."""
 
     rows: tuple[Row, ...]
-    shared: tuple[Path, ...]
+    shared: tuple[KeyPath, ...]
     """Slots with one value for the whole batch: numbers, references to objects, tensors without rows."""
 
 
-def _tensors(root: object, first: Sequence[Path]) -> dict[Path, tuple[Tensor, int]]:
+def _tensors(root: object, first: Sequence[KeyPath]) -> dict[KeyPath, tuple[Tensor, int]]:
     """Every tensor slot, with the version that counts writes in place. Holding the tensors keeps identities unique."""
     return {
         (*path, key): (value, value._version)
@@ -300,11 +300,11 @@ def _tensors(root: object, first: Sequence[Path]) -> dict[Path, tuple[Tensor, in
     }
 
 
-def _python(root: object, first: Sequence[Path]) -> dict[Path, Any]:
+def _python(root: object, first: Sequence[KeyPath]) -> dict[KeyPath, Any]:
     """Every number, text and reference to an object (as that object's path)."""
     nodes = list(walk(root, first))
     objects = {id(node): path for path, node in nodes if not isinstance(node, (list, deque, tuple, dict))}
-    found: dict[Path, Any] = {}
+    found: dict[KeyPath, Any] = {}
     for path, node in nodes:
         for key, value in _items(node):
             if id(value) in objects:
@@ -315,7 +315,12 @@ def _python(root: object, first: Sequence[Path]) -> dict[Path, Any]:
 
 
 def footprint(
-    small: object, large: object, sizes: tuple[int, int], reset: Callable[[], None], first: Sequence[Path], trials: int
+    small: object,
+    large: object,
+    sizes: tuple[int, int],
+    reset: Callable[[], None],
+    first: Sequence[KeyPath],
+    trials: int,
 ) -> Footprint:
     """Find out what a reset writes, by resetting ``small`` ``trials`` times and comparing.
 
@@ -327,8 +332,8 @@ def footprint(
         first: see :func:`walk`.
         trials: a choice among ``k`` values goes unnoticed with probability ``k ** -trials``.
     """
-    in_place: dict[Path, bool] = {}
-    shared: dict[Path, None] = {}
+    in_place: dict[KeyPath, bool] = {}
+    shared: dict[KeyPath, None] = {}
     before, python_before = _tensors(small, first), _python(small, first)
     for _ in range(trials):
         reset()
@@ -365,7 +370,7 @@ def copy_rows(rows: Sequence[Row], source: object, target: object, index: Tensor
     What the reset wrote in place is written in place, what it replaced is replaced, and slots that held one tensor
     hold one tensor afterwards: exactly the sharing that a reset leaves. Other rows keep their bits.
     """
-    holders: dict[Path, tuple[Any, Any] | None] = {}
+    holders: dict[KeyPath, tuple[Any, Any] | None] = {}
     masks: dict[tuple[int, int, int], Tensor] = {}
     done: dict[tuple[int, int], Tensor] = {}
     held = []  # keeps replaced tensors alive, so that identities stay unique while we compare them
@@ -403,14 +408,14 @@ def _is_dense(tensor: Tensor) -> bool:
     return all(stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if size > 1)
 
 
-def _both(source: object, target: object, path: Path) -> tuple[Any, Any] | None:
+def _both(source: object, target: object, path: KeyPath) -> tuple[Any, Any] | None:
     try:
         return get(source, path), get(target, path)
     except (KeyError, IndexError):
         return None
 
 
-def copy_shared(paths: Sequence[Path], source: object, target: object, first: Sequence[Path]) -> None:
+def copy_shared(paths: Sequence[KeyPath], source: object, target: object, first: Sequence[KeyPath]) -> None:
     """Give ``target`` what ``source`` has in the slots ``paths``; a reference becomes the target's own object."""
     if not paths:
         return

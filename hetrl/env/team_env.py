@@ -12,9 +12,8 @@ from torchrl.envs import EnvBase
 
 from hetrl.env.transition import Masks, Transition
 from hetrl.errors import RecipeError, RunError
-from hetrl.team import Box, Team
+from hetrl.team import Box, Grouped, Team
 
-Grouped = dict[str, Tensor]
 Reward = Literal["mean", "sum", "per_agent"]
 """How the team's reward is made of the agents': their mean, their sum, or not at all."""
 

@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-Masks = dict[str, dict[str, Tensor]]
+from hetrl.team import Grouped
+
+Masks = dict[str, Grouped]
 """Word -> layout group -> mask: ``action_mask`` ``[N, n, options]`` bool, what each agent may choose, and ``active``
 ``[N, n]`` bool, who takes part. A word that an environment has no use for is left out; so is a group."""
 
@@ -13,15 +15,15 @@ Masks = dict[str, dict[str, Tensor]]
 class Transition:
     """What one step of ``N`` environments gives; keys of the dictionaries are layout groups of ``n`` agents."""
 
-    next_observation: dict[str, Tensor]
+    next_observation: Grouped
     """``[N, n, F]``, what the step led to, before any reset."""
-    reward: dict[str, Tensor]
+    reward: Grouped
     """``[N, n]`` in reward, each agent's own, as the scenario gives it."""
     terminated: Tensor
     """``[N]`` bool, the episode came to an end of its own: no value follows."""
     truncated: Tensor
     """``[N]`` bool, the episode was cut at the horizon: a value follows. Never set together with ``terminated``."""
-    observation: dict[str, Tensor]
+    observation: Grouped
     """``[N, n, F]``, what the policy acts on next: finished environments have been reset. The same dictionary as
     ``next_observation`` where none finished."""
     masks: Masks = field(default_factory=dict)

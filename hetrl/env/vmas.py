@@ -11,7 +11,7 @@ How this differs from ``vmas`` and from TorchRL's wrapper of it:
 4. Random numbers come from a stream of this environment, not from one shared by all of the process.
 5. ``info`` is never computed.
 
-6. With ``capture`` its step runs as one compiled program, see :mod:`hetrl.env.capture`.
+6. With ``capture`` its step is traced and compiled, see :mod:`hetrl.env.capture`.
 
 What stays of ``vmas``'s own coupling of rows: contacts are looked for in all rows as soon as one row has the two bodies
 close (rounding, and the collision penalty of ``navigation``; ``broad_phase: none`` ends it), and draws whose number
@@ -39,10 +39,10 @@ from hetrl.arguments import check, parameters
 from hetrl.env.capture import When
 from hetrl.env.physique import physique
 from hetrl.env.simulator_state import Footprint, copy_rows, copy_shared, footprint, restore, snapshot
-from hetrl.env.team_env import Grouped, Reward, TeamEnv
+from hetrl.env.team_env import Reward, TeamEnv
 from hetrl.errors import DependencyError, RecipeError, RunError, nearest
 from hetrl.rng import Stream
-from hetrl.team import Box, Discrete, Team
+from hetrl.team import Box, Discrete, Grouped, Team
 
 _REWARDS = get_args(Reward)
 _ACTIONS = ("continuous", "discrete", "multi_discrete")
@@ -181,7 +181,7 @@ class Vmas(TeamEnv):
         horizon: steps after which an episode is truncated.
         reward: the team's reward, as the mean or the sum over agents, or none (``per_agent``).
         actions: ``continuous``, or VMAS's discretisation as one choice or as one choice per dimension.
-        capture: step with a compiled program; ``auto`` does so after 2,000 steps, and where it can.
+        capture: take a traced and compiled step; ``auto`` does so after 2,000 steps, and where it can.
         broad_phase: where contacts are looked for. ``batch``, as VMAS does: for all rows where one row has the two
             bodies close. ``none``: for all pairs that may touch, so that no row depends on another.
         seed: start of the private random stream.

@@ -18,8 +18,6 @@ from hetrl.team import Discrete, Team
 
 _IMPOSSIBLE = -1e9
 """Log-probs below are those of options that a mask rules out."""
-Masks = tuple[Tensor, ...]
-"""Everybody's, in team order."""
 
 
 class _Searched(NamedTuple):
@@ -27,12 +25,12 @@ class _Searched(NamedTuple):
 
     state: Tensor
     proposal: JointAction
-    remaining: Masks
-    """Whose action is sought, ``*B``; the others stay."""
+    remaining: tuple[Tensor, ...]
+    """Of each agent, in team order: where its action is sought, ``*B``; elsewhere it stays."""
     candidates: JointAction
     """Everybody's K, ``*B K A``."""
-    allowed: Masks | None
-    """Which of them a mask leaves, ``*B K``."""
+    allowed: tuple[Tensor, ...] | None
+    """Of each agent: which of its candidates its action mask leaves, ``*B K``."""
     value: JointValue
 
 
@@ -202,6 +200,6 @@ def _too_many(count: int, n_agents: int, limit: int) -> str:
     )
 
 
-def _replaced(action: JointAction, where: Masks, by: JointAction) -> JointAction:
+def _replaced(action: JointAction, where: tuple[Tensor, ...], by: JointAction) -> JointAction:
     """Return the actions, some agents' replaced in some rows."""
     return tuple(torch.where(mask.unsqueeze(-1), new, old) for mask, new, old in zip(where, by, action, strict=True))

@@ -26,7 +26,8 @@ class UniformEntropy(Component):
     Source: Lin and Lee 2026, OpenReview kPrvXjUZPG (the entropy proxy); Ding et al. 2024, arXiv:2405.16173
         (scaled by the weight).
     Differs: the code of Ding et al. 2024 adds up its 10 uniform actions, each at 0.02 of the weight; here they are
-        averaged, which with the same share is a coef of 0.2.
+        averaged, which with the same share is a coef of 0.2. It lowers the 0.02 to 0.002 over the first nine tenths of
+        a run; here a schedule may, over the whole of it.
     """
 
     reads = {"error": "agent.uniform_error", "weight": "agent.weight"}

@@ -40,7 +40,7 @@ def row(name: str, n_envs: int, n_steps: int, is_compiled: bool) -> dict[str, An
     except Exception as error:
         return {"refused": f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"}
     found = {
-        "operations": made.runner.program.n_operations, "steps": made.traced.n_steps, "rows": n_envs,
+        "operations": made.runner.traced.n_operations, "steps": made.traced.n_steps, "rows": n_envs,
         "unequal": made.traced.unequal, "worst": made.traced.worst, "own": made.traced.missed,
         "terminations": made.traced.terminations, "seconds": time.process_time() - begin,
     }  # fmt: skip
@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("scenarios", nargs="*")
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--n-envs", type=int, default=6)
-    parser.add_argument("--compile", action="store_true", help="prove the compiled program as well")
+    parser.add_argument("--compile", action="store_true", help="prove the compiled step as well")
     parser.add_argument("--table", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)

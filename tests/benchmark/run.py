@@ -686,7 +686,7 @@ def simulator_steps(
             env._simulate(pool[number % len(pool)])
 
     begin = spent()
-    for _ in range(4):  # the first makes what is made lazily, and the program
+    for _ in range(4):  # the first makes what is made lazily, and the compiled step
         env._simulate(pool[0])
     return run, spent() - begin
 
@@ -731,8 +731,8 @@ def measure_captured_training(quick: bool) -> list[dict[str, Any]]:
     return table("MAPPO training, 64 environments, 4 epochs, one thread, processor time", rows)
 
 
-def measure_one_program(quick: bool) -> list[dict[str, Any]]:
-    """A policy call and a captured step: as they are, with the policy compiled by itself, and both as one program."""
+def measure_one_graph(quick: bool) -> list[dict[str, Any]]:
+    """A policy call and a captured step: as they are, with the policy compiled by itself, and both as one graph."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     rows, n_calls = [], 10 if quick else 50
@@ -742,11 +742,11 @@ def measure_one_program(quick: bool) -> list[dict[str, Any]]:
             f"data.frames={n_envs * 10}", "run.device=cpu",
         ).build()  # fmt: skip
         source = data.source
-        source.rollout()  # makes the program
+        source.rollout()  # makes the compiled step
         (observation,) = source._observation.values()
         (policies,) = source._behaviour._groups.values()
         runner = source._env._capture._runner
-        rest = [example.contiguous() for example in runner.program.examples[1:]]  # all but the action
+        rest = [example.contiguous() for example in runner.traced.examples[1:]]  # all but the action
 
         def draw(observation: torch.Tensor, noise: torch.Tensor, policies: Any = policies) -> Any:
             own = (observation, noise)
@@ -754,7 +754,7 @@ def measure_one_program(quick: bool) -> list[dict[str, Any]]:
             return drawn.contiguous()
 
         def both(observation: torch.Tensor, noise: torch.Tensor, *rest: torch.Tensor, runner: Any = runner) -> Any:
-            return runner.program.graph(draw(observation, noise), *rest)
+            return runner.traced.graph(draw(observation, noise), *rest)
 
         given = (observation, policies._policies[0].noise(observation.shape[:-1], torch.Generator().manual_seed(0)))
         drawn_fast, together = torch.compile(draw, fullgraph=True), torch.compile(both, fullgraph=True)
@@ -763,10 +763,10 @@ def measure_one_program(quick: bool) -> list[dict[str, Any]]:
             "policy compiled": lambda run=runner.run, draw=drawn_fast, given=given, rest=rest: run(
                 [draw(*given), *rest]
             ),
-            "one program": lambda run=together, given=given, rest=rest: run(*given, *rest),
+            "one graph": lambda run=together, given=given, rest=rest: run(*given, *rest),
         }
         with torch.no_grad():
-            torch.testing.assert_close(list(ways["one program"]()), list(ways["apart"]()), rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(list(ways["one graph"]()), list(ways["apart"]()), rtol=1e-4, atol=1e-4)
             repeated = {name: lambda way=way: [way() for _ in range(n_calls)] for name, way in ways.items()}
             seconds = alternate(repeated, 9, 1, time.process_time)
         rows.append({"recipe": recipe, "scenario": scenario, "environments": n_envs}
@@ -777,11 +777,11 @@ def measure_one_program(quick: bool) -> list[dict[str, Any]]:
 
 
 def measure_captured(quick: bool) -> dict[str, list[dict[str, Any]]]:
-    """Steps, whole runs, and policy and step in one program."""
+    """Steps, whole runs, and policy and step in one graph."""
     return {
         "steps": measure_capture(quick),
         "training": measure_captured_training(quick),
-        "one program": measure_one_program(quick),
+        "one graph": measure_one_graph(quick),
     }
 
 

@@ -16,7 +16,7 @@ from torch.overrides import _get_current_function_mode_stack
 from hetrl.env import vmas
 from hetrl.env.capture import capture
 from hetrl.env.capture.capture import make
-from hetrl.env.capture.masks import masked
+from hetrl.env.capture.masked_index import masked_index
 from hetrl.env.capture.places import RefusalError
 from hetrl.env.capture.proof import _refuse_merged
 from hetrl.env.capture.runner import as_it_is, compiled, replayed
@@ -90,7 +90,7 @@ def test_the_same_numbers_resets_included(cheap, task):
 
 
 @pytest.mark.slow
-def test_goals_of_their_own_get_programs_of_their_own(cheap):
+def test_goals_of_their_own_get_traced_steps_of_their_own(cheap):
     """All rows start together every seventh step, and the goal is then another landmark, or not."""
     generator = torch.Generator().manual_seed(0)
     ours, theirs = (Vmas(scenario="simple_push", n_envs=2, horizon=7, seed=1, capture=c) for c in (True, False))
@@ -103,11 +103,11 @@ def test_goals_of_their_own_get_programs_of_their_own(cheap):
 
 @pytest.mark.slow
 def test_loops_that_draw_until_it_fits(cheap):
-    """Targets respawn by rejection: the program makes as many tries as ever seen, and one more is the simulator's."""
+    """Targets respawn by rejection: a traced step makes as many tries as ever seen, one more is the simulator's."""
     env = Vmas(scenario="discovery", n_envs=6, n_agents=2, n_targets=2, targets_respawn=True, seed=1)
     env.start()
     made = make(env, _OWNERS, as_it_is, None, 25)
-    assert made.runner.program.turns
+    assert made.runner.traced.turns
     assert made.traced.worst < 1e-6
     assert made.traced.missed < 5
 
@@ -202,7 +202,7 @@ def test_packed_rows_come_first_and_go_back(index, holds):
     """Read, changed and written as ``x[mask] = f(x[mask])`` would, a view of one and of two dimensions included."""
     generator = torch.Generator().manual_seed(0)
     x, mask = torch.rand(6, 3, generator=generator), torch.rand(6, 3, generator=generator) < holds
-    found, real = masked(x, index(mask)), x[index(mask)]
+    found, real = masked_index(x, index(mask)), x[index(mask)]
     rows, n = found.read(packed=True).movedim(found.first, 0), real.shape[found.first]
     assert len(rows) == found.mask.numel()
     assert torch.equal(rows[:n], real.movedim(found.first, 0))
@@ -212,7 +212,7 @@ def test_packed_rows_come_first_and_go_back(index, holds):
         ours = torch.where(found.fitting, found.unpacked(value), found.view)
         theirs = x.clone()
         theirs[index(mask)] = value.narrow(found.first, 0, n) if value is new else value
-        assert torch.equal(ours, masked(theirs, index(mask)).view)
+        assert torch.equal(ours, masked_index(theirs, index(mask)).view)
 
 
 def test_a_step_that_computes_with_the_rows_of_a_mask(cheap, monkeypatch):
@@ -229,7 +229,7 @@ def test_a_step_that_computes_with_the_rows_of_a_mask(cheap, monkeypatch):
     env = Vmas(scenario="simple", n_envs=5, seed=1)
     env.start()
     made = make(env, _OWNERS, as_it_is, None, 30)
-    assert made.runner.program.draws[0].shape == (5, 2)
+    assert made.runner.traced.draws[0].shape == (5, 2)
     assert not made.traced.missed
     assert made.traced.worst < 1e-6
 
@@ -277,7 +277,7 @@ def test_what_the_simulator_holds_twice_stays_two_tensors(cheap):
 def test_constants_of_one_number_are_that_number(cheap):
     env = Vmas(scenario="simple", n_envs=4, seed=1)
     env.start()
-    graph = make(env, _OWNERS, as_it_is, None, 3).runner.program.graph
+    graph = make(env, _OWNERS, as_it_is, None, 3).runner.traced.graph
     held = [getattr(graph, node.target) for node in graph.graph.nodes if node.op == "get_attr"]
     assert all(len(value.unique()) > 1 for value in held)
 
@@ -378,7 +378,7 @@ def test_auto_falls_back_and_says_why_once(cheap, monkeypatch):
 
 
 def test_auto_survives_a_broken_compiler(cheap, monkeypatch):
-    def broken(program):
+    def broken(traced):
         raise RuntimeError("no C++ compiler\nfound")
 
     monkeypatch.setattr(capture, "PATIENCE", 0)
@@ -391,11 +391,11 @@ def test_auto_survives_a_broken_compiler(cheap, monkeypatch):
         env.advance({"agents": torch.ones(4, 1, 2)})
 
 
-def test_a_wrong_program_is_found(cheap, monkeypatch):
+def test_a_wrong_step_is_found(cheap, monkeypatch):
     """One that is off by a thousandth, in the observation or in what it leaves behind."""
 
-    def off(program):
-        run = as_it_is(program)
+    def off(traced):
+        run = as_it_is(traced)
         return lambda given: [value * 1.001 if value.is_floating_point() else value for value in run(given)]
 
     monkeypatch.setitem(capture.COMPILERS, "cpu", off)
@@ -411,8 +411,8 @@ def test_what_rounding_explains_is_no_difference(cheap, monkeypatch, shift, is_r
     def astray(self, agent, reward):
         return reward + ((agent.state.pos + 0.3 - 0.3) - agent.state.pos).sum(-1).sign()
 
-    def shifted(program):
-        run, paid = as_it_is(program), program.rewards["agents"]
+    def shifted(traced):
+        run, paid = as_it_is(traced), traced.rewards["agents"]
         return lambda given: [value + shift if number == paid else value for number, value in enumerate(run(given))]
 
     monkeypatch.setattr(Tricks, "astray", astray, raising=False)

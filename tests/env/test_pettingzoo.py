@@ -3,8 +3,10 @@
 import importlib
 import io
 import random
+import re
 import sys
-from dataclasses import replace
+import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from pettingzoo import ParallelEnv
 from torchrl.envs.utils import check_env_specs
 
 import hetrl
+from hetrl import catalog
 from hetrl.env import pettingzoo
 from hetrl.env.pettingzoo import PettingZoo
 from hetrl.errors import DependencyError, RecipeError, RunError
@@ -502,16 +505,27 @@ def test_two_updates_and_a_resume(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:.*smaller than the logging interval.*", "ignore:.*no pre-optimization state.*")
-def test_a_factory_can_be_given_to_a_loaded_recipe():
-    """Agents that choose and agents that steer, that leave and that are masked, in one team."""
-    import lightning
+def test_a_package_can_give_a_factory_a_name(tmp_path, monkeypatch):
+    """As the documentation says. Agents that choose and that steer, that leave and that are masked, in one team."""
+    from hetrl.runs.run import evaluate_run, resume, train
 
-    recipe = hetrl.load("happo", "nets.actor.use=net/mixed_policy", "data.frames=40", "run.frames=80", "run.device=cpu")
-    arguments = {"factory": Leavers, "n_envs": 4, "horizon": 7}
-    module, data = replace(recipe, task=replace(recipe.task, name="env/pettingzoo", arguments=arguments)).build()
-    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
-    lightning.Trainer(max_epochs=2, accelerator="cpu", **quiet).fit(module, data)
-    assert module.frames == 80
+    page = (Path(__file__).parents[2] / "docs" / "environments.md").read_text()
+    (code,) = re.findall(r"^```py\n(from my_package .*?)^```", page, re.MULTILINE | re.DOTALL)
+    theirs, world = types.ModuleType("my_package"), types.ModuleType("yourlab_world")
+    theirs.parallel_env = Leavers
+    for module in (theirs, world):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(compile(code, "yourlab_world.py", "exec"), world.__dict__)
+    monkeypatch.setitem(catalog.BUILT_IN, "env/yourlab.world", "yourlab_world:World")
+    task = "task={use: env/yourlab.world, n_envs: 4, horizon: 7}"
+    words = [task, "nets.actor.use=net/mixed_policy", "data.frames=40", "run.frames=80", "run.device=cpu"]
+    recipe = hetrl.load("happo", *words, "run.eval_every=40", "run.n_eval_episodes=2")
+    folder = train(recipe, tmp_path / "run", quiet=True)
+    assert folder.load_checkpoint()["hetrl"]["frames"] == 80
+    assert evaluate_run(folder.path, n_episodes=2).lengths.max() <= 7
+    assert resume(folder.path, "run.frames=120", quiet=True).load_checkpoint()["hetrl"]["frames"] == 120
+    with pytest.raises(RecipeError, match=r"env/yourlab\.world has no argument 'n_env'"):
+        check(hetrl.load("happo", "task={use: env/yourlab.world, n_env: 4}", *words[1:]))
 
 
 # ----- errors

@@ -1,4 +1,4 @@
-"""When a simulator is captured, with which program it steps, and what is said where it cannot be."""
+"""When a simulator is captured, which traced step it takes, and what is said where it cannot be captured."""
 
 import random
 import warnings
@@ -13,16 +13,17 @@ from torch import Tensor
 from hetrl.env.capture import When
 from hetrl.env.capture.original import Original
 from hetrl.env.capture.places import RefusalError
-from hetrl.env.capture.program import Grouped, Program, trace
 from hetrl.env.capture.proof import Verdict, prove
 from hetrl.env.capture.runner import Compiler, Runner, as_it_is, compiled, replayed
+from hetrl.env.capture.traced_step import TracedStep, trace
 from hetrl.env.capture.twin import Twin
-from hetrl.env.simulator_state import Path, copy_shared, python_values, restore, snapshot
+from hetrl.env.simulator_state import KeyPath, copy_shared, python_values, restore, snapshot
 from hetrl.errors import RunError
 from hetrl.rng import Stream
+from hetrl.team import Grouped
 
 COMPILERS: dict[str, Compiler] = {"cpu": compiled, "cuda": replayed}
-"""Kind of device -> what makes a program fast there."""
+"""Kind of device -> what makes a traced step fast there."""
 PATIENCE = 2_000
 """Steps of the simulator's own before ``auto`` captures: about as long as compiling takes, so that an evaluation or a
 trial never pays for more than it gets."""
@@ -30,13 +31,13 @@ LARGEST = 8_000
 """Operations of a step beyond which ``auto`` leaves it alone: compiling would take many minutes."""
 _REHEARSALS = 25
 _PROOF = 100
-"""Steps of each of two proofs: of the traced program, and of the compiled one."""
+"""Steps of each of two proofs: of the traced step, and of the compiled one."""
 _TRACED_TO = 1e-5
-"""How far the traced program may be off. Its operations are the simulator's own; only the order of sums differs."""
+"""How far the traced step may be off. Its operations are the simulator's own; only the order of sums differs."""
 _MORE_TURNS = 2
 """Turns that a ``while`` loop is given beyond the most that were seen."""
-_PROGRAMS = 16
-"""Programs of one simulator, one for each set of values that are no tensors (who is whose goal)."""
+_MOST_TRACED = 16
+"""Traced steps of one simulator, one for each set of values that are no tensors (who is whose goal)."""
 
 
 class Capturable(Protocol):
@@ -61,20 +62,20 @@ class Capturable(Protocol):
 
 @dataclass(frozen=True)
 class Made:
-    """A program that was proved, and what the proofs found."""
+    """A traced step that was proved, and what the proofs found."""
 
     runner: Runner
     traced: Verdict
     compiled: Verdict
 
 
-def make(env: Capturable, first: tuple[Path, ...], compiler: Compiler, largest: int | None, n_proof: int) -> Made:
+def make(env: Capturable, first: tuple[KeyPath, ...], compiler: Compiler, largest: int | None, n_proof: int) -> Made:
     """Trace and prove the step of ``env``, which is left as it is.
 
     Args:
         env: what is captured.
         first: see :func:`~hetrl.env.simulator_state.walk`.
-        compiler: makes the program fast.
+        compiler: makes the traced step fast.
         largest: most operations, or None.
         n_proof: steps of each proof.
 
@@ -92,42 +93,42 @@ def make(env: Capturable, first: tuple[Path, ...], compiler: Compiler, largest: 
         for _ in range(2):
             step(twin.simulator, twin.actions())
         _agree(env._simulator, twin.simulator, first)
-        program, traced = _traced(twin, step, largest, n_proof, first)
+        traced, verdict = _traced(twin, step, largest, n_proof, first)
         if compiler is as_it_is:
-            return Made(Runner(program, as_it_is(program), first), traced, traced)
-        runner = Runner(program, compiler(program), first)
-        return Made(runner, traced, prove(twin, step, runner, n_proof, first))
+            return Made(Runner(traced, as_it_is(traced), first), verdict, verdict)
+        runner = Runner(traced, compiler(traced), first)
+        return Made(runner, verdict, prove(twin, step, runner, n_proof, first))
 
 
 def _traced(
-    twin: Twin, step: Any, largest: int | None, n_proof: int, first: tuple[Path, ...]
-) -> tuple[Program, Verdict]:
+    twin: Twin, step: Any, largest: int | None, n_proof: int, first: tuple[KeyPath, ...]
+) -> tuple[TracedStep, Verdict]:
     """Trace a step and prove it, with masks read whole and, where that is not right, once more with them packed."""
     turns, reads_masks = _rehearse(twin, step)
     saved = snapshot(twin.simulator, first)
     refused: Exception | None = None
     for packed in (False, True) if reads_masks else (False,):
         try:
-            program = trace(twin.simulator, step, twin.actions(), turns, packed, first)
+            traced = trace(twin.simulator, step, twin.actions(), turns, packed, first)
             restore(twin.simulator, saved)
-            if largest is None or program.n_operations <= largest:
-                return program, prove(twin, step, Runner(program, as_it_is(program), first), n_proof, first, _TRACED_TO)
+            if largest is None or traced.n_operations <= largest:
+                return traced, prove(twin, step, Runner(traced, as_it_is(traced), first), n_proof, first, _TRACED_TO)
         except Exception as refusal:  # also of torch, which says that shapes do not fit
             restore(twin.simulator, saved)
             refused = refused or refusal
         else:
-            raise RefusalError(f"its step is {program.n_operations:,} operations, which take minutes to compile")
+            raise RefusalError(f"its step is {traced.n_operations:,} operations, which take minutes to compile")
     assert refused is not None
     raise refused
 
 
-def _agree(running: Any, twin: Any, first: tuple[Path, ...]) -> None:
+def _agree(running: Any, twin: Any, first: tuple[KeyPath, ...]) -> None:
     """Give the twin what is no tensor and may have been drawn: a goal, a mass."""
     mine, theirs = python_values(running, first), python_values(twin, first)
     copy_shared(_others(mine, theirs), running, twin, first)
 
 
-def _others(mine: Mapping[Path, Any], theirs: Mapping[Path, Any]) -> list[Path]:
+def _others(mine: Mapping[KeyPath, Any], theirs: Mapping[KeyPath, Any]) -> list[KeyPath]:
     """Where two simulators hold different values, not counting what one of them has yet to make."""
     return [
         path
@@ -143,7 +144,7 @@ def _unmade(value: Any) -> bool:
 def _rehearse(twin: Twin, step: Any) -> tuple[dict[str, int], bool]:
     """Step as the simulator does.
 
-    Returns the place of loops -> how many turns a program gives them, and whether masks are read.
+    Returns the place of loops -> how many turns a traced step gives them, and whether masks are read.
     """
     original = Original()
     before = random.getstate(), repr(np.random.get_state())
@@ -157,7 +158,7 @@ def _rehearse(twin: Twin, step: Any) -> tuple[dict[str, int], bool]:
 
 
 class Capture:
-    """Steps an environment with programs, and leaves to the simulator what they do not cover.
+    """Steps an environment by traced steps, and leaves to the simulator what they do not cover.
 
     Args:
         env: the environment.
@@ -165,19 +166,19 @@ class Capture:
         first: see :func:`~hetrl.env.simulator_state.walk`.
     """
 
-    def __init__(self, env: Capturable, when: When, first: tuple[Path, ...]) -> None:
+    def __init__(self, env: Capturable, when: When, first: tuple[KeyPath, ...]) -> None:
         self._env, self._when, self._first = env, when, first
         self._taken = 0
         self._runner: Runner | None = None
         self._runners: list[Runner] = []
-        self._odd: list[dict[Path, Any]] = []
+        self._odd: list[dict[KeyPath, Any]] = []
         self.refused: str | None = None
         """Why this simulator takes its steps itself, where it does."""
         self.n_own = 0
-        """Steps that the simulator took itself although there is a program."""
+        """Steps that the simulator took itself although there is a traced step."""
 
     def step(self, actions: Mapping[str, Tensor]) -> tuple[Grouped, Grouped, Tensor] | None:
-        """Step with a program: observations, rewards and who terminated; None where the simulator has to.
+        """Take a traced step: observations, rewards and who terminated; None where the simulator has to step.
 
         Raises:
             RunError: it is to be captured and cannot be.
@@ -197,7 +198,7 @@ class Capture:
         return result
 
     def _run(self, runner: Runner, actions: Mapping[str, Tensor]) -> tuple[Grouped, Grouped, Tensor] | None:
-        if not runner.program.draws:
+        if not runner.traced.draws:
             return runner.step(actions, ())
         stream, gpu = self._env._stream, self._env.device.type == "cuda"
         with stream:
@@ -213,7 +214,7 @@ class Capture:
         return result
 
     def loosen(self) -> None:
-        """Something else than a program has changed more than numbers in the simulator."""
+        """Something else than a traced step has changed more than numbers in the simulator."""
         self._runner = None
 
     def _fitting(self, simulator: Any) -> Runner | None:
@@ -221,10 +222,10 @@ class Capture:
             if runner.bind(simulator) is None:
                 return runner
         here = python_values(simulator, self._first)
-        known = [*(runner.program.python for runner in self._runners), *self._odd]
+        known = [*(runner.traced.python for runner in self._runners), *self._odd]
         if any(not _others(here, python) for python in known):
             return None  # the first steps after a reset make what is missing
-        if len(known) >= _PROGRAMS:
+        if len(known) >= _MOST_TRACED:
             self._refuse(f"values that are no tensors were different {len(known)} times")
             return None
         try:
@@ -243,7 +244,7 @@ class Capture:
                 raise self._error(f"{type(error).__name__}: {_line(error)}") from error
             self._refuse(f"{type(error).__name__}: {_line(error)}")
             return None
-        if any(made.runner.program.python == python for python in known):
+        if any(made.runner.traced.python == python for python in known):
             self._odd.append(here)
             return None
         self._runners.append(made.runner)
@@ -264,7 +265,7 @@ class Capture:
     # ----- exact continuation
 
     def state_dict(self) -> dict[str, Any]:
-        """What the choice between program and simulator depends on."""
+        """What the choice between traced step and simulator depends on."""
         return {"taken": self._taken}
 
     def load_state_dict(self, state: Mapping[str, Any] | None) -> None:

@@ -1,4 +1,4 @@
-"""The simulator's own step, listened to: how often its loops turn, and that it draws what a program drew."""
+"""The simulator's own step, listened to: how often its loops turn, and that it draws what a traced step drew."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,17 +8,17 @@ from typing import Any
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from hetrl.env.capture.masks import has_mask
+from hetrl.env.capture.masked_index import has_mask
 from hetrl.env.capture.places import in_while, place
-from hetrl.env.capture.tracing import Draw, Event, Question, Turn, draws
+from hetrl.env.capture.tracing import Draw, Event, LoopTurn, Question, draws
 
 
 class Original(TorchFunctionMode):
     """Listens to a step of the simulator itself, which it does not change but for where its random numbers come from.
 
     Args:
-        script: of a program; its draws are taken from ``drawn``.
-        drawn: the program's numbers.
+        script: of a traced step; its draws are taken from ``drawn``.
+        drawn: the traced step's numbers.
     """
 
     def __init__(self, script: Sequence[Event] = (), drawn: Sequence[Tensor] = ()) -> None:
@@ -48,7 +48,7 @@ class Original(TorchFunctionMode):
         if self._script and (draws(name)):
             given = self._numbers()
             if given is not None and given.shape != numbers.shape and given.shape[1:] == numbers.shape[1:]:
-                given = given[: len(numbers)]  # one for each row of a mask: the program draws for all rows
+                given = given[: len(numbers)]  # one for each row of a mask: the traced step draws for all rows
             if given is None or given.shape != numbers.shape:
                 self.lost = self.lost or place()[1]
                 return numbers
@@ -65,17 +65,17 @@ class Original(TorchFunctionMode):
             self._running.pop(key, None)
         if not self._script:
             return
-        while self._at < len(self._script) and not isinstance(self._script[self._at], Turn):
+        while self._at < len(self._script) and not isinstance(self._script[self._at], LoopTurn):
             self._skip()
         if self._at == len(self._script):
             self.lost = self.lost or where
             return
         told = self._script[self._at]
         self._at += 1
-        if answer and told != Turn(where, True):
+        if answer and told != LoopTurn(where, True):
             self.lost = self.lost or where
-        while not answer and told != Turn(where, False) and self._at < len(self._script):
-            told = self._script[self._at]  # the program goes on turning
+        while not answer and told != LoopTurn(where, False) and self._at < len(self._script):
+            told = self._script[self._at]  # the traced step goes on turning
             self._skip()
 
     def _skip(self) -> None:

@@ -1,44 +1,31 @@
-"""Whether a program does what the simulator does: both step from the same states, with the same random numbers."""
+"""Whether a traced step does what the simulator does: both step from the same states, with the same random numbers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from hetrl.env.capture.original import Original
 from hetrl.env.capture.places import RefusalError
-from hetrl.env.capture.program import Grouped, Program, Step
 from hetrl.env.capture.rounding import rounded
-from hetrl.env.capture.runner import Run, Runner, as_it_is
+from hetrl.env.capture.runner import Executable, Runner, as_it_is
+from hetrl.env.capture.traced_step import StepFunction, TracedStep
 from hetrl.env.capture.tracing import Draw
-from hetrl.env.simulator_state import Path, put, slots
+from hetrl.env.capture.twin import Twin
+from hetrl.env.simulator_state import KeyPath, put, slots
+from hetrl.team import Grouped
 
 ROUNDING = 1e-4
 """How far a number may be off, as a part of the largest of its kind, and at least in units. Contacts are stiff: a last
 bit of a position is a hundred last bits of a velocity."""
 _ROUNDINGS = 32
-"""Runs of the traced program with other errors of rounding, at most, which tell how far it amplifies them."""
+"""Runs of the traced step with other errors of rounding, at most, which tell how far it amplifies them."""
 _AMPLIFIED = 3
 """How often the largest effect of those a difference may be."""
 _MISSES = 0.25
 """The part of steps that may go another way than the traced one. They are steps of the simulator itself, so more would
-make the program of little use, not wrong."""
-
-
-class Subject(Protocol):
-    """An environment of its own to experiment on."""
-
-    @property
-    def simulator(self) -> Any:
-        """The simulator."""
-
-    def actions(self) -> Mapping[str, Tensor]:
-        """Draw actions."""
-
-    def disturb(self, number: int) -> None:
-        """Bring about what is rare: contacts, ends, resets of some rows."""
+make the traced step of little use, not wrong."""
 
 
 @dataclass
@@ -47,7 +34,7 @@ class Verdict:
 
     n_steps: int = 0
     missed: int = 0
-    """Steps that the program left to the simulator."""
+    """Steps that the traced step left to the simulator."""
     unequal: int = 0
     """Steps that were not equal bit for bit."""
     worst: float = 0.0
@@ -62,64 +49,64 @@ class Verdict:
 class _Forced:
     """A state, actions and random numbers from which to step."""
 
-    subject: Subject
-    step: Step
+    twin: Twin
+    step: StepFunction
     runner: Runner
-    first: Sequence[Path]
+    first: Sequence[KeyPath]
     actions: Mapping[str, Tensor]
     drawn: list[Tensor]
-    before: dict[Path, Tensor]
+    before: dict[KeyPath, Tensor]
     kept: dict[int, Tensor] = field(default_factory=dict)
 
     def original(self) -> tuple[dict[str, Tensor], str | None]:
         """Let the simulator step. Returns all that comes of it by name, and where it drew other numbers, if it did."""
         fresh = {identity: tensor.clone() for identity, tensor in self.kept.items()}
         for path, tensor in self.before.items():
-            put(self.subject.simulator, path, fresh[id(tensor)])
-        listening = Original(self.runner.program.script, self.drawn)
+            put(self.twin.simulator, path, fresh[id(tensor)])
+        listening = Original(self.runner.traced.script, self.drawn)
         with listening:
-            results = self.step(self.subject.simulator, self.actions)
-        return _by_name(results, slots(self.subject.simulator, self.first)), listening.lost
+            results = self.step(self.twin.simulator, self.actions)
+        return _by_name(results, slots(self.twin.simulator, self.first)), listening.lost
 
     def unexplained(self, differences: Mapping[str, tuple[Tensor, Tensor]], tolerance: float) -> str | None:
         """What differs by more than rounding can make it differ, of ``differences``: name -> how far, and scale."""
         # Without a guard: rounded, a clamped action may be a bit beyond its bounds.
-        program = replace(self.runner.program, guard=None)
-        exact = self._outcome(program, as_it_is(program))
+        traced = replace(self.runner.traced, guard=None)
+        exact = self._outcome(traced, as_it_is(traced))
         generator = torch.Generator().manual_seed(0)
         left = {name: far - tolerance * scale for name, (far, scale) in differences.items()}
         spread = {name: torch.zeros_like(far) for name, far in left.items()}
         for _ in range(_ROUNDINGS):
-            moved = self._outcome(program, rounded(program, generator))
+            moved = self._outcome(traced, rounded(traced, generator))
             for name in spread:
                 spread[name] = torch.maximum(spread[name], _distance(moved[name], exact[name]).nan_to_num(0, 0))
             if all((left[name] <= _AMPLIFIED * spread[name]).all() for name in left):
                 return None
         return next(name for name in left if (left[name] > _AMPLIFIED * spread[name]).any())
 
-    def _outcome(self, program: Program, run: Run) -> dict[str, Tensor]:
-        """All that comes of a step of the program, by name."""
+    def _outcome(self, traced: TracedStep, run: Executable) -> dict[str, Tensor]:
+        """All that comes of the traced step, by name."""
         for path, tensor in self.before.items():
-            put(self.subject.simulator, path, tensor)
-        runner = Runner(program, run, self.first)
-        runner.bind(self.subject.simulator)
+            put(self.twin.simulator, path, tensor)
+        runner = Runner(traced, run, self.first)
+        runner.bind(self.twin.simulator)
         result = runner.step(self.actions, self.drawn)
         assert result is not None
-        return _by_name(result, slots(self.subject.simulator, self.first))
+        return _by_name(result, slots(self.twin.simulator, self.first))
 
 
 def prove(
-    subject: Subject, step: Step, runner: Runner, n_steps: int, first: Sequence[Path], tolerance: float = ROUNDING
+    twin: Twin, step: StepFunction, runner: Runner, n_steps: int, first: Sequence[KeyPath], tolerance: float = ROUNDING
 ) -> Verdict:
-    """Step the simulator and the program ``n_steps`` times, each time from the simulator's state.
+    """Step the simulator and the traced step ``n_steps`` times, each time from the simulator's state.
 
     Raises:
-        RefusalError: they differ by more than rounding, or the program hardly ever fits.
+        RefusalError: they differ by more than rounding, or the traced step hardly ever fits.
     """
-    verdict, simulator, unbound = Verdict(), subject.simulator, 0
+    verdict, simulator, unbound = Verdict(), twin.simulator, 0
     while verdict.n_steps < n_steps:
-        subject.disturb(verdict.n_steps + unbound)
-        actions = subject.actions()
+        twin.disturb(verdict.n_steps + unbound)
+        actions = twin.actions()
         reason = runner.bind(simulator)
         if reason is not None:
             unbound += 1
@@ -127,14 +114,14 @@ def prove(
                 raise RefusalError(reason)
             step(simulator, actions)
             continue
-        forced = _Forced(subject, step, runner, first, actions, runner.draw(), slots(simulator, first))
+        forced = _Forced(twin, step, runner, first, actions, runner.draw(), slots(simulator, first))
         forced.kept = {id(tensor): tensor.clone() for tensor in forced.before.values()}
         result = runner.step(actions, forced.drawn)
         reached = slots(simulator, first)
         ours = None if result is None else _by_name(result, reached)
         for tensor in {id(tensor): tensor for tensor in forced.before.values()}.values():
             if not torch.equal(tensor.nan_to_num(7), forced.kept[id(tensor)].nan_to_num(7)):
-                raise RefusalError("the program changed what it was given")
+                raise RefusalError("the traced step changed what it was given")
         theirs, lost = forced.original()
         verdict.n_steps += 1
         verdict.terminations += int(theirs[_ENDS].sum())
@@ -144,7 +131,7 @@ def prove(
         if lost is not None:
             raise RefusalError(f"it draws other random numbers from step to step, at {lost}")
         after = slots(simulator, first)
-        _refuse_merged(reached, after, [*runner.program.writes, *runner.program.moves])
+        _refuse_merged(reached, after, [*runner.traced.writes, *runner.traced.moves])
         _compare(ours, theirs, forced, verdict, tolerance)
         for path, tensor in after.items():
             put(simulator, path, tensor)
@@ -156,9 +143,11 @@ def prove(
 _ENDS = "who terminates"
 
 
-def _refuse_merged(ours: Mapping[Path, Tensor], theirs: Mapping[Path, Tensor], written: Sequence[Path]) -> None:
-    """Refuse a program that leaves one tensor where the simulator has two, which a later step may write in place."""
-    held: dict[int, Path] = {}
+def _refuse_merged(
+    ours: Mapping[KeyPath, Tensor], theirs: Mapping[KeyPath, Tensor], written: Sequence[KeyPath]
+) -> None:
+    """Refuse a step that leaves one tensor where the simulator has two, which a later step may write in place."""
+    held: dict[int, KeyPath] = {}
     for path in written:
         if path in ours and path in theirs and ours[path].numel():
             other = held.setdefault(ours[path].untyped_storage().data_ptr(), path)
@@ -167,11 +156,11 @@ def _refuse_merged(ours: Mapping[Path, Tensor], theirs: Mapping[Path, Tensor], w
 
 
 def _where(runner: Runner) -> str:
-    asked = {event.where for event in runner.program.script if not isinstance(event, Draw)}
+    asked = {event.where for event in runner.traced.script if not isinstance(event, Draw)}
     return f" (it asks tensors at {', '.join(sorted(asked))})" if asked else ""
 
 
-def _by_name(results: tuple[Grouped, Grouped, Tensor], after: Mapping[Path, Tensor]) -> dict[str, Tensor]:
+def _by_name(results: tuple[Grouped, Grouped, Tensor], after: Mapping[KeyPath, Tensor]) -> dict[str, Tensor]:
     """All that comes of a step."""
     observations, rewards, terminated = results
     named = {f"the observation of '{group}'": value for group, value in observations.items()}

@@ -1,4 +1,4 @@
-"""What rounding alone does to a program: each result of each operation a last bit off, at random."""
+"""What rounding alone does to a traced step: each result of each operation a last bit off, at random."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from hetrl.env.capture.program import Program
-from hetrl.env.capture.runner import Run
+from hetrl.env.capture.runner import Executable
+from hetrl.env.capture.traced_step import TracedStep
 
 
 class _Rounded(fx.Interpreter):
@@ -26,9 +26,9 @@ class _Rounded(fx.Interpreter):
         return value * (1 + bits.to(value) * torch.finfo(value.dtype).eps)
 
 
-def rounded(program: Program, generator: torch.Generator) -> Run:
-    """The program, at each call with other errors of rounding."""
-    interpreter = _Rounded(program.graph, generator)
+def rounded(traced: TracedStep, generator: torch.Generator) -> Executable:
+    """The traced step, at each call with other errors of rounding."""
+    interpreter = _Rounded(traced.graph, generator)
 
     def run(given: Sequence[Tensor]) -> Sequence[Tensor]:
         with torch.no_grad():

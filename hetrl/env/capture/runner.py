@@ -1,4 +1,4 @@
-"""A traced program at work in a simulator: read its tensors, run, put the results back."""
+"""A traced step at work in a simulator: read its tensors, run, put the results back."""
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -7,48 +7,49 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hetrl.env.capture.program import Grouped, Program
-from hetrl.env.simulator_state import Path, get, python_values, slots
+from hetrl.env.capture.traced_step import TracedStep
+from hetrl.env.simulator_state import KeyPath, get, python_values, slots
+from hetrl.team import Grouped
 
-Run = Callable[[Sequence[Tensor]], Sequence[Tensor]]
-Compiler = Callable[[Program], Run]
+Executable = Callable[[Sequence[Tensor]], Sequence[Tensor]]
+Compiler = Callable[[TracedStep], Executable]
 
 
 class Runner:
-    """Steps a simulator with a program.
+    """Takes a traced step in a simulator, again and again.
 
     Args:
-        program: the program.
-        run: the program, compiled.
+        traced: the step.
+        run: the same, compiled.
         first: see :func:`~hetrl.env.simulator_state.walk`.
     """
 
-    def __init__(self, program: Program, run: Run, first: Sequence[Path]) -> None:
-        self.program, self.run, self._first = program, run, first
+    def __init__(self, traced: TracedStep, run: Executable, first: Sequence[KeyPath]) -> None:
+        self.traced, self.run, self._first = traced, run, first
         self._bound_to: Any = None
 
     def bind(self, simulator: Any) -> str | None:
-        """Find the places that the program reads and writes. Returns why it does not fit the simulator, or None."""
-        program = self.program
+        """Find the places that the traced step reads and writes. Returns why it does not fit the simulator, or None."""
+        traced = self.traced
         self._bound_to = None
         python = python_values(simulator, self._first)
-        if python != program.python:
-            changed = [path for path in program.python if path not in python or python[path] != program.python[path]]
-            return f"values that are no tensors are others: {_named(changed or list(python.keys() - program.python))}"
+        if python != traced.python:
+            changed = [path for path in traced.python if path not in python or python[path] != traced.python[path]]
+            return f"values that are no tensors are others: {_named(changed or list(python.keys() - traced.python))}"
         here = slots(simulator, self._first)
-        aliases = (path for alias in program.aliases for path in alias)
-        missing = [path for path in (*program.reads, *program.writes, *program.moves, *aliases) if path not in here]
+        aliases = (path for alias in traced.aliases for path in alias)
+        missing = [path for path in (*traced.reads, *traced.writes, *traced.moves, *aliases) if path not in here]
         if missing:
             return f"what the first steps make is not there yet: {_named(missing)}"
-        first_slot = len(program.groups) + len(program.read_draws)
-        for path, example in zip(program.reads, program.examples[first_slot:], strict=True):
+        first_slot = len(traced.groups) + len(traced.read_draws)
+        for path, example in zip(traced.reads, traced.examples[first_slot:], strict=True):
             if here[path].shape != example.shape or here[path].dtype != example.dtype:
                 return f"a tensor is of another shape: {_named([path])}"
-        self._read = [_place(simulator, path) for path in program.reads]
-        self._write = [(*_place(simulator, path), number) for path, number in program.writes.items()]
-        self._move = [(*_place(simulator, to), *_place(simulator, source)) for to, source in program.moves.items()]
+        self._read = [_place(simulator, path) for path in traced.reads]
+        self._write = [(*_place(simulator, path), number) for path, number in traced.writes.items()]
+        self._move = [(*_place(simulator, to), *_place(simulator, source)) for to, source in traced.moves.items()]
         self._alike = [
-            (*_place(simulator, alias[0]), *_place(simulator, path)) for alias in program.aliases for path in alias[1:]
+            (*_place(simulator, alias[0]), *_place(simulator, path)) for alias in traced.aliases for path in alias[1:]
         ]
         self._bound_to = simulator
         return None
@@ -58,7 +59,7 @@ class Runner:
         return self._bound_to is simulator
 
     def loosen(self) -> None:
-        """Something else than the program changed the simulator: bind again before the next step."""
+        """Something else than the traced step changed the simulator: bind again before the next step."""
         self._bound_to = None
 
     def step(self, actions: Mapping[str, Tensor], drawn: Sequence[Tensor]) -> tuple[Grouped, Grouped, Tensor] | None:
@@ -66,14 +67,14 @@ class Runner:
 
         None where the step goes another way than the traced one; the simulator is then as it was.
         """
-        program = self.program
+        traced = self.traced
         if any(holder[key] is not other[where] for holder, key, other, where in self._alike):
             return None
-        given = [actions[group] for group in program.groups]
-        given += [drawn[number] for number in program.read_draws]
+        given = [actions[group] for group in traced.groups]
+        given += [drawn[number] for number in traced.read_draws]
         given += [holder[key] for holder, key in self._read]
         out = self.run([value if value.is_contiguous() else value.contiguous() for value in given])
-        if program.guard is not None and not out[program.guard]:
+        if traced.guard is not None and not out[traced.guard]:
             return None
         moved = [(holder, key, source[where]) for holder, key, source, where in self._move]
         for holder, key, number in self._write:
@@ -81,21 +82,21 @@ class Runner:
         for holder, key, tensor in moved:
             holder[key] = tensor
         return (
-            {group: out[number] for group, number in program.observations.items()},
-            {group: out[number] for group, number in program.rewards.items()},
-            out[program.terminated],
+            {group: out[number] for group, number in traced.observations.items()},
+            {group: out[number] for group, number in traced.rewards.items()},
+            out[traced.terminated],
         )
 
     def draw(self) -> list[Tensor]:
         """The random numbers of one step, from the generators that are the present ones."""
-        return [draw() for draw in self.program.draws]
+        return [draw() for draw in self.traced.draws]
 
 
-def _named(paths: Sequence[Path]) -> str:
+def _named(paths: Sequence[KeyPath]) -> str:
     return ", ".join("/".join(map(str, path)) for path in paths[:2])
 
 
-def _place(simulator: Any, path: Path) -> tuple[Any, Any]:
+def _place(simulator: Any, path: KeyPath) -> tuple[Any, Any]:
     """The container and key of a slot, so that ``container[key]`` is its tensor."""
     holder, key = get(simulator, path[:-1]), path[-1]
     if isinstance(holder, dict):
@@ -108,9 +109,9 @@ def _place(simulator: Any, path: Path) -> tuple[Any, Any]:
 # --------------------------------------------------------------------------- compilers
 
 
-def as_it_is(program: Program) -> Run:
+def as_it_is(traced: TracedStep) -> Executable:
     """The graph itself, one kernel for each of its operations: the bits of the original, and quick to make."""
-    graph: Any = program.graph
+    graph: Any = traced.graph
 
     def run(given: Sequence[Tensor]) -> Sequence[Tensor]:
         with torch.no_grad():
@@ -119,7 +120,7 @@ def as_it_is(program: Program) -> Run:
     return run
 
 
-def compiled(program: Program) -> Run:
+def compiled(traced: TracedStep) -> Executable:
     """Kernels by inductor, kept on disk for the next process."""
     from torch._guards import TracingContext, tracing
     from torch._inductor import config
@@ -132,8 +133,8 @@ def compiled(program: Program) -> Run:
     # Shapes are checked when a runner is bound, once and not at every step.
     options = config.patch(fx_graph_cache=True, compile_threads=1, size_asserts=False)
     with context, torch.no_grad(), options:
-        built: Any = compile_fx(program.graph, list(program.examples))
-        merged = _merged(built(*program.examples), program.examples)  # compiling is put off until this first call
+        built: Any = compile_fx(traced.graph, list(traced.examples))
+        merged = _merged(built(*traced.examples), traced.examples)  # compiling is put off until this first call
 
     def run(given: Sequence[Tensor]) -> Sequence[Tensor]:
         with torch.no_grad():
@@ -156,10 +157,10 @@ def _merged(results: Sequence[Tensor], given: Sequence[Tensor]) -> list[int]:
     return found
 
 
-def replayed(program: Program) -> Run:
+def replayed(traced: TracedStep) -> Executable:
     """Kernels by inductor, launched together as one CUDA graph."""
-    kernels = compiled(program)
-    static = [example.clone() for example in program.examples]
+    kernels = compiled(traced)
+    static = [example.clone() for example in traced.examples]
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):

@@ -3,8 +3,8 @@
 A step written in Python asks tensors for truth (``if close.any():``), writes where a mask holds, draws random numbers
 and looks for contacts. :class:`Listener` stands between that code and torch, in two passes. The first *records* on a
 real step which questions are asked and which numbers are drawn. The second *traces*: questions get the recorded answer
-and become guards of the program, drawn numbers become its inputs, masks become ``where``, and contacts are computed for
-all pairs and multiplied out where the simulator would not have looked.
+and become guards of the traced step, drawn numbers become its inputs, masks become ``where``, and contacts are computed
+for all pairs and multiplied out where the simulator would not have looked.
 """
 
 import sys
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from hetrl.env.capture.masks import masked
+from hetrl.env.capture.masked_index import masked_index
 from hetrl.env.capture.places import RefusalError, body, name_of, place
 
 _FACTORIES = {"rand", "randn", "randint", "randperm", "normal", "bernoulli", "multinomial", "poisson"}
@@ -62,14 +62,14 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Turn:
+class LoopTurn:
     """A question that a ``while`` loop asks at each turn."""
 
     where: str
     answer: bool
 
 
-Event = Draw | Question | Turn
+Event = Draw | Question | LoopTurn
 
 
 def _indexed(func: Any, tensor: Tensor, index: Any) -> Tensor:
@@ -101,7 +101,7 @@ class Listener(TorchFunctionMode):
 
     Args:
         turns: place -> how often a ``while`` loop there is run; see :func:`loop_turns`.
-        packed: how masks are read, see :class:`~hetrl.env.capture.masks.Masked`.
+        packed: how masks are read, see :class:`~hetrl.env.capture.masked_index.MaskedIndex`.
         script: what a recording heard.
         drawn: for each draw of the script, the numbers.
     """
@@ -134,7 +134,7 @@ class Listener(TorchFunctionMode):
         if name in _TO_PYTHON and self.script is not None:
             raise RefusalError(f"it reads a number out of a tensor (.{name}) at {place()[1]}")
         if name == "__getitem__":
-            found = masked(*args)
+            found = masked_index(*args)
             return _indexed(func, *args) if found is None else found.read(self.packed)
         if name == "__setitem__":
             return self._write(func, *args)
@@ -168,7 +168,7 @@ class Listener(TorchFunctionMode):
         if not again:
             del self._loops[key]
             self._guard(tensor, False)
-        turn = Turn(where, again)
+        turn = LoopTurn(where, again)
         if self.script is None:
             self.heard.append(turn)
         elif self._next() != turn:
@@ -205,7 +205,7 @@ class Listener(TorchFunctionMode):
     # ----- masks
 
     def _write(self, func: Any, tensor: Tensor, index: Any, value: Any) -> None:
-        within, found = self._within(), masked(tensor, index)
+        within, found = self._within(), masked_index(tensor, index)
         if found is not None:
             mask, view = found.fitting, found.view
         elif within is None:

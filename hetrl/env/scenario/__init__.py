@@ -5,3 +5,6 @@ What the difference is good for is measured, and not the same in all: in ``tethe
 A file with a class ``Scenario`` is a scenario; a recipe names it ``hetrl/<file>``. The keyword-only arguments of its
 ``make_world`` are what the recipe may set, checked by name, type and range.
 """
+
+Position = tuple[float, float]
+"""A place in the plane: x and y [unit]."""

@@ -10,8 +10,7 @@ from vmas.simulator.core import Agent, Sphere, World
 from vmas.simulator.utils import TorchUtils
 
 from hetrl.arguments import NonNegative, Positive
-
-Place = tuple[float, float]
+from hetrl.env.scenario import Position
 
 _GRASS, _STRIPE, _CHALK = (226, 240, 224), (219, 235, 216), (250, 252, 250)
 _TOUCH = 0.005
@@ -39,8 +38,8 @@ class FootballDrill(Football):
     are at y = -0.175 and 0.175. An attacker runs at 0.15 unit/s at most, the ball at 0.6, and a step is 0.1 s.
     """
 
-    attackers: tuple[Place, ...]
-    defender: Place
+    attackers: tuple[Position, ...]
+    defender: Position
     carrier: int
     """Which attacker starts with the ball."""
     facing: float
@@ -183,7 +182,7 @@ class FootballDrill(Football):
 
     # ----- what it looks like
 
-    def _pitch(self) -> list[tuple[list[Place], tuple[int, int, int]]]:
+    def _pitch(self) -> list[tuple[list[Position], tuple[int, int, int]]]:
         """Grass in stripes, with the lines of the pitch and of the area before the goal."""
         end, side, area = self.pitch_length / 2, self.pitch_width / 2, (0.45, 0.45)
         stripe = self.pitch_length / 12
@@ -202,5 +201,5 @@ class FootballDrill(Football):
         return [*grass, *lines]
 
 
-def _box(left: float, bottom: float, right: float, top: float) -> list[Place]:
+def _box(left: float, bottom: float, right: float, top: float) -> list[Position]:
     return [(left, bottom), (right, bottom), (right, top), (left, top)]

@@ -10,7 +10,7 @@ from vmas.simulator.core import Agent
 from vmas.simulator.scenario import BaseScenario
 from vmas.simulator.utils import TorchUtils
 
-Place = tuple[float, float]
+from hetrl.env.scenario import Position
 
 
 def between(common: float, own: float, difference: float) -> float:
@@ -67,7 +67,7 @@ class Journey(BaseScenario):
 
     # ----- for those who place things and measure ways
 
-    def _scatter(self, thing: Any, low: Place, high: Place, env_index: int | None) -> Tensor:
+    def _scatter(self, thing: Any, low: Position, high: Position, env_index: int | None) -> Tensor:
         """Put a thing anywhere in a rectangle, and return where: ``[N or 1, 2]``."""
         rows, device = (self.world.batch_dim if env_index is None else 1), self.world.device
         corner, side = torch.tensor(low, device=device), torch.tensor(high, device=device)

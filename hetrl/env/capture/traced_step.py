@@ -13,17 +13,17 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from hetrl.env.capture.contacts import contacts
 from hetrl.env.capture.places import RefusalError
 from hetrl.env.capture.tracing import Draw, Event, Listener
-from hetrl.env.simulator_state import Path, put, python_values, slots
+from hetrl.env.simulator_state import KeyPath, put, python_values, slots
+from hetrl.team import Grouped
 
-Grouped = dict[str, Tensor]
-Step = Callable[[Any, Mapping[str, Tensor]], tuple[Grouped, Grouped, Tensor]]
+StepFunction = Callable[[Any, Mapping[str, Tensor]], tuple[Grouped, Grouped, Tensor]]
 """A step in Python: (simulator, actions) -> observations, rewards, terminated. What it leaves in the simulator is the
 state."""
 _DEPENDENT = ("nonzero", "masked_select", "unique", "_local_scalar_dense", "bernoulli", "multinomial")
 
 
 @dataclass(frozen=True)
-class Program:
+class TracedStep:
     """A traced step. Slots are places in the simulator that hold a tensor."""
 
     graph: fx.GraphModule
@@ -36,21 +36,21 @@ class Program:
     """What a step draws, in its order."""
     read_draws: tuple[int, ...]
     """Which of them are read."""
-    reads: tuple[Path, ...]
+    reads: tuple[KeyPath, ...]
     """Slots that are read."""
-    aliases: tuple[tuple[Path, ...], ...]
-    """Slots that hold one tensor that the step writes in place: they have to hold one when the program starts."""
+    aliases: tuple[tuple[KeyPath, ...], ...]
+    """Slots that hold one tensor that the step writes in place: they have to hold one when the traced step starts."""
     observations: dict[str, int]
     """Layout group -> which output."""
     rewards: dict[str, int]
     terminated: int
     guard: int | None
     """The output that tells whether the traced path was right; None where no other one is possible."""
-    writes: dict[Path, int]
+    writes: dict[KeyPath, int]
     """Slot -> the output it holds afterwards."""
-    moves: dict[Path, Path]
+    moves: dict[KeyPath, KeyPath]
     """Slot -> the slot whose tensor of before the step it holds afterwards."""
-    python: dict[Path, Any]
+    python: dict[KeyPath, Any]
     """Everything in the simulator that is no tensor: what the trace took for granted."""
     script: tuple[Event, ...]
     turns: dict[str, int]
@@ -63,12 +63,12 @@ class Program:
 
 def trace(
     simulator: Any,
-    step: Step,
+    step: StepFunction,
     actions: Mapping[str, Tensor],
     turns: dict[str, int],
     packed: bool,
-    first: Sequence[Path],
-) -> Program:
+    first: Sequence[KeyPath],
+) -> TracedStep:
     """Trace one step of ``simulator``, which is of no use afterwards.
 
     Args:
@@ -124,18 +124,18 @@ def trace(
 
     with torch.no_grad():
         graph = make_fx(functionalize(flat, remove="mutations"), tracing_mode="real")(*cloned)
-    return _program(graph, cloned, tuple(actions), heard.heard, turns, inputs, written, found, python)
+    return _traced_step(graph, cloned, tuple(actions), heard.heard, turns, inputs, written, found, python)
 
 
-def _inputs(tensors: Mapping[Path, Tensor], written: set[Path]) -> dict[Path, tuple[Path, ...]]:
+def _inputs(tensors: Mapping[KeyPath, Tensor], written: set[KeyPath]) -> dict[KeyPath, tuple[KeyPath, ...]]:
     """Input -> slots that it fills. A tensor that is only replaced may be another one in each of its slots."""
-    alike: dict[int, list[Path]] = {}
+    alike: dict[int, list[KeyPath]] = {}
     storages: dict[int, set[int]] = {}
     for path, tensor in tensors.items():
         alike.setdefault(id(tensor), []).append(path)
         if tensor.numel():
             storages.setdefault(tensor.untyped_storage().data_ptr(), set()).add(id(tensor))
-    inputs: dict[Path, tuple[Path, ...]] = {}
+    inputs: dict[KeyPath, tuple[KeyPath, ...]] = {}
     for path, tensor in tensors.items():
         if path not in written:
             inputs[path] = (path,)
@@ -150,11 +150,11 @@ def _inputs(tensors: Mapping[Path, Tensor], written: set[Path]) -> dict[Path, tu
 # --------------------------------------------------------------------------- the graph
 
 
-def _program(
+def _traced_step(
     traced: fx.GraphModule, examples: list[Tensor], groups: tuple[str, ...], script: list[Event],
-    turns: dict[str, int], inputs: dict[Path, tuple[Path, ...]], written: set[Path], found: dict[str, list[Any]],
-    python: dict[Path, Any],
-) -> Program:  # fmt: skip
+    turns: dict[str, int], inputs: dict[KeyPath, tuple[KeyPath, ...]], written: set[KeyPath],
+    found: dict[str, list[Any]], python: dict[KeyPath, Any],
+) -> TracedStep:  # fmt: skip
     """Prune what nobody reads, and say what the inputs and outputs are."""
     for node in traced.graph.nodes:
         name = str(node.target)
@@ -213,7 +213,7 @@ def _program(
     graph.lint()
     traced = fx.GraphModule(traced, graph)  # without the constants that nobody reads any more: each is an argument
     first_slot = len(groups) + n_draws
-    return Program(
+    return TracedStep(
         graph=traced,
         examples=tuple(example for example, is_used in zip(examples, used, strict=True) if is_used),
         groups=tuple(group for group, is_used in zip(groups, used, strict=False) if is_used),

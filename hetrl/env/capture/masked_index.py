@@ -19,7 +19,7 @@ def _is_mask(part: Any) -> bool:
 
 
 @dataclass(frozen=True)
-class Masked:
+class MaskedIndex:
     """What ``tensor[before, mask, after]`` is about.
 
     It can be read *whole*, with all rows in their places, which is right where each row is computed with on its own.
@@ -64,7 +64,7 @@ class Masked:
         return view.flatten(self.first, self.first + self.mask.dim() - 1)
 
 
-def masked(tensor: Tensor, index: Any) -> Masked | None:
+def masked_index(tensor: Tensor, index: Any) -> MaskedIndex | None:
     """What ``tensor[index]`` is about where there is a mask in ``index``; None where there is none.
 
     Raises:
@@ -81,4 +81,4 @@ def masked(tensor: Tensor, index: Any) -> Masked | None:
         used = sum(part is not None for part in after) + mask.dim()
         before = (slice(None),) * (tensor.dim() - used)
     view = tensor[(*before, *(slice(None),) * mask.dim(), *after)]
-    return Masked(view, mask, sum(not isinstance(part, int) for part in before))
+    return MaskedIndex(view, mask, sum(not isinstance(part, int) for part in before))
