@@ -6,7 +6,6 @@ import shlex
 import sys
 import tomllib
 import types
-from dataclasses import fields
 from pathlib import Path
 from typing import get_args
 
@@ -15,7 +14,10 @@ from omegaconf import OmegaConf
 
 import hetrl
 from hetrl import catalog, cli, glossary
-from hetrl.recipe import read as loading
+from hetrl.recipe import schema
+from hetrl.recipe.net import Net, Per, Target
+from hetrl.recipe.read import load, shipped
+from hetrl.recipe.step import Step
 from hetrl.testing import check_component
 from hetrl.train.build import make_env, resolve_device
 
@@ -140,7 +142,7 @@ def test_recipes_phases_and_sections_link(page, block):
 def test_python_blocks_run(page, monkeypatch, tmp_path, capsys):
     """The blocks as they stand, but for the recipes' sizes."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(hetrl, "load", lambda recipe, *overrides: loading.load(recipe, *overrides, *TINY))
+    monkeypatch.setattr(hetrl, "load", lambda recipe, *overrides: load(recipe, *overrides, *TINY))
     for block in blocks(ROOT / page, "python"):
         names: dict = {}
         exec(compile(block, page, "exec"), names)
@@ -190,17 +192,17 @@ def rows(page: str, heading: str) -> list[str]:
 
 
 def names(cls: type, *own: str) -> list[str]:
-    return [field.name for field in fields(cls) if field.name not in own]
+    return [name for name in cls.model_fields if name not in ("where", *own)]
 
 
 @pytest.mark.parametrize(
     ("heading", "accepted"),
     [
-        ("Sections", list(loading.SECTIONS)),
-        ("`nets`", names(loading.Net, "where", "name", "arguments")),
-        ("Phases", ["phase", *names(loading.Phase, "where", "name")]),
-        ("Steps", list(loading._STEP_WORDS)),
-        ("`run`", names(loading.Run)),
+        ("Sections", list(schema.SECTIONS)),
+        ("`nets`", names(Net, "name", "arguments")),
+        ("Phases", ["phase", *names(schema.Phase, "name")]),
+        ("Steps", names(Step, "arguments")),
+        ("`run`", names(schema.RunSettings)),
     ],
 )
 def test_the_words_of_the_format_are_these_and_no_others(heading, accepted):
@@ -209,7 +211,15 @@ def test_the_words_of_the_format_are_these_and_no_others(heading, accepted):
 
 def test_every_word_of_the_format_is_explained():
     explained = words_in((ROOT / "docs" / "recipes.md").read_text())
-    words = [*names(loading.Target), *get_args(loading.Per), *get_args(loading.Inactive), "groups", "next", "linear"]
+    words = [
+        *names(Target),
+        *get_args(Per),
+        *get_args(schema.Inactive),
+        *get_args(schema.Of),
+        "groups",
+        "next",
+        "linear",
+    ]
     assert [word for word in words if word not in explained] == []
 
 
@@ -220,7 +230,7 @@ def test_every_word_that_is_explained_is_read():
         for word in rows("recipes.md", heading):
             at[f"{word}_"] = 1
             with pytest.raises(hetrl.HetrlError, match=f"{word}_"):
-                loading.parse(tree)
+                schema.Recipe(tree)
             del at[f"{word}_"]
 
 
@@ -295,7 +305,7 @@ def keys_in_use() -> set[str]:
         cls = catalog.resolve(name)
         for table in [cls.table] if hasattr(cls, "table") else getattr(cls, "modes", {}).values():
             used |= {*table.reads.values(), *table.writes.values()}
-    for name in loading.shipped():
+    for name in shipped():
         if not name.startswith("task/"):
             steps = [step for phase in hetrl.load(name).update for part in ("before", "prepare", "steps", "after")
                      for step in getattr(phase, part)]  # fmt: skip

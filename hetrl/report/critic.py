@@ -11,10 +11,9 @@ from torch import Tensor
 from hetrl import catalog, keys
 from hetrl.engine.linked import Linked
 from hetrl.errors import RunError
+from hetrl.ops.joint_action import JointAction
 from hetrl.recipe.schema import Recipe
 
-JointAction = tuple[Tensor, ...]
-"""Everybody's action, ``*B A`` each, in the order of the team."""
 MemberValues = Callable[[Tensor, JointAction], Tensor]
 """(state ``*B S``, joint action) -> the value by every member of the ensemble, ``E *B`` [reward]."""
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from hetrl.data.behaviour import Behaviour
+from hetrl.ops.joint_action import JointAction
 from hetrl.recipe.schema import Recipe
-from hetrl.report.critic import JointAction, MemberValues
+from hetrl.report.critic import MemberValues
 from hetrl.team import Team
 from hetrl.train.build import make_env
 
