@@ -57,7 +57,8 @@ def compiled(derivative: Derivative) -> Callable[[list[Values]], Evaluated]:
     Random numbers stay torch's: those of the eager run, and on CPUs inductor's own take ten times as long.
     """
     torch._dynamo.config.trace_autograd_ops = True
-    # All phases have this forward in common, and agents whose steps see the others a graph each: more than the usual 8.
+    # torch counts recompilations for each function. All phases share this one, and an agent whose steps read values of
+    # the others has a graph of its own, so torch's limit of 8 is too low.
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 256)
     return torch.compile(derivative, fullgraph=True, options={"fallback_random": True})
 
@@ -70,7 +71,7 @@ class Minibatch:
         derivative: for a call with one.
         parameters: whose ``grad`` is set.
         inputs: the rows of each lane.
-        refuse: is called with a parameter that the loss does not reach.
+        refuse: raises an error about a parameter that the loss does not reach.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A phase at work: rounds of agents, each with its prepare, its steps, and what later agents see after."""
+"""A phase at work, round by round: all its turns ``prepare``, then all are trained, then all run ``after``."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -36,7 +36,7 @@ class PhaseRunner:
         self._schedules: dict[str, schedule.Linear] = {}
         # Gathered once: walking the modules anew in every turn took longer than the optimiser's step.
         self._parameters = list(linked.nets.parameters())
-        self._alone = self._programs(phase.steps if phase.train is None else phase.before)
+        self._outside_turns = self._programs(phase.steps if phase.train is None else phase.before)
         self._turn_read = any(
             keys.single(key) == keys.TURN for step in phase.every_step for key in step.table.reads.values()
         )
@@ -56,17 +56,17 @@ class PhaseRunner:
         if optim.once:
             self._refuse_state()
 
-    def run(self, store: Store, progress: float, generator: torch.Generator, step: OptimizerStep) -> Metrics:
+    def run(self, store: Store, progress: float, generator: torch.Generator, step_optimizer: OptimizerStep) -> Metrics:
         """Run the phase on a batch and return what it logged, by name.
 
         Args:
             store: the batch and what earlier phases wrote.
             progress: how far the run is, 0 to 1, for schedules.
             generator: draws the minibatches.
-            step: takes an optimiser's step with a closure (Lightning's way or torch's).
+            step_optimizer: is called with an optimiser and the closure of a minibatch, to take its step.
         """
         if self.phase.train is None:
-            run_programs(self._alone, store)
+            run_programs(self._outside_turns, store)
             return {}
         for name, ramp in self._schedules.items():
             for optimizer in self.optimizers.values():
@@ -74,7 +74,7 @@ class PhaseRunner:
         rounds = self._turns.rounds(store)
         if self._turn_read:
             store.write_turns(rounds)
-        run_programs(self._alone, store)
+        run_programs(self._outside_turns, store)
         for net in self._settled:
             net.settle(True)
         metrics: Metrics = {}
@@ -84,7 +84,7 @@ class PhaseRunner:
                 for turn in turns:
                     run_programs(turn.programs["prepare"], store)
                 for turn in turns:
-                    metrics |= self._train(turn, store, generator, step)
+                    metrics |= self._train(turn, store, generator, step_optimizer)
                 for turn in turns:
                     run_programs(turn.programs["after"], store)
         finally:
@@ -93,7 +93,7 @@ class PhaseRunner:
         self.linked.follow(self.phase.train)
         return metrics
 
-    def _train(self, turn: Turn, store: Store, generator: torch.Generator, step: OptimizerStep) -> Metrics:
+    def _train(self, turn: Turn, store: Store, generator: torch.Generator, step_optimizer: OptimizerStep) -> Metrics:
         """Take epochs x minibatches steps in one turn, and return the means over them."""
         for parameter in self._parameters:
             parameter.requires_grad = False
@@ -107,7 +107,7 @@ class PhaseRunner:
         logged: list[Metrics] = []
         for inputs in minibatches(rows, self.phase, generator):
             closure = Minibatch(turn.objective, turn.derivative, turn.parameters, inputs, refuse)
-            step(turn.optimizer, closure)
+            step_optimizer(turn.optimizer, closure)
             logged.append(closure.figures() | turn.optimizer.figures)
         return {
             f"{self.phase.name}/{turn.label}{name}": torch.stack([figures[name] for figures in logged]).mean()

@@ -27,7 +27,8 @@ class Call:
     inputs: tuple[str, ...]
     outputs: tuple[tuple[str, str], ...]
     own: int | None
-    """Place of the lane's agent in the team, where an input is ``agents.`` and must see this agent's fresh value."""
+    """The agent's position in the team, of calls that read an ``agents.`` key: in that tuple, the agent's own value is
+    the one that this program has just written."""
 
 
 class Program(nn.Module):
@@ -83,7 +84,7 @@ class Program(nn.Module):
         return getattr(self.nets[_name(mode)], mode.name)
 
     def forward(self, values: Values) -> Values:
-        """Make the calls on ``values`` (key -> tensor) and return them with what was written."""
+        """Make the calls on ``values`` (key -> tensor), add to them what is written, and return them."""
         values[keys.PLACE] = self._place
         for call in self.calls:
             if call.own is None:
@@ -95,12 +96,11 @@ class Program(nn.Module):
                 values[key] = written[role]
         return values
 
-    def run(self, store: Store, lane: Sequence[Agent]) -> Values:
-        """Run on a store: read the lane's inputs, write the outputs back, and return what is left to log."""
+    def run(self, store: Store, lane: Sequence[Agent]) -> None:
+        """Run on a store: read the lane's inputs, and write the outputs back."""
         values = self(self.gather(store, lane))
         for key in self.writes:
             store.write(key, lane, values[key])
-        return {key: value for key, value in values.items() if keys.is_output(key)}
 
     def gather(self, store: Store, lane: Sequence[Agent]) -> Values:
         """Return the inputs of a lane."""

@@ -14,7 +14,7 @@ from hetrl import catalog, keys
 from hetrl.engine.linked import Linked
 from hetrl.engine.program import Program, Values
 from hetrl.engine.store import Store
-from hetrl.engine.turns import Lane, lanes_without_turn
+from hetrl.engine.turns import Agents, lanes_without_turn
 from hetrl.errors import RecipeError
 from hetrl.recipe.plan import chunks
 from hetrl.recipe.step import Step
@@ -54,12 +54,11 @@ def rehearse(linked: Linked, batch: TensorDict) -> Iterator[Scene]:
             inputs = program.gather(store, lane)
             values = program(dict(inputs))
             for key in program.writes:
-                if not keys.is_output(key):
-                    store.write(key, lane, values[key])
+                store.write(key, lane, values[key])
             yield Scene(step, program, inputs, values, batch.shape[0])
 
 
-def _ready(program: Program, store: Store, lane: Lane) -> bool:
+def _ready(program: Program, store: Store, lane: Agents) -> bool:
     return all(optional or key == keys.PLACE or store.has(key, lane) for key, optional in program.reads.items())
 
 

@@ -23,11 +23,11 @@ class Cut:
 
     along: int
     length: int
-    """Steps of one entry."""
+    """Time steps in one entry: 1, or the length of a chunk."""
     entries: str
-    """What they are called."""
+    """Their name in error messages."""
     arrange: Callable[[Tensor, int], Tensor]
-    """From a batch value and its number of batch dimensions."""
+    """Takes a value and its number of batch dimensions; returns it with the entries along dimension ``along``."""
 
     @classmethod
     def of(cls, program: Program) -> "Cut":
@@ -109,9 +109,9 @@ class Rows:
         if isinstance(value, tuple):
             return list(zip(*(self._parts(key, part, sizes) for part in value), strict=True))
         if key in self._expand:
-            lane = self.cut.along + 1
-            value = value.unsqueeze(lane)
-            value = value.expand(*value.shape[:lane], self._lane_size, *value.shape[lane + 1 :])
+            agent_dim = self.cut.along + 1
+            value = value.unsqueeze(agent_dim)
+            value = value.expand(*value.shape[:agent_dim], self._lane_size, *value.shape[agent_dim + 1 :])
         return value.split(sizes, self.cut.along)
 
 
@@ -135,8 +135,8 @@ def minibatches(rows: Sequence[Rows], phase: Phase, generator: torch.Generator) 
     for _ in range(phase.epochs):
         if n_parts > 1:
             order = torch.randperm(count, generator=generator, device=generator.device)
-            rows = [lane.ordered(order) for lane in rows]
-        yield from map(list, zip(*(lane.split(sizes) for lane in rows), strict=True))
+            rows = [each.ordered(order) for each in rows]
+        yield from map(list, zip(*(each.split(sizes) for each in rows), strict=True))
 
 
 def _active(lane: Sequence[Agent], store: Store) -> Tensor | None:

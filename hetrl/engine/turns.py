@@ -1,8 +1,8 @@
 """Who is trained when: members in an order, rounds of agents, turns of those that share a module, lanes of programs.
 
-An order puts *members* into *rounds*: agents, or sharing groups. The agents of a round take their *turns*, one for each
-module that is trained for them. A turn runs its steps in *lanes*: one program for agents of one layout with the same
-modules, or one for each agent where that cannot be.
+An order sorts *members*, which are agents or sharing groups, into *rounds*. The agents of a round take their *turns*:
+one turn for each module that is trained for some of them. A turn runs its steps in *lanes*: agents that use the same
+modules run as one batched program where they can, and one by one where they cannot.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,8 +21,9 @@ from hetrl.recipe.schema import Phase
 from hetrl.recipe.step import Step
 from hetrl.team import Agent, Team
 
-Lane = tuple[Agent, ...]
-Programs = list[tuple[Lane, Program]]
+Agents = tuple[Agent, ...]
+Programs = list[tuple[Agents, Program]]
+"""Lanes with their programs."""
 
 
 @dataclass
@@ -32,7 +33,7 @@ class Turn:
     label: str
     """What is logged stands under it: ``agent_0/``, a group's name, ``team/``, or nothing for the team at once."""
     programs: Mapping[str, Programs]
-    """Section -> its lanes with their programs."""
+    """``prepare``, ``steps`` and ``after`` -> their lanes with their programs."""
     objective: Objective
     derivative: Callable[[list[Values]], Evaluated]
     module: nn.Module
@@ -61,9 +62,9 @@ class Turns:
     ) -> None:
         self._phase, self._linked, self._compile = phase, linked, compile
         self._optimizers, self._constraints = optimizers, constraints
-        self._made: dict[Lane, Turn] = {}
+        self._made: dict[Agents, Turn] = {}
 
-    def rounds(self, store: Store) -> list[Lane]:
+    def rounds(self, store: Store) -> list[Agents]:
         """Draw the order, and return the agents of each round; one round of nobody where the team is trained at once.
 
         Args:
@@ -76,7 +77,7 @@ class Turns:
         values = {key: store.read(key, ()) for key in order.reads.values() if key != keys.MEMBERS}
         return in_rounds(order, members, values)
 
-    def of(self, agents: Lane) -> list[Turn]:
+    def of(self, agents: Agents) -> list[Turn]:
         """Return the turns of a round: its agents by the module that is trained for them."""
         return [self._turn(sharing) for sharing in sharing_agents(self._trained, agents)]
 
@@ -84,12 +85,12 @@ class Turns:
     def _trained(self) -> SharedNetwork:
         return self._linked.nets[str(self._phase.train)]  # type: ignore[return-value]
 
-    def _turn(self, agents: Lane) -> Turn:
+    def _turn(self, agents: Agents) -> Turn:
         if agents not in self._made:
             self._made[agents] = self._make(agents)
         return self._made[agents]
 
-    def _make(self, agents: Lane) -> Turn:
+    def _make(self, agents: Agents) -> Turn:
         sections = {word: steps for word, steps in self._phase.sections.items() if word != "before"}
         programs = {
             word: [(lane, self._linked.program(steps, lane)) for lane in lanes(self._linked, agents, steps)]
@@ -102,7 +103,7 @@ class Turns:
         objective = Objective([program for _, program in programs["steps"]], self._constraints, masked)
         derivative = Derivative(objective, parameters, optimizer.twice)
         return Turn(
-            label=_label(agents),
+            label=_label(agents, self._linked.team),
             programs=programs,
             objective=objective,
             derivative=compiled(derivative) if self._compile and not optimizer.twice else derivative,
@@ -112,7 +113,7 @@ class Turns:
         )
 
 
-def in_rounds(order: Any, members: Sequence[Lane], values: Mapping[str, Any]) -> list[Lane]:
+def in_rounds(order: Any, members: Sequence[Agents], values: Mapping[str, Any]) -> list[Agents]:
     """Return the agents of each round, as an order puts the members.
 
     Args:
@@ -128,8 +129,11 @@ def in_rounds(order: Any, members: Sequence[Lane], values: Mapping[str, Any]) ->
     ]
 
 
-def sharing_agents(net: SharedNetwork, agents: Sequence[Agent]) -> list[Lane]:
-    """Split the agents of a round by the module of a net that serves them; nobody is nobody's, the team's module."""
+def sharing_agents(net: SharedNetwork, agents: Sequence[Agent]) -> list[Agents]:
+    """Split the agents of a round by the module of a net that serves them.
+
+    No agents at all stand for the whole team's module: one empty tuple.
+    """
     if not agents:
         return [()]
     owners: dict[str, list[Agent]] = {}
@@ -138,15 +142,20 @@ def sharing_agents(net: SharedNetwork, agents: Sequence[Agent]) -> list[Lane]:
     return [tuple(sorted(each, key=lambda agent: (agent.group, agent.index))) for each in owners.values()]
 
 
-def lanes(linked: Linked, agents: Lane, steps: Sequence[Step]) -> list[Lane]:
-    """Split the agents of a turn into the lanes that run some steps: those of one layout with the same modules."""
+def lanes(linked: Linked, agents: Agents, steps: Sequence[Step]) -> list[Agents]:
+    """Split the agents of a turn into lanes: those that run some steps as one batched program.
+
+    They use the same modules, and have one layout; any layouts where every net is the whole team's and no step has
+    optional inputs.
+    """
     if not agents:
         return [()]
-    if not foldable(steps) or any(isinstance(linked.kept(step), nn.ModuleDict) for step in steps):
-        return [(agent,) for agent in agents]  # the last: each agent's component has a state of its own
+    kept_by_agent = any(isinstance(linked.kept(step), nn.ModuleDict) for step in steps)
+    if kept_by_agent or not foldable(steps):
+        return [(agent,) for agent in agents]
     nets: list[SharedNetwork] = [linked.nets[mode.net] for step in steps for mode in step.modes]  # type: ignore[misc]
-    # One module for the whole team fits all of its agents, whatever their layouts; what only some groups have is read
-    # group by group.
+    # One module for the whole team fits agents of any layout. Optional inputs may exist for some layouts only, so steps
+    # that have some run layout by layout.
     alike = bool(nets) and all(net.per == "team" for net in nets) and not any(step.table.optional for step in steps)
     found: dict[tuple[str, ...], list[Agent]] = {}
     for agent in agents:
@@ -155,8 +164,8 @@ def lanes(linked: Linked, agents: Lane, steps: Sequence[Step]) -> list[Lane]:
     return [tuple(lane) for lane in found.values()]
 
 
-def lanes_without_turn(step: Step, team: Team) -> list[Lane]:
-    """Return the lanes of a step where no agent is in turn: each agent for what is an agent's, else nobody."""
+def lanes_without_turn(step: Step, team: Team) -> list[Agents]:
+    """Return the lanes of a step that runs while no agent is in turn: every agent's, or the team's one."""
     return [(agent,) for agent in team.agents] if step.per_agent else [()]
 
 
@@ -175,10 +184,13 @@ def foldable(steps: Sequence[Step]) -> bool:
     return True
 
 
-def _label(agents: Lane) -> str:
+def _label(agents: Agents, team: Team) -> str:
+    """Return under what a turn is logged; no two turns of a phase share it."""
     if not agents:
         return ""
     if len(agents) == 1:
         return f"{agents[0].name}/"
-    bodies = {agent.body for agent in agents}
-    return f"{bodies.pop()}/" if len(bodies) == 1 else "team/"
+    if len(agents) == len(team):
+        return "team/" if len(team.bodies) > 1 else f"{agents[0].body}/"
+    whole = set(agents) == set(team.bodies[agents[0].body])
+    return f"{agents[0].body}/" if whole else f"{'+'.join(agent.name for agent in agents)}/"

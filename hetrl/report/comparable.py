@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hetrl.errors import RunError
+from hetrl.recipe.frozen import Tree
 from hetrl.runs.folder import Folder, task_name
 from hetrl.runs.seeds import SeedsFolder
 from hetrl.runs.several import by_seed, method_name, run_folders
@@ -22,7 +23,6 @@ _ABSENT = "default"
 _WORDS, _LETTERS = 3, 40
 """Of a label, at most: differences, and letters of a value."""
 
-Tree = dict[str, Any]
 """A resolved recipe, or a section of it."""
 Words = tuple[str | int, ...]
 """A place in a tree."""

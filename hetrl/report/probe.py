@@ -15,7 +15,7 @@ from rich.table import Table
 from torch import Tensor
 
 from hetrl import rng
-from hetrl.data.behaviour import Actions, Behaviour, Grouped
+from hetrl.data.behaviour import Actions, Behaviour
 from hetrl.data.environment import Environment
 from hetrl.data.evaluate import Acting, evaluate
 from hetrl.engine.linked import Linked
@@ -26,7 +26,7 @@ from hetrl.report.curve import half_width
 from hetrl.report.writable import written
 from hetrl.runs.run import restored
 from hetrl.runs.several import by_seed, folder_name
-from hetrl.team import Box, Team
+from hetrl.team import Box, Grouped, Team
 from hetrl.train.build import evaluation_env
 
 FIGURES = ("return", "change", "spread", "plain_spread", "drop")

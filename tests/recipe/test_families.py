@@ -45,7 +45,7 @@ def test_the_joint_target_entropy_follows_the_masks_of_a_mixed_team():
         phase.run(store, 0.0, generator, lambda optimizer, closure: optimizer.step(closure))
     waiting = sample["discrete", "action_mask"][:, 0].sum(-1) == 1
     phase = module.phases[3]
-    run_programs(phase._alone, store)
+    run_programs(phase._outside_turns, store)
     joint = module.linked.nets["alpha_joint"]["team"]
     each = store.read("agents.target_entropy", ())
     found = joint.joint_dual(store.read("joint_log_prob", ()), each)["target_entropy"]
