@@ -137,7 +137,7 @@ def test_no_two_turns_of_a_phase_log_under_one_label():
     runner = PhaseRunner(found.recipe.phase("actors"), found)
     rounds = [TEAM.agents, (A0, A1), (A0,), (B0,)]
     labels = [[turn.label for turn in runner._turns.of(agents)] for agents in rounds]
-    assert labels == [["arms/", "legs/"], ["arms/"], ["a0/"], ["b0/"]]
+    assert labels == [["arms/", "b0/"], ["arms/"], ["a0/"], ["b0/"]]
     alike = linked("mappo", team=ALIKE)
     runner = PhaseRunner(alike.recipe.phase("actors"), alike)
     assert [runner._turns.of(agents)[0].label for agents in (ALIKE.agents, ALIKE.agents[:2])] == ["arms/", "a0+a1/"]
