@@ -202,6 +202,9 @@ def list_(
             word = name.split("/")[1]
             more = f" Tasks: hetrl list {word}" if word in with_tasks else ""
             table.add_row(name, (package or catalog.summary(name)) + more)
+        for name, why in catalog.unusable().items():
+            if kind is None or name.startswith(f"{kind}/"):
+                table.add_row(name, f"unusable: {why}")
     out.print(table)
 
 

@@ -204,14 +204,25 @@ def test_a_recipe_says_which_of_its_steps_does_not_load(install):
          "'losses'. Nearest: 'loss'. Correct its pyproject.toml, or uninstall it."),
     ],
 )  # fmt: skip
-def test_claims_that_are_refused(install, packages, problem):
+def test_claims_that_are_refused_spoil_nothing_else(install, monkeypatch, capsys, packages, problem):
+    """The name alone is unusable: a recipe that names it is told why, and ``hetrl list`` shows it."""
     for package, name in packages.items():
         install(package, {name: f"{package}:Bonus"}, LOSS)
-    with pytest.raises(RecipeError, match=f"^{problem}"):
-        catalog.names()
+    install("sound", {"loss/sound.bonus": "sound:Bonus"}, LOSS)
+    name = next(iter(packages.values()))
+    assert list(catalog.unusable()) == [name] and re.match(problem, catalog.unusable()[name])
+    assert "\n" not in catalog.unusable()[name]
+    assert catalog.resolve("loss/sound.bonus", "loss") is sys.modules["sound"].Bonus
     assert catalog.resolve("loss/entropy_bonus").__module__ == "hetrl.loss.entropy_bonus"  # ours stays ours
-
-
-@pytest.mark.parametrize("name", catalog.BUILT_IN)
-def test_built_in_entries_are_of_their_kind(name):
-    assert catalog.misfit(catalog.resolve(name), name.split("/")[0]) == ""
+    if name not in catalog.BUILT_IN:
+        assert name not in catalog.names()
+        with pytest.raises(RecipeError, match=f"^{problem}"):
+            catalog.resolve(name, "loss")
+    hetrl.check(hetrl.load("happo"))
+    monkeypatch.setattr(sys, "argv", ["hetrl", "list"])
+    monkeypatch.setenv("COLUMNS", "400")
+    with pytest.raises(SystemExit) as exit_:
+        cli.main()
+    printed = capsys.readouterr().out
+    assert not exit_.value.code and re.search(rf"^{name} +unusable: {problem}", printed, re.MULTILINE)
+    assert "loss/sound.bonus" in printed

@@ -1,6 +1,6 @@
 """Standardised advantages."""
 
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from hetrl.arguments import Positive
@@ -13,8 +13,7 @@ class Standardize(Component):
 
     (A - mean A) / (std A + eps),   std of the population
 
-    The statistics are taken over the rows where ``active`` holds (all rows where nothing writes it), and applied to
-    every row. Advantages (1, 3) become (-1, 1), up to eps.
+    The statistics are taken over all rows. Advantages (1, 3) become (-1, 1), up to eps.
 
     Args:
         eps: added to the deviation [reward], above 0.
@@ -23,16 +22,14 @@ class Standardize(Component):
         share a network and run as one, they are taken over all of these agents.
     """
 
-    reads = {"advantage": "advantage", "active": "active"}
+    reads = {"advantage": "advantage"}
     writes = {"advantage": "advantage"}
 
     def __init__(self, *, eps: Positive = 1e-5) -> None:
         super().__init__()
         self.eps = eps
 
-    def compute(
-        self, advantage: Float[Tensor, "*batch"], active: Bool[Tensor, "*batch"] | None = None
-    ) -> dict[str, Float[Tensor, "*batch"]]:
+    def compute(self, advantage: Float[Tensor, "*batch"]) -> dict[str, Float[Tensor, "*batch"]]:
         """Return the standardised ``advantage`` [1]."""
-        mean, std = moments(advantage, active)
+        mean, std = moments(advantage, None)
         return {"advantage": (advantage - mean) / (std + self.eps)}
