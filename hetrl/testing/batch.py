@@ -81,6 +81,14 @@ def tensors(batch: Mapping[str, Any]) -> dict[str, Tensor]:
     return found
 
 
+def close(value: Any, wanted: Any) -> bool:
+    """Return whether a value, or every member of a tuple, has the shape and, up to rounding, the numbers wanted."""
+    return all(
+        part.shape == other.shape and torch.allclose(part, other)
+        for part, other in zip(parts(value), parts(wanted), strict=True)
+    )
+
+
 def shape_of(value: Any) -> Any:
     """Return the shape of a value as a list, of every member where it is a tuple."""
     return [list(part.shape) for part in value] if isinstance(value, tuple) else list(getattr(value, "shape", []))

@@ -1,0 +1,22 @@
+"""What has to be off while something is compiled into one graph."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import jaxtyping
+import torch
+
+
+@contextmanager
+def for_compiling() -> Iterator[None]:
+    """Turn off what would break the graph, checks of shapes at run time, and the compiler's trace, long and empty."""
+    checked, silent = jaxtyping.config.jaxtyping_disable, logging.root.manager.disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    logging.disable(max(silent, logging.DEBUG))
+    torch.compiler.reset()
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", checked)
+        logging.disable(silent)
