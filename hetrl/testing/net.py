@@ -20,7 +20,7 @@ _ROWS = 6
 
 
 def check_net(
-    net: str | type[Network], *, team: Team | None = None, stopped: Collection[str] = (), **values: Any
+    net: str | type[Network], /, *, team: Team | None = None, stopped: Collection[str] = (), **values: Any
 ) -> None:
     """Check a network against the contract of its modes, on made-up rows.
 
