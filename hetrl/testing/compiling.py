@@ -1,6 +1,7 @@
 """What has to be off while something is compiled into one graph."""
 
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,13 +11,18 @@ import torch
 
 @contextmanager
 def for_compiling() -> Iterator[None]:
-    """Turn off what would break the graph, checks of shapes at run time, and the compiler's trace, long and empty."""
+    """Turn off what would break the graph: checks of shapes at run time, and warnings of torch at its own code.
+
+    The compiler's trace, long and empty, goes too.
+    """
     checked, silent = jaxtyping.config.jaxtyping_disable, logging.root.manager.disable
     jaxtyping.config.update("jaxtyping_disable", True)
     logging.disable(max(silent, logging.DEBUG))
     torch.compiler.reset()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            yield
     finally:
         jaxtyping.config.update("jaxtyping_disable", checked)
         logging.disable(silent)

@@ -27,7 +27,10 @@ def check_docstring(subject: Subject | Part, *, of_a_paper: bool = True) -> None
     todo = [line for line in lines if TO_FILL_IN in line]
     several = f"{len(todo)} places" if len(todo) > 1 else "a place"
     subject.require(not todo, f"the docstring has {several} to fill in: {', '.join(map(repr, todo))}.")
-    subject.require(len(lines) > 2 and not lines[1], "the docstring needs one summary line, then an empty one.")
+    parted = len(lines) > 2 and not lines[1]
+    subject.require(
+        parted or (len(lines) == 1 and not of_a_paper), "the docstring needs one summary line, then an empty one."
+    )
     sections = {word: place for place, line in enumerate(lines) for word in SECTIONS if line.startswith(f"{word}:")}
     formula = next((line for line in lines[1:] if line), "")
     is_formula = not formula.startswith(tuple(f"{word}:" for word in SECTIONS)) and re.search(r"[=<>+*/()^-]", formula)

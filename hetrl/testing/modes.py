@@ -312,7 +312,7 @@ def check_state(modes: Collection[Mode]) -> None:
         inputs = mode.inputs(mode.net(), dtype=torch.float32)
         with torch.no_grad():
             mode.run(net, inputs)
-            other = mode.part.cls(mode.agent, mode.team, **mode.part.values)
+            other = mode.part.build(mode.agent, mode.team, draws=1)
             with mode.part.doing("its state_dict does not load"):
                 other.load_state_dict(mode.part.reloaded(net.state_dict()))
             first, second = mode.run(net, inputs), mode.run(other, inputs)

@@ -52,12 +52,12 @@ class Part:
         except Exception as error:
             self.require(False, f"{what}: {first_line(error)}")
 
-    def build(self, *sizes: Any, **changed: Any) -> Any:
-        """Return a new instance; its parameters, if any, are the same every time."""
+    def build(self, *sizes: Any, draws: int = 0, **changed: Any) -> Any:
+        """Return a new instance; its parameters, if any, are the same every time, for a seed of theirs."""
         values = {**self.values, **changed}
         how = f"with {values}" if values else "from its defaults"
         with self.doing(f"it does not build {how}"), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+            torch.manual_seed(draws)
             return self.cls(*sizes, **values)
 
     def reloaded(self, state: Any) -> Any:
