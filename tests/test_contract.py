@@ -83,7 +83,7 @@ SMALL = {
 }  # fmt: skip
 """Arguments, where the defaults are large or there are none; other nets have one hidden layer of 8."""
 ALONE = ("net/diffusion_policy",)
-"""Checked in a process of their own: a function in a function, wrapped by these tests' shape checks, breaks the graph."""
+"""Checked in a process of their own: the shape checks of these tests would break the graph of a nested function."""
 ROWS = [
     (name, values)
     for name in catalog.BUILT_IN

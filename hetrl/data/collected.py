@@ -9,6 +9,7 @@ import torch
 from tensordict import TensorDictBase
 from torch import Tensor
 
+from hetrl.arguments import checked
 from hetrl.data.environment import Environment
 from hetrl.errors import RecipeError
 from hetrl.network import Network
@@ -58,6 +59,11 @@ class Source(Protocol):
     """The net and its mode that values them, where there are several: ``q.min``."""
     device: torch.device
     """Where samples are made; known once it is attached."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "__init__" in cls.__dict__ and not hasattr(cls.__init__, "__wrapped__"):
+            cls.__init__ = checked(cls.__init__, cls.__name__)  # type: ignore[method-assign]
 
     def __init__(self) -> None: ...
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
+from hetrl import arguments
 from hetrl.errors import RecipeError
 
 Closure = Callable[[], tuple[Tensor, dict[str, Tensor]]]
@@ -17,7 +18,7 @@ gradients enabled it also sets every parameter's ``grad``."""
 class Optim(Protocol):
     """An entry of ``optim/``: built from a recipe's arguments, it makes the optimiser of each network that is trained.
 
-    Its constructor takes keyword-only hyperparameters. One that may follow a schedule (``SCHEDULABLE``) is kept in the
+    Its constructor takes keyword-only hyperparameters, which are checked against their annotations. One that may follow a schedule (``SCHEDULABLE``) is kept in the
     optimiser's ``param_groups`` under its own name: there the phase writes its value before every turn.
     """
 
@@ -27,6 +28,11 @@ class Optim(Protocol):
     """Whether it takes one step a turn, on the whole batch."""
     constraints: Mapping[str, bool]
     """Each key of ``reads`` -> whether inactive rows are left out of its mean."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "__init__" in cls.__dict__ and not hasattr(cls.__init__, "__wrapped__"):
+            cls.__init__ = arguments.checked(cls.__init__, cls.__name__)  # type: ignore[method-assign]
 
     def __init__(self) -> None: ...
 

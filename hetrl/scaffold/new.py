@@ -1,4 +1,4 @@
-"""A new package with one component, a test to fill in and a recipe that uses it."""
+"""A new package with one part, tests to fill in and a recipe that uses it."""
 
 import keyword
 import re
@@ -16,8 +16,22 @@ STEPS = {
     "estimate": "estimate/standardize",
     "weight": "weight/unit_factor",
     "loss": "loss/clipped_surrogate, clip: 0.2",
+    "order": "order/random_permutation",
+    "net": "net/gaussian_policy",
+    "optim": "optim/adam, lr: 5e-4, max_grad_norm: 10",
+    "data": "data/on_policy",
 }
-"""The kinds there are templates for, and the step whose place a new one takes in the recipe."""
+"""The kinds there are templates for, and what a new one takes the place of in the recipe."""
+CHECKS = {
+    "estimate": ("check_component", ", per_sample=False"),
+    "weight": ("check_component", ", per_sample=True"),
+    "loss": ("check_component", ", per_sample=True"),
+    "order": ("check_order", ""),
+    "net": ("check_net", ", hidden=[8]"),
+    "optim": ("check_optim", ""),
+    "data": ("check_data", ", frames=24"),
+}
+"""The check of ``hetrl.testing`` that each kind goes through, and the arguments that it is given."""
 FILES = {
     ".gitignore": "gitignore",
     "README.md": "README.md",
@@ -30,15 +44,19 @@ FILES = {
 }
 """What is written -> its template."""
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-_TAKEN = ("Component", "Float", "NonNegative", "Path", "Tensor")
+_TAKEN = (
+    "Agent", "Annotated", "Any", "Behaviour", "Box", "Closure", "Collected", "Component", "Count", "Environment",
+    "Float", "Int", "Iterable", "Mapping", "Network", "NonNegative", "OnPolicy", "Optim", "Path", "Policy", "Positive",
+    "Sequence", "Source", "Team", "Tensor", "Widths",
+)  # fmt: skip
 """Classes that a template imports."""
 
 
 def new(kind: str, name: str, folder: Path) -> list[Path]:
-    """Write the package of a new component, and return its files.
+    """Write the package of a new part, and return its files.
 
     Args:
-        kind: ``loss``, ``weight`` or ``estimate``.
+        kind: one of :data:`STEPS`.
         name: ``vendor.name``: who brings it, and what it is.
         folder: where to; it must not exist.
 
@@ -93,7 +111,8 @@ def _words(kind: str, name: str) -> dict[str, str]:
         "entry": entry,
         "package": package,
         "distribution": package.replace("_", "-"),
-        "per_sample": str(kind in ("loss", "weight")),
+        "check": CHECKS[kind][0],
+        "given": CHECKS[kind][1],
         "replaced": STEPS[kind].split(",")[0],
         "version": ".".join(version("hetrl").split(".")[:2]),
         **{f"{each}_step": entry if each == kind else step for each, step in STEPS.items()},
