@@ -18,8 +18,9 @@ gradients enabled it also sets every parameter's ``grad``."""
 class Optim(Protocol):
     """An entry of ``optim/``: built from a recipe's arguments, it makes the optimiser of each network that is trained.
 
-    Its constructor takes keyword-only hyperparameters, which are checked against their annotations. One that may follow a schedule (``SCHEDULABLE``) is kept in the
-    optimiser's ``param_groups`` under its own name: there the phase writes its value before every turn.
+    Its constructor takes keyword-only hyperparameters, which are checked against their annotations. One that may follow
+    a schedule (``SCHEDULABLE``) is kept in the optimiser's ``param_groups`` under its own name: there the phase writes
+    its value before every turn.
     """
 
     reads: ClassVar[Mapping[str, str]]

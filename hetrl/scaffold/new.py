@@ -45,7 +45,7 @@ FILES = {
 """What is written -> its template."""
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _TAKEN = (
-    "Agent", "Annotated", "Any", "Behaviour", "Box", "Closure", "Collected", "Component", "Count", "Environment",
+    "Agent", "Annotated", "Any", "Behaviour", "Box", "ClassVar", "Closure", "Collected", "Component", "Count", "Environment",
     "Float", "Int", "Iterable", "Mapping", "Network", "NonNegative", "OnPolicy", "Optim", "Path", "Policy", "Positive",
     "Sequence", "Source", "Team", "Tensor", "Widths",
 )  # fmt: skip
