@@ -44,12 +44,6 @@ FILES = {
 }
 """What is written -> its template."""
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-_TAKEN = (
-    "Agent", "Annotated", "Any", "Behaviour", "Box", "ClassVar", "Closure", "Collected", "Component", "Count", "Environment",
-    "Float", "Int", "Iterable", "Mapping", "Network", "NonNegative", "OnPolicy", "Optim", "Path", "Policy", "Positive",
-    "Sequence", "Source", "Team", "Tensor", "Widths",
-)  # fmt: skip
-"""Classes that a template imports."""
 
 
 def new(kind: str, name: str, folder: Path) -> list[Path]:
@@ -93,7 +87,7 @@ def _words(kind: str, name: str) -> dict[str, str]:
     if vendor == "hetrl":
         raise RecipeError(f"'{name}': hetrl's own entries have no vendor; write your own, such as 'yourlab.{word}'.")
     cls = "".join(part.capitalize() for part in word.split("_"))
-    if cls in _TAKEN:
+    if cls in taken(kind):
         raise RecipeError(f"'{name}': its class would hide {cls}, which it needs; choose another name.")
     if keyword.iskeyword(cls):
         raise RecipeError(f"'{name}': its class would be {cls}, a word of Python's own; choose another name.")
@@ -125,6 +119,13 @@ def _proposed(name: str, kind: str) -> str:
     parts = [re.sub(r"[^a-z0-9]+", "_", part).strip("_0123456789") for part in spoken.split(".", 1)]
     parts = [part if part and not keyword.iskeyword(part) else f"my_{part or kind}" for part in parts]
     return ".".join(parts if len(parts) == 2 else ["yourlab", *parts])
+
+
+def taken(kind: str) -> set[str]:
+    """Return the words that the templates of a kind import or define, which its class cannot be called."""
+    texts = [_template(_filled(source, {"kind": kind, "word": "", "package": ""})) for source in FILES.values()]
+    found = re.findall(r"^(?:from \S+ import (.+)|import (\w+)|class (\w+)\()", "\n".join(texts), re.MULTILINE)
+    return {word for groups in found for words in groups for word in words.split(", ") if word}
 
 
 def _template(name: str) -> str:

@@ -23,7 +23,7 @@ TINY = ["task.n_envs=2", "task.horizon=4", "data.frames=8", "run.frames=8", "run
         "run.threads=null", "nets.actor.hidden=[4]", "nets.value.hidden=[4]", "update.actors.epochs=1",
         "update.actors.minibatches=1", "update.critic.epochs=1", "update.critic.minibatches=1"]  # fmt: skip
 WRONG = {
-    "loss": ('"loss.agent.some_thing"', '"factor"', "writes no 'loss', as every loss/... does; correct the entry in its"),
+    "loss": ('"loss.agent.some_thing"', '"factor"', "writes no 'loss', as every loss/... does; correct the entry in"),
     "weight": ("(Component)", "", "is no Component, as every weight/... is; correct the entry in its pyproject.toml"),
     "estimate": ('writes = {"advantage": "advantage"}', 'writes = {"advantage": "loss.x"}',
                  "writes 'loss', which makes it loss/..., not estimate/..."),
@@ -85,7 +85,5 @@ def test_a_wrong_one_is_refused_in_one_line(install, kind):
     path = install(kind, old, changed)
     with pytest.raises(RecipeError, match=re.escape(problem)) as caught:
         hetrl.check(hetrl.load(path, *TINY))
-    assert f"'{kind}/acme.some_thing' of acme-some-thing 0.1.0 (acme_some_thing.some_thing:SomeThing) " in str(
-        caught.value
-    )
+    assert f"'{kind}/acme.some_thing' of acme-some-thing 0.1.0 (acme_some_thing.some_thing:" in str(caught.value)
     assert "\n" not in str(caught.value)
