@@ -177,6 +177,14 @@ def test_listing_names_packages_and_imports_none(install, monkeypatch, capsys):
         ),
         ("loss/acme.weight", "acme:Weight", LOSS, "writes no 'loss', as every loss/... does; correct"),
         ("order/acme.weight", "acme:Weight", LOSS, "writes no 'round', as every order/... does; correct"),
+        (
+            "optim/acme.bonus",
+            "acme:Bonus",
+            LOSS,
+            "has no attribute 'once', as every optim/... has; derive it from hetrl",
+        ),
+        ("data/acme.bonus", "acme:Bonus", LOSS, "has no attribute 'in_order', as every data/... has; derive it from"),
+        ("env/acme.bonus", "acme:Bonus", LOSS, "has no attribute 'team', as every env/... has; derive it from hetrl"),
     ],
 )
 def test_what_does_not_load_is_said_in_one_line(install, entry, value, code, problem):
@@ -184,6 +192,16 @@ def test_what_does_not_load_is_said_in_one_line(install, entry, value, code, pro
     with pytest.raises(RecipeError, match=rf"^'{entry}' of acme 1\.2 \({value}\) {problem}") as caught:
         catalog.resolve(entry)
     assert "\n" not in str(caught.value)
+
+
+def test_a_recipe_says_which_of_its_sections_names_what_does_not_fit(install):
+    places = {"env/acme.bonus": "task", "data/acme.bonus": "data", "optim/acme.bonus": "update.actors.optim",
+              "net/acme.bonus": "nets.value", "order/acme.bonus": "update.actors.order"}  # fmt: skip
+    install("acme", dict.fromkeys(places, "acme:Bonus"), LOSS)
+    for name, where in places.items():
+        with pytest.raises(RecipeError, match=rf"^{where}: '{name}' of acme 1.2 \(acme:Bonus\) ") as caught:
+            hetrl.check(hetrl.load("happo", f"{where}={{use: {name}}}"))
+        assert "\n" not in str(caught.value)
 
 
 def test_a_recipe_says_which_of_its_steps_does_not_load(install):
