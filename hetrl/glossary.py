@@ -118,7 +118,8 @@ WORDS: dict[str, dict[str, Word]] = {
         "factor": Word("B", "ratio", "product of the ratios of the agents already updated in this sweep"),
     },
     "Read where written": {
-        "agent.active": Word("B bool", "", "whether the agent takes part: false where it has left its episode"),
+        "active": Word("B bool", "", "whether the sample counts"),
+        "agent.active": Word("B bool", "", "the same of one agent: false where it has left its episode"),
         "agent.action_mask": Word(
             "B options, bool", "", "which options may be chosen, those of several choices side by side"
         ),

@@ -1,6 +1,6 @@
 """Standardised advantages."""
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from hetrl.arguments import Positive
@@ -13,7 +13,9 @@ class Standardize(Component):
 
     (A - mean A) / (std A + eps),   std of the population
 
-    The statistics are taken over all rows. Advantages (1, 3) become (-1, 1), up to eps.
+    The statistics are taken over all rows, and applied to all. Nothing writes the key ``active`` of itself: to leave an
+    agent's inactive rows out of its statistics, name its mask and a key of its own, ``reads: {active: agent.active}``
+    with ``writes: {advantage: agent.advantage}``. Advantages (1, 3) become (-1, 1), up to eps.
 
     Args:
         eps: added to the deviation [reward], above 0.
@@ -22,14 +24,16 @@ class Standardize(Component):
         share a network and run as one, they are taken over all of these agents.
     """
 
-    reads = {"advantage": "advantage"}
+    reads = {"advantage": "advantage", "active": "active"}
     writes = {"advantage": "advantage"}
 
     def __init__(self, *, eps: Positive = 1e-5) -> None:
         super().__init__()
         self.eps = eps
 
-    def compute(self, advantage: Float[Tensor, "*batch"]) -> dict[str, Float[Tensor, "*batch"]]:
+    def compute(
+        self, advantage: Float[Tensor, "*batch"], active: Bool[Tensor, "*batch"] | None = None
+    ) -> dict[str, Float[Tensor, "*batch"]]:
         """Return the standardised ``advantage`` [1]."""
-        mean, std = moments(advantage, None)
+        mean, std = moments(advantage, active)
         return {"advantage": (advantage - mean) / (std + self.eps)}
