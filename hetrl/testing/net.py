@@ -1,17 +1,22 @@
 """Does a network keep the contract of its modes, and a policy that of acting?"""
 
+import math
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from hetrl import keys
 from hetrl.data.behaviour import Behaviour
+from hetrl.errors import RecipeError
 from hetrl.network import Network, Policy
-from hetrl.team import Agent, Discrete, Team
+from hetrl.team import Agent, Box, Discrete, Team
 from hetrl.testing.batch import close, tensors
 from hetrl.testing.docstring import check_docstring
-from hetrl.testing.modes import Mode, check_compiled, check_mode, check_state, gradients
+from hetrl.testing.mode import Mode
+from hetrl.testing.mode_gradients import gradients
+from hetrl.testing.modes import check_compiled, check_mode, check_state
 from hetrl.testing.net_inputs import Inputs, allowed, made_up_team
 from hetrl.testing.part import Part
 
@@ -34,8 +39,8 @@ def check_net(
     changes. A mode that is not learned may take the batch into statistics of the network, such as a running mean.
 
     Every parameter is reached by one of the modes. Of a policy: ``draw`` and ``greedy`` give an action for each row,
-    one that the mask allows where it is discrete; they do so for agents with a network each in one batched call, as
-    collection makes it.
+    one that the mask allows where it is discrete, and within the bounds where it refuses to act without; agents with a
+    network each act in one batched call, as collection makes it.
 
     Args:
         net: a catalog name or a class.
@@ -141,12 +146,28 @@ def _check_acting(part: Part, agent: Agent, team: Team) -> None:
                 action.is_floating_point() != discrete and bool(action.isfinite().all()),
                 f"{name}() gives {action.dtype} where the action is {agent.action}, or not finite numbers.",
             )
+            if isinstance(agent.action, Box) and _bounded(part, agent, team):
+                low, high = torch.tensor(agent.action.low), torch.tensor(agent.action.high)
+                part.require(
+                    bool(((action >= low) & (action <= high)).all()),
+                    f"{name}() gives actions beyond the bounds, and it asks for bounds.",
+                )
             turned = act(*(value.flip(0) for value in inputs)).flip(0)
             part.require(close(turned, action), f"{name}() of a row depends on the other rows, or on its place.")
             if mask is not None:
                 _check_allowed(part, name, action, mask, agent)
         other = policy.noise((_ROWS,), generator)
     part.require(not torch.equal(noise, other), "noise() is the same at every call; draw it from the generator.")
+
+
+def _bounded(part: Part, agent: Agent, team: Team) -> bool:
+    """Whether a policy acts within bounds: then it refuses an action that has none."""
+    free = (-math.inf,) * agent.action.size, (math.inf,) * agent.action.size
+    try:
+        part.cls(replace(agent, action=Box(*free)), team, **part.values)
+    except RecipeError:
+        return True
+    return False
 
 
 def _check_allowed(part: Part, name: str, action: torch.Tensor, mask: torch.Tensor, agent: Agent) -> None:

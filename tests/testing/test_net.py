@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hetrl.arguments import Count
+from hetrl.errors import RecipeError
 from hetrl.network import Network, Policy, mode
 from hetrl.team import Discrete
 from hetrl.testing import check_net
@@ -229,6 +230,36 @@ def test_notices_what_cannot_act(changed, problem):
     with pytest.raises(AssertionError, match=problem) as caught:
         check_net(type("Broken", (Chooses,), {"__doc__": Chooses.__doc__, **changed}))
     assert "\n" not in str(caught.value)
+
+
+class Steers(Policy):
+    """It wants bounds, and does not keep to them."""
+
+    def __init__(self, agent, team) -> None:
+        super().__init__()
+        if not agent.action.bounded:
+            raise RecipeError("no bounds.")
+        self.size, self.body = agent.action.size, nn.Linear(agent.observation_size, agent.action.size)
+
+    @mode(reads={"observation": "agent.observation"}, writes={"proposal": "agent.proposal"})
+    def act(self, observation: Float[Tensor, "*batch seen"]) -> dict[str, Tensor]:
+        return {"proposal": self.body(observation)}
+
+    def noise(self, shape, generator):
+        return torch.rand(*shape, self.size, generator=generator)
+
+    def draw(self, observation, noise, action_mask=None):
+        return self.body(observation) + 3 * noise
+
+    def greedy(self, observation, action_mask=None):
+        return self.body(observation).tanh()
+
+
+def test_notices_actions_beyond_the_bounds():
+    with pytest.raises(
+        AssertionError, match=r"^Steers: draw\(\) gives actions beyond the bounds, and it asks for bounds"
+    ):
+        check_net(Steers)
 
 
 class Remembers(Network):
