@@ -56,7 +56,9 @@ def check(function: Callable[..., Any], values: Mapping[str, Any], where: str) -
     """
     known = parameters(function)
     checked_values: dict[str, Any] = {}
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(function).parameters.values())
+    takes_any = function is not object.__init__ and any(
+        p.kind is p.VAR_KEYWORD for p in inspect.signature(function).parameters.values()
+    )
     for name, value in values.items():
         if name not in known:
             if takes_any:

@@ -8,14 +8,14 @@ them, and not before.
 import functools
 import importlib
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from hetrl import arguments, keys
+from hetrl import arguments
 from hetrl.component import Component
 from hetrl.errors import RecipeError, nearest
-from hetrl.network import Network
+from hetrl.interface import misfit
 
 KINDS = ("order", "estimate", "weight", "loss", "net", "optim", "env", "data")
 
@@ -81,34 +81,47 @@ BUILT_IN: dict[str, str] = {
 
 @functools.cache
 def installed() -> dict[str, EntryPoint]:
-    """Return the entries that installed packages add, by name, without importing them.
+    """Return the usable entries that installed packages add, by name, without importing them."""
+    return _scan()[0]
 
-    Raises:
-        RecipeError: two packages claim one name, or a package one of hetrl's own; an entry has no vendor, or its group
-            is of no kind.
+
+def unusable() -> dict[str, str]:
+    """Return the entries of installed packages that no recipe can name -> why, in one line, and what to do.
+
+    Two packages claim one name, or a package one of hetrl's own; an entry has no vendor, or its group is of no kind.
+    Everything else goes on working.
     """
-    found: dict[str, EntryPoint] = {}
-    groups = sorted(group for group in entry_points().groups if group.startswith("hetrl."))
-    for point in (point for group in groups for point in entry_points(group=group)):
-        kind = point.group.removeprefix("hetrl.")
-        name, package = f"{kind}/{point.name}", provider(point)
-        if kind not in KINDS:
-            raise RecipeError(
-                f"{package} offers '{point.name}' under '{point.group}', and there is no kind '{kind}'."
-                f"{nearest(kind, KINDS)} Correct its pyproject.toml, or uninstall it."
-            )
-        if name in BUILT_IN:
-            raise RecipeError(f"'{name}' is hetrl's own, and {package} claims it too; uninstall that package.")
-        if "." not in point.name:
-            raise RecipeError(
-                f"'{name}' of {package} names no vendor; call it 'vendor.{point.name}' in its pyproject.toml, or "
-                "uninstall it."
-            )
-        if name in found:
-            raise RecipeError(f"'{name}' is provided twice, by {provider(found[name])} and by {package}; "
-                              "uninstall one of them.")  # fmt: skip
-        found[name] = point
-    return found
+    return _scan()[1]
+
+
+def _scan() -> tuple[dict[str, EntryPoint], dict[str, str]]:
+    """Return what the installed packages offer: what is usable, and why the rest is not."""
+    found: dict[str, list[EntryPoint]] = {}
+    for group in sorted(group for group in entry_points().groups if group.startswith("hetrl.")):
+        for point in entry_points(group=group):
+            found.setdefault(f"{group.removeprefix('hetrl.')}/{point.name}", []).append(point)
+    problems = {name: _unusable(name, points) for name, points in found.items()}
+    usable = {name: points[0] for name, points in found.items() if not problems[name]}
+    return usable, {name: problem for name, problem in problems.items() if problem}
+
+
+def _unusable(name: str, points: Sequence[EntryPoint]) -> str:
+    """Return why no recipe can name an entry of these packages; ``""`` where it can."""
+    kind, _, word = name.partition("/")
+    package = provider(points[0])
+    if kind not in KINDS:
+        return (
+            f"{package} offers '{word}' under 'hetrl.{kind}', and there is no kind '{kind}'.{nearest(kind, KINDS)} "
+            "Correct its pyproject.toml, or uninstall it."
+        )
+    if name in BUILT_IN:
+        return f"'{name}' is hetrl's own, and {package} claims it too; uninstall that package."
+    if "." not in word:
+        return f"'{name}' of {package} names no vendor; call it 'vendor.{word}' in its pyproject.toml, or uninstall it."
+    if len(points) > 1:
+        both = " and by ".join(provider(point) for point in points[:2])
+        return f"'{name}' is provided twice, by {both}; uninstall one of them."
+    return ""
 
 
 def provider(point: EntryPoint) -> str:
@@ -138,9 +151,12 @@ def resolve(name: str, kind: str | tuple[str, ...] | None = None) -> type[Any]:
     """Return the class behind a name, importing it.
 
     Raises:
-        RecipeError: the name is unknown, an import path, or of another kind; or an installed entry fails to import.
+        RecipeError: the name is unknown, an import path, or of another kind; or an installed entry is claimed twice,
+            fails to import, or lacks what entries of its kind have.
     """
     kinds = (kind,) if isinstance(kind, str) else kind
+    if isinstance(name, str) and name not in BUILT_IN and name not in installed() and name in (refused := unusable()):
+        raise RecipeError(refused[name])
     if not isinstance(name, str) or (name not in BUILT_IN and name not in installed()):
         known = [known for known in names() if kinds is None or known.split("/")[0] in kinds]
         looks_imported = isinstance(name, str) and "/" not in name and ("." in name or ":" in name)
@@ -155,7 +171,7 @@ def resolve(name: str, kind: str | tuple[str, ...] | None = None) -> type[Any]:
 
 
 def _load(name: str, point: EntryPoint) -> type[Any]:
-    """Import what a package offers under a name, and refuse what is not of the name's kind."""
+    """Import what a package offers under a name, and refuse what lacks what entries of the name's kind have."""
     where = f"'{name}' of {provider(point)} ({point.value})"
     try:
         found = point.load()
@@ -166,30 +182,9 @@ def _load(name: str, point: EntryPoint) -> type[Any]:
         ) from error
     problem = misfit(found, name.split("/")[0])
     if problem:
-        raise RecipeError(f"{where} {problem}; correct the entry in its pyproject.toml, or uninstall it.")
+        what_to_do = "" if ";" in problem else "; correct the entry in its pyproject.toml, or uninstall it"
+        raise RecipeError(f"{where} {problem}{what_to_do}.")
     return found
-
-
-def misfit(found: Any, kind: str) -> str:
-    """Return why something cannot be an entry of a kind; ``""`` where it can."""
-    if not inspect.isclass(found):
-        return f"is a {type(found).__name__}, not a class"
-    if kind == "net":
-        return "" if issubclass(found, Network) else "is no Network, as every net/... is"
-    if kind not in ("order", "estimate", "weight", "loss"):
-        return ""
-    if not issubclass(found, Component):
-        return f"is no Component, as every {kind}/... is"
-    mark = next((word for key in found.writes.values() if (word := key.split(".")[0]) in _MARKS), "")
-    if _MARKS.get(mark) == kind or not (mark or kind in _MARKS.values()):
-        return ""
-    if mark:
-        return f"writes '{mark}', which makes it {_MARKS[mark]}/..., not {kind}/..."
-    return f"writes no '{next(word for word, of in _MARKS.items() if of == kind)}', as every {kind}/... does"
-
-
-_MARKS = {keys.LOSS: "loss", "round": "order"}
-"""First words of keys that entries of one kind write, all of them, and those of no other."""
 
 
 def component(name: str, **values: Any) -> Component:

@@ -207,6 +207,9 @@ def list_(
             word = name.split("/")[1]
             more = f" Tasks: hetrl list {word}" if word in with_tasks else ""
             table.add_row(name, (package or catalog.summary(name)) + more)
+        for name, why in catalog.unusable().items():
+            if kind is None or name.startswith(f"{kind}/"):
+                table.add_row(name, f"unusable: {why}")
     out.print(table)
 
 
@@ -376,11 +379,11 @@ def cp(
 
 @app.command()
 def new(
-    kind: Annotated[str, typer.Argument(help="loss, weight or estimate.")],
+    kind: Annotated[str, typer.Argument(help="loss, weight, estimate, order, net, optim or data.")],
     name: Annotated[str, typer.Argument(help="What recipes will call it, vendor.name.", metavar="VENDOR.NAME")],
     folder: Annotated[Path, typer.Argument(help="Where to write the package; a folder that does not exist.")],
 ) -> None:
-    """Start a package of your own: one component, its tests to fill in, and a recipe that uses it."""
+    """Start a package of your own: one part, its tests to fill in, and a recipe that uses it."""
     from hetrl.scaffold.new import new
 
     files = new(kind, name, folder)

@@ -107,6 +107,8 @@ class Component(TensorDictModuleBase):
     calls: ClassVar[Mapping[str, str]] = {}
     along_time: ClassVar[bool] = False
     """Whether it needs the first dimension to be time, in order."""
+    compares: ClassVar[str | None] = None
+    """Role of what the trained net gave before the turn, which a turn of one step would not differ from."""
     table: ClassVar[Table]
 
     def __init_subclass__(cls, **options: Any) -> None:

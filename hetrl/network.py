@@ -3,6 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
@@ -37,7 +38,7 @@ def mode(
 
 
 class Network(nn.Module):
-    """Base of every entry of ``net/``: built for one agent (or for the team) by the recipe, used through its modes.
+    """Base of every entry of ``net/``: a recipe builds it for one agent or for the team, and calls its modes.
 
     The constructor takes the agent whose sizes it serves and the team, then keyword-only hyperparameters.
     """
@@ -46,15 +47,15 @@ class Network(nn.Module):
     default_mode: ClassVar[str | None] = None
     default_per: ClassVar[Literal["agent", "team"]] = "agent"
     sized: ClassVar[bool] = True
-    """Whether it is built for the sizes of one agent, so that agents of other sizes cannot share it."""
+    """Whether its layers have the sizes of one agent: then agents of other sizes cannot share it."""
     memory: int = 0
-    """Units of the hidden state that a recurrent network carries from step to step; 0 where it carries none."""
+    """Units of the hidden state that a recurrent network carries from step to step; 0 for any other network."""
     chunk: int | None = None
-    """Steps of a chunk: what a recurrent network unrolls at once, dimension 0 being time; None for any row alone."""
+    """How many steps a recurrent network unrolls at once (dimension 0 of its inputs is time); None for any other."""
 
     @classmethod
     def trainable(cls, arguments: Mapping[str, Any]) -> bool:
-        """Whether a phase has to train a net with these arguments."""
+        """Whether a net with these arguments has parameters, which a phase then has to train."""
         return True
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -66,31 +67,34 @@ class Network(nn.Module):
 
     @classmethod
     def chunk_of(cls, values: Mapping[str, Any]) -> int | None:
-        """Return :attr:`chunk` as it will be with these arguments; None where the network is not recurrent."""
+        """Return what :attr:`chunk` will be of a net with these arguments; a recurrent network overrides this."""
         return None
 
-    def settle(self, settled: bool) -> None:
-        """Be told that the parameters stay as they are until told otherwise, so that what is theirs may be kept.
+    def settled(self) -> AbstractContextManager[None]:
+        """Return a context in which the parameters stay as they are.
 
-        Phases tell the nets that they do not train. Whatever has been kept is dropped at every call.
+        A phase enters it for every net that it does not train. A net may override it, to keep inside what it has made
+        of its parameters, such as a product of theirs; it drops that at the end, as they may have changed by the next
+        time. Here nothing is kept.
         """
+        return nullcontext()
 
     def remember(self, seen: Tensor, memory: Tensor) -> Tensor:
-        """Return the hidden state after a step, ``*B H``, from what was seen, ``*B F``, and the state before it.
+        """Return the hidden state after a step, ``*B H``, from what was seen, ``*B F``, and the hidden state before.
 
-        Only recurrent networks are asked.
+        Collection asks this of recurrent networks, and of no other.
         """
         raise NotImplementedError
 
 
 class Policy(Network):
-    """A network that acts. What data collection needs of it, whatever the distribution.
+    """A network that acts: what collection asks of it, whatever its distribution.
 
-    A recurrent policy is handed what :meth:`remember` returned wherever it says ``observation`` below.
+    Below, a recurrent policy gets what :meth:`remember` returned in place of the ``observation``.
     """
 
     serves: ClassVar[tuple[type, ...]] = (Box,)
-    """Kinds of action space it can drive."""
+    """Kinds of action space that it can act in."""
 
     def noise(self, shape: Sequence[int], generator: torch.Generator) -> Tensor:
         """Return the random draws that :meth:`draw` consumes for observations of batch shape ``shape``."""

@@ -177,6 +177,14 @@ def test_listing_names_packages_and_imports_none(install, monkeypatch, capsys):
         ),
         ("loss/acme.weight", "acme:Weight", LOSS, "writes no 'loss', as every loss/... does; correct"),
         ("order/acme.weight", "acme:Weight", LOSS, "writes no 'round', as every order/... does; correct"),
+        (
+            "optim/acme.bonus",
+            "acme:Bonus",
+            LOSS,
+            "has no attribute 'once', as every optim/... has; derive it from hetrl",
+        ),
+        ("data/acme.bonus", "acme:Bonus", LOSS, "has no attribute 'in_order', as every data/... has; derive it from"),
+        ("env/acme.bonus", "acme:Bonus", LOSS, "has no attribute 'team', as every env/... has; derive it from hetrl"),
     ],
 )
 def test_what_does_not_load_is_said_in_one_line(install, entry, value, code, problem):
@@ -184,6 +192,16 @@ def test_what_does_not_load_is_said_in_one_line(install, entry, value, code, pro
     with pytest.raises(RecipeError, match=rf"^'{entry}' of acme 1\.2 \({value}\) {problem}") as caught:
         catalog.resolve(entry)
     assert "\n" not in str(caught.value)
+
+
+def test_a_recipe_says_which_of_its_sections_names_what_does_not_fit(install):
+    places = {"env/acme.bonus": "task", "data/acme.bonus": "data", "optim/acme.bonus": "update.actors.optim",
+              "net/acme.bonus": "nets.value", "order/acme.bonus": "update.actors.order"}  # fmt: skip
+    install("acme", dict.fromkeys(places, "acme:Bonus"), LOSS)
+    for name, where in places.items():
+        with pytest.raises(RecipeError, match=rf"^{where}: '{name}' of acme 1.2 \(acme:Bonus\) ") as caught:
+            hetrl.check(hetrl.load("happo", f"{where}.use={name}" if "order" in name else f"{where}={{use: {name}}}"))
+        assert "\n" not in str(caught.value)
 
 
 def test_a_recipe_says_which_of_its_steps_does_not_load(install):
@@ -204,14 +222,25 @@ def test_a_recipe_says_which_of_its_steps_does_not_load(install):
          "'losses'. Nearest: 'loss'. Correct its pyproject.toml, or uninstall it."),
     ],
 )  # fmt: skip
-def test_claims_that_are_refused(install, packages, problem):
+def test_claims_that_are_refused_spoil_nothing_else(install, monkeypatch, capsys, packages, problem):
+    """The name alone is unusable: a recipe that names it is told why, and ``hetrl list`` shows it."""
     for package, name in packages.items():
         install(package, {name: f"{package}:Bonus"}, LOSS)
-    with pytest.raises(RecipeError, match=f"^{problem}"):
-        catalog.names()
+    install("sound", {"loss/sound.bonus": "sound:Bonus"}, LOSS)
+    name = next(iter(packages.values()))
+    assert list(catalog.unusable()) == [name] and re.match(problem, catalog.unusable()[name])
+    assert "\n" not in catalog.unusable()[name]
+    assert catalog.resolve("loss/sound.bonus", "loss") is sys.modules["sound"].Bonus
     assert catalog.resolve("loss/entropy_bonus").__module__ == "hetrl.loss.entropy_bonus"  # ours stays ours
-
-
-@pytest.mark.parametrize("name", catalog.BUILT_IN)
-def test_built_in_entries_are_of_their_kind(name):
-    assert catalog.misfit(catalog.resolve(name), name.split("/")[0]) == ""
+    if name not in catalog.BUILT_IN:
+        assert name not in catalog.names()
+        with pytest.raises(RecipeError, match=f"^{problem}"):
+            catalog.resolve(name, "loss")
+    hetrl.check(hetrl.load("happo"))
+    monkeypatch.setattr(sys, "argv", ["hetrl", "list"])
+    monkeypatch.setenv("COLUMNS", "400")
+    with pytest.raises(SystemExit) as exit_:
+        cli.main()
+    printed = capsys.readouterr().out
+    assert not exit_.value.code and re.search(rf"^{name} +unusable: {problem}", printed, re.MULTILINE)
+    assert "loss/sound.bonus" in printed

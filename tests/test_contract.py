@@ -1,4 +1,7 @@
-"""Every component of the catalog keeps the contract, and the check itself notices what breaks it."""
+"""Every entry of the catalog keeps the contract of its kind, and the check of components notices what breaks it.
+
+That the checks of the other kinds do stands in ``tests/testing``.
+"""
 
 import subprocess
 import sys
@@ -12,7 +15,17 @@ from torch import Tensor
 from hetrl import catalog
 from hetrl.arguments import SCHEDULABLE, NonNegative, Share
 from hetrl.component import Component
-from hetrl.testing import N_OTHER, N_SAMPLES, check_component, fake_batch
+from hetrl.testing import (
+    N_OTHER,
+    N_SAMPLES,
+    check_component,
+    check_data,
+    check_env,
+    check_net,
+    check_optim,
+    check_order,
+    fake_batch,
+)
 
 
 def joint_value(state, action):
@@ -41,6 +54,56 @@ def test_keeps_the_contract(name):
 def test_every_row_of_these_kinds_is_checked():
     kinds = [name for name in catalog.BUILT_IN if name.split("/")[0] in ("order", "estimate", "weight", "loss")]
     assert sorted(kinds) == sorted(COMPONENTS)
+
+
+CHECKS = {"net": check_net, "optim": check_optim, "order": check_order, "data": check_data, "env": check_env}
+SMALL = {
+    "net/diffusion_policy": [{"n_steps": 2, "hidden": [8]}],
+    "net/joint_q": [{"hidden": [8], "normalize": True}],
+    "net/state_value": [{"hidden": [8]}, {"hidden": [8], "normalize": True}],
+    "net/recurrent_policy": [{"hidden": [8], "memory": 5, "chunk": 3}],
+    "net/recurrent_value": [{"hidden": [8], "memory": 5, "chunk": 3}],
+    "net/temperature": [{}, {"fixed": True}],
+    "net/gaussian_policy": [{"hidden": [8]}, {"hidden": [8], "std": "state_dependent", "std_map": "sigmoid",
+                                              "initial_std": 0.3}],
+    "net/mixed_policy": [{"hidden": [8], "continuous": "squashed_gaussian"}],
+    "optim/adam": [{}, {"max_grad_norm": 1.0, "weight_decay": 0.1}],
+    "optim/trust_region": [{}, {"inactive": "count"}],
+    "order/fixed": [{}, {"order": [1, 2, 0]}],
+    "data/on_policy": [{"frames": 24}],
+    "data/replay": [{"capacity": 100, "batch": 5, "warmup": 10, "n_step": 2},
+                    {"capacity": 24, "batch": 5, "warmup": 0, "frames": 8, "updates": 3}],
+    "env/matrix_game": [{"payoff": "penalty"}, {"payoff": "penalty", "horizon": 3, "reward": "per_agent"}],
+    "env/tabular_game": [{"horizon": 5}],
+    "env/cue_game": [{"leave": 0.2, "delay": 2, "continuous_agents": 1}],
+    "env/vmas": [{"scenario": "balance", "n_agents": 2, "horizon": 5},
+                 {"scenario": "balance", "n_agents": 2, "horizon": 5, "actions": "discrete"}],
+    "env/mamujoco": [{"robot": "Ant", "parts": "4x2", "horizon": 5}],
+    "env/pettingzoo": [{"name": "simple_spread_v3", "horizon": 5}],
+}  # fmt: skip
+"""Arguments, where the defaults are large or there are none; other nets have one hidden layer of 8."""
+ALONE = ("net/diffusion_policy",)
+"""Checked in a process of their own: the shape checks of these tests would break the graph of a nested function."""
+ROWS = [
+    (name, values)
+    for name in catalog.BUILT_IN
+    if name.split("/")[0] in CHECKS
+    for values in SMALL.get(name, [{"hidden": [8]} if name.startswith("net/") else {}])
+]
+
+
+@pytest.mark.parametrize(("name", "values"), ROWS, ids=[f"{name}-{place}" for place, (name, _) in enumerate(ROWS)])
+def test_keeps_the_contract_of_its_kind(name, values):
+    if name in ALONE:
+        program = f"from hetrl.testing import check_net; check_net({name!r}, **{values!r})"
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+    else:
+        CHECKS[name.split("/")[0]](name, **values)
+
+
+def test_every_row_is_checked():
+    assert {name for name, _ in ROWS} | set(COMPONENTS) == set(catalog.BUILT_IN)
 
 
 @pytest.mark.parametrize(("name", "values"), VARIANTS)

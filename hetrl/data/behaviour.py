@@ -16,11 +16,11 @@ Actions = dict[str, Tensor]
 class Behaviour:
     """The team's policies as functions of stacked observations ``[N, n, F]``, by layout group.
 
-    Agents of a group with weights of their own are stacked once (see :meth:`refresh`) and run as one batched call;
-    where they all share one module it is called as it is.
+    Where the agents of a group have a network each, their weights are stacked by :meth:`refresh` and run as one batched
+    call. Where they share one network, that is called as it is.
 
-    Recurrent policies act in two halves: :meth:`remember` takes the observations into the memories, and
-    :meth:`explore` or :meth:`greedy` is then handed the memories in place of the observations.
+    Recurrent policies act in two calls: :meth:`remember` makes the new memories from the observations and the old ones;
+    :meth:`explore` or :meth:`greedy` then gets the new memories in place of the observations.
     """
 
     def __init__(self, team: Team, policy: Callable[[Sequence[Agent]], Policy]) -> None:
@@ -33,7 +33,7 @@ class Behaviour:
             group.refresh()
 
     def blank(self, observations: Grouped) -> dict[str, Tensor]:
-        """Return memories ``[N, n, H]`` of nothing: zeros; no groups at all where the policies are not recurrent."""
+        """Return the memories with which an episode begins: zeros ``[N, n, H]``; ``{}`` for policies without memory."""
         if not self._recurrent:
             return {}
         return {
@@ -42,7 +42,7 @@ class Behaviour:
 
     @torch.no_grad()
     def remember(self, observations: Grouped, memories: Grouped) -> dict[str, Tensor]:
-        """Return the memories after a step; of no groups where ``memories`` has none."""
+        """Return the memories ``[N, n, H]`` after a step, from those before it; ``{}`` gives ``{}``."""
         return {name: self._groups[name].remember(observations[name], memory) for name, memory in memories.items()}
 
     @torch.no_grad()

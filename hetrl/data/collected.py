@@ -1,12 +1,18 @@
 """What a data source hands to training: how much it collected, what episodes came to, and what to update on."""
 
-from collections.abc import Iterable
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from tensordict import TensorDictBase
 from torch import Tensor
+
+from hetrl.arguments import checked
+from hetrl.data.environment import Environment
+from hetrl.errors import RecipeError
+from hetrl.network import Network
 
 
 @dataclass
@@ -39,18 +45,80 @@ class Collected:
 
 
 class Source(Protocol):
-    """An entry of ``data/``, bound to its environments."""
+    """An entry of ``data/``: collects, and hands out what to update on.
 
+    Its constructor takes keyword-only arguments; the checker asks the class alone, and training binds an instance to
+    its environments with :meth:`attach`. A class that derives from this one inherits what has a body here.
+    """
+
+    in_order: ClassVar[bool]
+    """Whether its samples are steps in the order of time, ``[T, N]``."""
+    n_candidates: int = 1
+    """How many joint actions are drawn where one is taken, the best by ``judge``."""
+    judge: str = ""
+    """The net and its mode that values them, where there are several: ``q.min``."""
     device: torch.device
+    """Where samples are made; known once it is attached."""
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "__init__" in cls.__dict__ and not hasattr(cls.__init__, "__wrapped__"):
+            cls.__init__ = checked(cls.__init__, cls.__name__)  # type: ignore[method-assign]
+
+    def __init__(self) -> None: ...
+
+    @staticmethod
+    def check_arguments(arguments: Mapping[str, Any], n_envs: int) -> None:
+        """Refuse arguments that do not go together or with the number of environments; nothing, unless overridden.
+
+        Raises:
+            RecipeError: with what to write instead.
+        """
+
+    @classmethod
+    def check_chunk(cls, arguments: Mapping[str, Any], n_envs: int, net: str, chunk: int) -> None:
+        """Refuse recurrent nets, whose memories it does not keep, or a length of chunks that does not fit its samples.
+
+        Args:
+            arguments: the recipe's.
+            n_envs: the task's environments.
+            net: the recurrent net's name in the recipe.
+            chunk: the steps in which it is unrolled.
+
+        Raises:
+            RecipeError: with what to write instead. All are refused, unless overridden.
+        """
+        raise RecipeError(f"nets.{net}: {cls.__name__} keeps no memories of a recurrent net; use data/on_policy.")
+
+    @staticmethod
+    @abstractmethod
+    def provides(keys: Iterable[str]) -> list[str]:
+        """Return the keys of a sample, given those of the environment and of the memories that nets ask for."""
+
+    @abstractmethod
+    def attach(self, env: Environment, behaviour: Any, reward: str, seed: int, critic: Network | None = None) -> None:
+        """Bind it to its environments and to who acts.
+
+        Args:
+            env: the vectorised environments.
+            behaviour: who acts, a :class:`~hetrl.data.behaviour.Behaviour` or what stands before one.
+            reward: how the team reward is made of the agents', ``mean``, ``sum`` or ``per_agent`` (no team reward).
+            seed: of whatever it draws.
+            critic: the team's recurrent net, whose memory is carried along as well.
+        """
+
+    @abstractmethod
     def collect(self) -> Collected:
         """Take the next steps and return what to update on."""
 
+    @abstractmethod
     def n_collections(self, frames: int) -> int:
         """Return how many collections the next ``frames`` frames will take."""
 
+    @abstractmethod
     def state_dict(self) -> dict[str, Any]:
         """Everything that an exact continuation needs, as tensors and primitives."""
 
+    @abstractmethod
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where :meth:`state_dict` was taken."""

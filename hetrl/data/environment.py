@@ -1,5 +1,6 @@
-"""What collection needs of an environment."""
+"""What collection needs of an environment, and what the checker needs of its class."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -10,23 +11,45 @@ from hetrl.team import Grouped, Team
 
 
 class Environment(Protocol):
-    """Vectorised environments as plain tensors, by layout group (see ``env/team_env``)."""
+    """An entry of ``env/``: vectorised environments as plain tensors, by layout group (see ``env/team_env``).
+
+    Its constructor takes keyword-only arguments, among them ``n_envs`` (with a default), ``seed`` and ``device``, which
+    the run fills in.
+    """
 
     team: Team
     masks: Mapping[str, Grouped]
     """Word -> layout group -> mask of the present step: ``action_mask``, ``active``; see ``env/transition``."""
 
+    @staticmethod
+    @abstractmethod
+    def provides(arguments: Mapping[str, Any]) -> list[str]:
+        """Return the keys that a step writes, given the task's arguments; asked of the class, nothing is built."""
+
+    @classmethod
+    def check_arguments(cls, arguments: Mapping[str, Any]) -> None:
+        """Refuse arguments that do not go together, before anything is built; nothing, unless overridden.
+
+        Raises:
+            RecipeError: with what to write instead.
+        """
+
+    @abstractmethod
     def start(self) -> dict[str, Tensor]:
         """Reset every environment and return observations ``[N, n, F]``."""
 
+    @abstractmethod
     def advance(self, actions: dict[str, Tensor]) -> Any:
-        """Take one step; finished environments are reset inside."""
+        """Take one step, a ``Transition``; finished environments are reset inside."""
 
+    @abstractmethod
     def frame(self, row: int = 0) -> np.ndarray:
         """Draw one environment as it is now, ``[H, W, 3]`` uint8; for videos only."""
 
+    @abstractmethod
     def state_dict(self) -> dict[str, Any]:
-        """Everything an exact continuation needs."""
+        """Everything an exact continuation needs, as tensors and primitives."""
 
+    @abstractmethod
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a state."""

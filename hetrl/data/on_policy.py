@@ -9,14 +9,14 @@ from torch import Tensor
 
 from hetrl.arguments import Count, checked
 from hetrl.data.behaviour import Behaviour, forgotten
-from hetrl.data.collected import Collected
+from hetrl.data.collected import Collected, Source
 from hetrl.data.environment import Environment
 from hetrl.errors import RecipeError
 from hetrl.network import Network
 from hetrl.ops.episodes import finished_sums
 
 
-class OnPolicy:
+class OnPolicy(Source):
     """Batches of ``frames`` environment steps, time first, taken with the current policies.
 
     A frame is one step of one environment (of the whole team). Episodes run on across batches.
@@ -51,8 +51,8 @@ class OnPolicy:
                 f"data.frames = {frames} must be a multiple of task.n_envs = {n_envs}; nearest: {nearest}."
             )
 
-    @staticmethod
-    def check_chunk(arguments: Mapping[str, Any], n_envs: int, net: str, chunk: int) -> None:
+    @classmethod
+    def check_chunk(cls, arguments: Mapping[str, Any], n_envs: int, net: str, chunk: int) -> None:
         """Refuse steps that do not divide into the chunks in which a recurrent net is unrolled.
 
         Raises:

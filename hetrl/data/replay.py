@@ -12,7 +12,7 @@ from torch import Tensor
 from hetrl import rng
 from hetrl.arguments import Count, Fraction, checked
 from hetrl.data.behaviour import Behaviour, BestOf
-from hetrl.data.collected import Collected
+from hetrl.data.collected import Collected, Source
 from hetrl.data.environment import Environment
 from hetrl.data.random_actions import RandomActions
 from hetrl.data.ring import Ring
@@ -23,7 +23,7 @@ from hetrl.ops.n_step import n_step_weights
 from hetrl.team import Grouped
 
 
-class Replay:
+class Replay(Source):
     """A ring of the latest steps, from which every update draws rows, uniformly and with replacement.
 
     R = sum_{m < k} gamma^m r_m,   discount = gamma^k

@@ -1,6 +1,7 @@
 """A phase at work, round by round: all its turns ``prepare``, then all are trained, then all run ``after``."""
 
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -40,9 +41,10 @@ class PhaseRunner:
         self._turn_read = any(
             keys.single(key) == keys.TURN for step in phase.every_step for key in step.table.reads.values()
         )
-        self._settled = [
+        # Those that make use of it; most have nothing to keep.
+        self._unchanging = [
             module for name, net in linked.nets.items() if name != phase.train for module in net.modules()
-            if isinstance(module, Network)
+            if isinstance(module, Network) and type(module).settled is not Network.settled
         ]  # fmt: skip
         if phase.train is None:
             return
@@ -75,10 +77,10 @@ class PhaseRunner:
         if self._turn_read:
             store.write_turns(rounds)
         run_programs(self._outside_turns, store)
-        for net in self._settled:
-            net.settle(True)
         metrics: Metrics = {}
-        try:
+        with ExitStack() as unchanging:
+            for net in self._unchanging:
+                unchanging.enter_context(net.settled())
             for agents in rounds:
                 turns = self._turns.of(agents)
                 for turn in turns:
@@ -87,9 +89,6 @@ class PhaseRunner:
                     metrics |= self._train(turn, store, generator, step_optimizer)
                 for turn in turns:
                     run_programs(turn.programs["after"], store)
-        finally:
-            for net in self._settled:
-                net.settle(False)
         self.linked.follow(self.phase.train)
         return metrics
 

@@ -53,6 +53,14 @@ class TeamEnv(EnvBase):
         team = [] if arguments.get("reward") == "per_agent" else ["reward"]
         return ["agent.observation", "agent.reward", "state", *team]
 
+    @classmethod
+    def check_arguments(cls, arguments: Mapping[str, Any]) -> None:
+        """Refuse arguments that do not go together, before anything is built; nothing, unless overridden.
+
+        Raises:
+            RecipeError: with what to write instead.
+        """
+
     # ----- what a subclass defines
 
     def start(self) -> Grouped:

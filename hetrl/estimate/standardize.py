@@ -13,8 +13,9 @@ class Standardize(Component):
 
     (A - mean A) / (std A + eps),   std of the population
 
-    The statistics are taken over the rows where ``active`` holds (all rows where nothing writes it), and applied to
-    every row. Advantages (1, 3) become (-1, 1), up to eps.
+    The statistics are taken over all rows, and applied to all. Nothing writes the key ``active`` of itself: to leave an
+    agent's inactive rows out of its statistics, name its mask and a key of its own, ``reads: {active: agent.active}``
+    with ``writes: {advantage: agent.advantage}``. Advantages (1, 3) become (-1, 1), up to eps.
 
     Args:
         eps: added to the deviation [reward], above 0.

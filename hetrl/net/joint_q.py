@@ -1,7 +1,8 @@
 """The joint action value: an ensemble evaluated in one batched call."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import ClassVar, Literal
 
@@ -63,9 +64,14 @@ class JointQ(Network):
         self.normalizer = ValueNormalizer() if normalize else None
         self._first = KeptProduct()
 
-    def settle(self, settled: bool) -> None:
-        """Keep what the first layer makes of the input, turn by turn, while the parameters stay as they are."""
-        self._first.keep(settled)
+    @contextmanager
+    def settled(self) -> Iterator[None]:
+        """Inside, keep from turn to turn what the first layer makes of the input."""
+        self._first.keep(True)
+        try:
+            yield
+        finally:
+            self._first.keep(False)
 
     @mode(reads={"state": "state", "action": "agents.action"}, writes={"q": "q"})
     def q(self, state: Float[Tensor, "*batch size"], action: JointAction) -> dict[str, Float[Tensor, "members *batch"]]:

@@ -1,4 +1,4 @@
-"""Joint actions: a tuple of everybody's, and what a critic is to them."""
+"""Joint actions: one tensor for each agent, and what a critic makes of them."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -8,11 +8,13 @@ from torch import Tensor
 JointAction = tuple[Tensor, ...]
 """Everybody's action ``*B A``, in team order."""
 JointValue = Callable[[Tensor, JointAction], Mapping[str, Tensor]]
-"""(state ``*B S``, joint action) -> ``q`` ``*B``."""
+"""A critic: it takes a state ``*B S`` and a joint action, and returns ``{"q": ...}``, their value ``*B``."""
 
 
 def repeated(value: Tensor, several: int, before: int = -1) -> Tensor:
-    """Return a view with ``several`` equal entries on a new dimension, ahead of the last ``-before`` ones.
+    """Return a view of ``value`` with a new dimension of ``several`` equal entries.
+
+    The new dimension stands before the last one; with ``before=-2`` before the last two, and so on.
 
     >>> import torch
     >>> repeated(torch.zeros(5, 3), 4).shape

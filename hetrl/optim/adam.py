@@ -9,12 +9,12 @@ from annotated_types import Interval
 from torch import Tensor, nn
 
 from hetrl.arguments import SCHEDULABLE, NonNegative, Positive, checked
-from hetrl.optim import Closure
+from hetrl.optim import Closure, Optim
 
 Decay = Annotated[float, Interval(ge=0, lt=1)]
 
 
-class Adam:
+class Adam(Optim):
     """Adam on the norm-clipped gradient, one step per minibatch.
 
     g <- g min(1, max_grad_norm / (norm(g) + 1e-6)), then Adam.
@@ -31,7 +31,6 @@ class Adam:
     """
 
     reads: ClassVar[Mapping[str, str]] = {}
-    constraints: ClassVar[Mapping[str, bool]] = {}
     once: ClassVar[bool] = False
 
     def __init__(
@@ -46,6 +45,7 @@ class Adam:
     ) -> None:
         self.lr, self.max_grad_norm, self.betas = lr, max_grad_norm, (beta1, beta2)
         self.eps, self.weight_decay = eps, weight_decay
+        self.constraints = {}
 
     __init__ = checked(__init__, "optim/adam")
 

@@ -8,12 +8,12 @@ from annotated_types import Interval
 from torch import Tensor, nn
 
 from hetrl.arguments import SCHEDULABLE, Count, NonNegative, Positive, checked
-from hetrl.optim import Closure
+from hetrl.optim import Closure, Optim
 
 Shrink = Annotated[float, Interval(gt=0, lt=1)]
 
 
-class TrustRegion:
+class TrustRegion(Optim):
     """One natural-gradient step of the loss inside a ball of mean KL, found by conjugate gradients and a line search.
 
     g = -grad loss,   x = CG(H + damping I, g),   H = Hessian of the mean KL(old || now) at now = old

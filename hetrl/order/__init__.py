@@ -1,1 +1,18 @@
-"""WHO NEXT: in which rounds the agents are updated."""
+"""WHO NEXT: in which rounds the agents are updated. Here is what an entry of ``order/`` has to have.
+
+An order is a :class:`~hetrl.component.Component` that reads ``members`` (0 to n - 1) and writes ``round`` (the round in
+which each of them is updated, from 0 on, without holes). It is drawn once a sweep, before any agent's turn. It may read
+other keys as well, of the team or of all agents (``{"advantage": "agents.advantage"}`` is a tuple in team order), but
+none of ``agent.``: nobody's turn has come.
+"""
+
+from typing import Protocol, runtime_checkable
+
+import torch
+
+
+@runtime_checkable
+class Seeded(Protocol):
+    """An order that draws at random: from a generator of its own, which the run seeds and ``state_dict`` keeps."""
+
+    generator: torch.Generator

@@ -1,4 +1,4 @@
-"""A new package with one component, a test to fill in and a recipe that uses it."""
+"""A new package with one part, tests to fill in and a recipe that uses it."""
 
 import keyword
 import re
@@ -16,8 +16,22 @@ STEPS = {
     "estimate": "estimate/standardize",
     "weight": "weight/unit_factor",
     "loss": "loss/clipped_surrogate, clip: 0.2",
+    "order": "order/random_permutation",
+    "net": "net/gaussian_policy",
+    "optim": "optim/adam, lr: 5e-4, max_grad_norm: 10",
+    "data": "data/on_policy",
 }
-"""The kinds there are templates for, and the step whose place a new one takes in the recipe."""
+"""The kinds there are templates for, and what a new one takes the place of in the recipe."""
+CHECKS = {
+    "estimate": ("check_component", ", per_sample=False"),
+    "weight": ("check_component", ", per_sample=True"),
+    "loss": ("check_component", ", per_sample=True"),
+    "order": ("check_order", ""),
+    "net": ("check_net", ", hidden=[8]"),
+    "optim": ("check_optim", ""),
+    "data": ("check_data", ", frames=24"),
+}
+"""The check of ``hetrl.testing`` that each kind goes through, and the arguments that it is given."""
 FILES = {
     ".gitignore": "gitignore",
     "README.md": "README.md",
@@ -30,15 +44,13 @@ FILES = {
 }
 """What is written -> its template."""
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-_TAKEN = ("Component", "Float", "NonNegative", "Path", "Tensor")
-"""Classes that a template imports."""
 
 
 def new(kind: str, name: str, folder: Path) -> list[Path]:
-    """Write the package of a new component, and return its files.
+    """Write the package of a new part, and return its files.
 
     Args:
-        kind: ``loss``, ``weight`` or ``estimate``.
+        kind: one of :data:`STEPS`.
         name: ``vendor.name``: who brings it, and what it is.
         folder: where to; it must not exist.
 
@@ -75,7 +87,7 @@ def _words(kind: str, name: str) -> dict[str, str]:
     if vendor == "hetrl":
         raise RecipeError(f"'{name}': hetrl's own entries have no vendor; write your own, such as 'yourlab.{word}'.")
     cls = "".join(part.capitalize() for part in word.split("_"))
-    if cls in _TAKEN:
+    if cls in taken(kind):
         raise RecipeError(f"'{name}': its class would hide {cls}, which it needs; choose another name.")
     if keyword.iskeyword(cls):
         raise RecipeError(f"'{name}': its class would be {cls}, a word of Python's own; choose another name.")
@@ -93,7 +105,8 @@ def _words(kind: str, name: str) -> dict[str, str]:
         "entry": entry,
         "package": package,
         "distribution": package.replace("_", "-"),
-        "per_sample": str(kind in ("loss", "weight")),
+        "check": CHECKS[kind][0],
+        "given": CHECKS[kind][1],
         "replaced": STEPS[kind].split(",")[0],
         "version": ".".join(version("hetrl").split(".")[:2]),
         **{f"{each}_step": entry if each == kind else step for each, step in STEPS.items()},
@@ -106,6 +119,13 @@ def _proposed(name: str, kind: str) -> str:
     parts = [re.sub(r"[^a-z0-9]+", "_", part).strip("_0123456789") for part in spoken.split(".", 1)]
     parts = [part if part and not keyword.iskeyword(part) else f"my_{part or kind}" for part in parts]
     return ".".join(parts if len(parts) == 2 else ["yourlab", *parts])
+
+
+def taken(kind: str) -> set[str]:
+    """Return the words that the templates of a kind import or define, which its class cannot be called."""
+    texts = [_template(_filled(source, {"kind": kind, "word": "", "package": ""})) for source in FILES.values()]
+    found = re.findall(r"^(?:from \S+ import (.+)|import (\w+)|class (\w+)\()", "\n".join(texts), re.MULTILINE)
+    return {word for groups in found for words in groups for word in words.split(", ") if word}
 
 
 def _template(name: str) -> str:

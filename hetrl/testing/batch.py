@@ -1,7 +1,7 @@
 """Made-up values for annotated roles, and what the checks do with a batch."""
 
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Union, get_args, get_origin
 
 import jaxtyping
@@ -28,13 +28,20 @@ def annotation(hint: Any) -> tuple[Any, bool]:
 def sample_dim(hint: Any) -> int | None:
     """Return the place of the batch dimension, or None where the annotation has none."""
     shape, _ = annotation(hint)
-    found = [place for place, dim in enumerate(_dims(shape)) if "*" in dim or dim == "..."] if shape else []
+    found = [place for place, dim in enumerate(dims(shape)) if "*" in dim or dim == "..."] if shape else []
     return found[0] if found else None
 
 
-def made_up(shape: Any, dtype: torch.dtype, generator: torch.Generator) -> Tensor:
-    """Return a tensor of an annotated shape: normal draws, integers 0 to ``N_OTHER - 1``, or a coin's flags."""
-    sizes = [_size(dim) for dim in _dims(shape)]
+def made_up(shape: Any, dtype: torch.dtype, generator: torch.Generator, sizes: Sequence[int] | None = None) -> Tensor:
+    """Return a tensor of an annotated shape: normal draws, integers 0 to ``N_OTHER - 1``, or a coin's flags.
+
+    Args:
+        shape: the annotation.
+        dtype: of floats.
+        generator: of the draws.
+        sizes: of its dimensions; left out, :data:`N_SAMPLES` and :data:`N_OTHER`.
+    """
+    sizes = [_size(dim) for dim in dims(shape)] if sizes is None else list(sizes)
     if shape.dtype is jaxtyping.Bool:
         flags = torch.rand(sizes, generator=generator) < 0.5
         flags.view(-1)[:1] = True
@@ -45,7 +52,8 @@ def made_up(shape: Any, dtype: torch.dtype, generator: torch.Generator) -> Tenso
     return torch.randn(sizes, generator=generator, dtype=torch.float64).to(dtype)
 
 
-def _dims(shape: Any) -> list[str]:
+def dims(shape: Any) -> list[str]:
+    """Return the names or sizes of the dimensions in an annotated shape."""
     return [word.split("=")[-1] for word in shape.dim_str.split()]
 
 
@@ -79,6 +87,14 @@ def tensors(batch: Mapping[str, Any]) -> dict[str, Tensor]:
         named = {f"{role}[{i}]": part for i, part in enumerate(value)} if isinstance(value, tuple) else {role: value}
         found.update({name: part for name, part in named.items() if isinstance(part, Tensor)})
     return found
+
+
+def close(value: Any, wanted: Any) -> bool:
+    """Return whether a value, or every member of a tuple, has the shape and, up to rounding, the numbers wanted."""
+    return all(
+        part.shape == other.shape and torch.allclose(part, other)
+        for part, other in zip(parts(value), parts(wanted), strict=True)
+    )
 
 
 def shape_of(value: Any) -> Any:

@@ -3,19 +3,18 @@
 import copy
 import dataclasses
 import io
-import logging
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from typing import Any
 
-import jaxtyping
 import torch
 from tensordict import TensorDict
 from torch import Tensor
 
 from hetrl import arguments, keys
 from hetrl.component import Component, Output
-from hetrl.testing.batch import N_OTHER, N_SAMPLES, each, parts, tensors
+from hetrl.testing.batch import N_OTHER, N_SAMPLES, close, each, parts, tensors
+from hetrl.testing.compiling import for_compiling
 from hetrl.testing.docstring import check_docstring
 from hetrl.testing.subject import Subject, first_line
 
@@ -163,7 +162,7 @@ def _check_per_sample(subject: Subject, outputs: Mapping[str, Any]) -> None:
             all(part.shape[:1] == (N_SAMPLES,) for part in parts(whole)),
             f"output '{role}' has shape {list(parts(whole)[0].shape)}, not samples first.",
         )
-        same = _close(value, each(whole, lambda part: part[_SUBSET]))
+        same = close(value, each(whole, lambda part: part[_SUBSET]))
         subject.require(same, f"output '{role}' of a sample depends on other samples of the batch.")
     other = _picked(batch, dims, _PERMUTATION)
     lanes = {
@@ -176,7 +175,7 @@ def _check_per_sample(subject: Subject, outputs: Mapping[str, Any]) -> None:
     for role, value in found.items():
         wanted = _stacked(outputs[role], each(outputs[role], lambda part: part[_PERMUTATION]), 1)
         subject.require(
-            _close(value, wanted),
+            close(value, wanted),
             f"output '{role}' is another one where the batch has two dimensions, as agents that share a net make it; "
             "count dimensions of the role from the end, or reduce none.",
         )
@@ -190,7 +189,7 @@ def _check_permutation(subject: Subject, outputs: Mapping[str, Any]) -> None:
     found = subject.run(subject.build(torch.float64), _picked(subject.batch(torch.float64), dims, _PERMUTATION))
     for role, value in found.items():
         subject.require(
-            _close(value, each(outputs[role], _permuted)),
+            close(value, each(outputs[role], _permuted)),
             f"output '{role}' does not follow when the batch is put into another order; use no sample's place "
             "(or say permutes=False, where it draws at random).",
         )
@@ -214,13 +213,6 @@ def _permuted(value: Tensor) -> Tensor:
 def _stacked(value: Any, other: Any, dim: int) -> Any:
     pairs = [torch.stack(pair, dim) for pair in zip(parts(value), parts(other), strict=True)]
     return tuple(pairs) if isinstance(value, tuple) else pairs[0]
-
-
-def _close(value: Any, wanted: Any) -> bool:
-    return all(
-        part.shape == other.shape and torch.allclose(part, other)
-        for part, other in zip(parts(value), parts(wanted), strict=True)
-    )
 
 
 # --------------------------------------------------------------------------- gradients
@@ -355,7 +347,7 @@ def _check_compiled(subject: Subject) -> None:
     if subject.cls.calls or subject.cls.along_time or subject.kind == "order":
         return  # no phase compiles these
     results: list[tuple[dict[str, Any], Any]] = []
-    with _for_compiling():
+    with for_compiling():
         for compiled in (False, True):
             component, batch = subject.build(), subject.batch(torch.float32)
             if compiled:
@@ -368,23 +360,9 @@ def _check_compiled(subject: Subject) -> None:
             results.append((outputs, gradients))
     (outputs, gradients), (graph_outputs, graph_gradients) = results
     for role, value in outputs.items():
-        subject.require(_close(graph_outputs[role], value), f"output '{role}' is another one when compiled.")
-    same = len(gradients) == len(graph_gradients) and all(map(_close, graph_gradients, gradients))
+        subject.require(close(graph_outputs[role], value), f"output '{role}' is another one when compiled.")
+    same = len(gradients) == len(graph_gradients) and all(map(close, graph_gradients, gradients))
     subject.require(same, "its gradients are others when compiled.")
-
-
-@contextmanager
-def _for_compiling() -> Iterator[None]:
-    """Turn off what would break the graph, checks of shapes at run time, and the compiler's trace, long and empty."""
-    checked, silent = jaxtyping.config.jaxtyping_disable, logging.root.manager.disable
-    jaxtyping.config.update("jaxtyping_disable", True)
-    logging.disable(max(silent, logging.DEBUG))
-    torch.compiler.reset()
-    try:
-        yield
-    finally:
-        jaxtyping.config.update("jaxtyping_disable", checked)
-        logging.disable(silent)
 
 
 def _compiled(subject: Subject, component: Component, batch: Mapping[str, Any]) -> dict[str, Any]:

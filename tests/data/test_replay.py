@@ -400,3 +400,8 @@ def test_without_what_was_stored_it_fills_up_with_the_policies(monkeypatch):
 def test_says_nothing_when_it_takes_its_memory(capfd):
     stream(replay(1, 4), [1.0])
     assert capfd.readouterr() == ("", "")
+
+
+def test_recurrent_nets_are_refused():
+    with pytest.raises(RecipeError, match=r"^nets.actor: Replay keeps no memories of a recurrent net; use data/on_pol"):
+        Replay.check_chunk({}, 4, "actor", 2)

@@ -7,6 +7,7 @@ from hetrl.engine.link import link
 from hetrl.engine.phase import PhaseRunner
 from hetrl.engine.store import Store
 from hetrl.net.joint_q import JointQ
+from hetrl.network import Network
 from hetrl.ops import kept_product
 from hetrl.recipe.read import load
 from hetrl.team import Agent, Box, Team
@@ -50,7 +51,7 @@ def test_what_a_critic_keeps_through_a_sweep_changes_no_number(monkeypatch):
     product = kept_product._product
     monkeypatch.setattr(kept_product, "_product", lambda *given: whole.append(1) or product(*given))
     kept, calls = after_three_updates(), len(whole)
-    monkeypatch.setattr(JointQ, "settle", lambda self, settled: None)
+    monkeypatch.setattr(JointQ, "settled", Network.settled)
     torch.testing.assert_close(kept, after_three_updates(), rtol=1e-4, atol=1e-6)
     assert calls == 3  # one for each sweep
     assert len(whole) - calls == 3 * 5  # one for each turn

@@ -133,22 +133,22 @@ def test_rows_that_do_not_count_may_be_left_out(mode, monkeypatch):
     The sweep's turns share the first layer, so the second of them has moved from the first.
     """
     q = net(hidden=[8, 6], ensemble=3).requires_grad_(False)
-    q.settle(True)
     state, action = batch(40)
     parts = [*encoded(action)]
-    for place in range(3):
-        parts[place] = torch.rand_like(parts[place]).requires_grad_()
-        found = []
-        for large in (0, 2**30):
-            monkeypatch.setattr("hetrl.net.joint_q._LARGE", large)
-            value = getattr(q, mode)(state, tuple(parts))["q"]
-            found.append((value.detach(), *torch.autograd.grad(value.square().sum(), parts[place])))
-        whole = [state.clone(), *(part.detach().clone().requires_grad_() for part in parts)]
-        expected = getattr(q, mode)(whole[0], tuple(whole[1:]))["q"]
-        found.append((expected.detach(), *torch.autograd.grad(expected.square().sum(), whole[1 + place])))
-        torch.testing.assert_close(found[0], found[1])
-        torch.testing.assert_close(found[0], found[2])
-        parts[place] = torch.rand_like(parts[place])  # its answer, which later turns see
+    with q.settled():
+        for place in range(3):
+            parts[place] = torch.rand_like(parts[place]).requires_grad_()
+            found = []
+            for large in (0, 2**30):
+                monkeypatch.setattr("hetrl.net.joint_q._LARGE", large)
+                value = getattr(q, mode)(state, tuple(parts))["q"]
+                found.append((value.detach(), *torch.autograd.grad(value.square().sum(), parts[place])))
+            whole = [state.clone(), *(part.detach().clone().requires_grad_() for part in parts)]
+            expected = getattr(q, mode)(whole[0], tuple(whole[1:]))["q"]
+            found.append((expected.detach(), *torch.autograd.grad(expected.square().sum(), whole[1 + place])))
+            torch.testing.assert_close(found[0], found[1])
+            torch.testing.assert_close(found[0], found[2])
+            parts[place] = torch.rand_like(parts[place])  # its answer, which later turns see
 
 
 def test_batched_products_give_what_one_member_after_the_other_gives():
