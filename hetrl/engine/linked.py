@@ -12,6 +12,7 @@ from hetrl.component import Component
 from hetrl.engine.program import Program
 from hetrl.errors import RecipeError
 from hetrl.network import Network, Policy
+from hetrl.order import Seeded
 from hetrl.recipe.net import Mode, Per, Target
 from hetrl.recipe.plan import Plan, recurrent_critic
 from hetrl.recipe.schema import Order
@@ -101,7 +102,7 @@ class Linked(nn.Module):
         for phase in plan.recipe.update:
             if phase.order is not None:
                 order = build(phase.order, "order")
-                if hasattr(order, "generator"):
+                if isinstance(order, Seeded):
                     order.generator.manual_seed(rng.derive(seed, "order", phase.name))
                 self.orders[phase.name] = order
 

@@ -15,7 +15,7 @@ from hetrl.engine.store import Store
 from hetrl.engine.turns import Programs, Turn, Turns, lanes_without_turn
 from hetrl.errors import RecipeError
 from hetrl.network import Network
-from hetrl.optim import Closure
+from hetrl.optim import Closure, optimizer_of
 from hetrl.recipe.schema import Phase
 from hetrl.recipe.step import Step
 
@@ -53,7 +53,9 @@ class PhaseRunner:
         ramps = {name: schedule.parse(value) for name, value in phase.optim.arguments.items()}
         self._schedules = {name: ramp for name, ramp in ramps.items() if ramp is not None}
         trained: SharedNetwork = linked.nets[phase.train]  # type: ignore[assignment]
-        self.optimizers |= {owner: optim.optimizer(list(module.parameters())) for owner, module in trained.items()}
+        where = f"{phase.optim.where} ({phase.optim.name})"
+        for owner, module in trained.items():
+            self.optimizers[owner] = optimizer_of(optim, list(module.parameters()), where)
         self._turns = Turns(phase, linked, self.optimizers, optim.constraints, compile)
         if optim.once:
             self._refuse_state()

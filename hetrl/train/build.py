@@ -47,7 +47,7 @@ def _built(recipe: Recipe) -> tuple[Learner, Collection]:
 
 def _exploring(source: Any, linked: Linked, behaviour: Behaviour) -> Behaviour | BestOf:
     """Return who acts while training: the policies, or the best of several joint actions that they draw."""
-    n_candidates = getattr(source, "n_candidates", 1)
+    n_candidates = source.n_candidates
     if n_candidates == 1:
         return behaviour
     net, _, mode = source.judge.partition(".")

@@ -31,10 +31,6 @@ def memories(recipe: Recipe, data: Any, n_envs: int) -> list[str]:
             )
         if not acts and net.sharing != "team":
             raise RecipeError(f"{net.where}: a recurrent net that does not act is one for the team; write per: team.")
-        if not hasattr(data, "check_chunk"):
-            raise RecipeError(
-                f"{net.where}: {recipe.data.name} keeps no memories of a recurrent net; use data/on_policy."
-            )
         data.check_chunk(recipe.data.arguments, n_envs, name, chunk)
         key = next(table.reads["memory"] for table in net.network.modes.values() if "memory" in table.reads)
         if key in carried:

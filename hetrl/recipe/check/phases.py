@@ -84,7 +84,7 @@ def _refuse_equal(phase: Phase) -> None:
         if step.mode is not None and step.mode.net == phase.train and not step.mode.slow
     }
     for step in phase.steps:
-        role = getattr(step.component, "compares", None)
+        role = None if step.component is None else step.component.compares
         before = written.get(step.table.reads[role]) if role is not None else None
         if before is not None and before.mode is not None:
             raise RecipeError(
