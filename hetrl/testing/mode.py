@@ -20,7 +20,7 @@ N_ROWS = 7
 
 
 @dataclass(frozen=True)
-class Mode:
+class BuiltMode:
     """One mode of a network that is built for an agent of a team."""
 
     part: Part

@@ -8,14 +8,14 @@ from torch import Tensor
 
 from hetrl.network import Network
 from hetrl.testing.batch import tensors
-from hetrl.testing.mode import Mode
+from hetrl.testing.mode import BuiltMode
 
 __tracebackhide__ = True  # pytest shows the line of the test, not these
 _STEP = 1e-6
 """Of the differences that gradients are compared with."""
 
 
-def check_gradients(mode: Mode, stopped: Collection[str]) -> None:
+def check_gradients(mode: BuiltMode, stopped: Collection[str]) -> None:
     """Parameters are reached where the mode is learned, and only there; an input's gradient is the derivative."""
     net = mode.net()
     inputs = mode.inputs(net)
@@ -54,7 +54,7 @@ def _score(role: str, value: Any) -> Tensor:
     return sum(((part * weight).sum() for part, weight in zip(values, weights, strict=True)), torch.zeros(()))
 
 
-def _check_derivative(mode: Mode, net: Network, name: str, gradients: Mapping[str, Tensor | None]) -> None:
+def _check_derivative(mode: BuiltMode, net: Network, name: str, gradients: Mapping[str, Tensor | None]) -> None:
     """Along one direction of an input, an output changes by what its gradient says, or (a choice) not at all."""
     scores = []
     for sign in (1, -1):

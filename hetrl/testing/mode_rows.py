@@ -8,14 +8,14 @@ from torch import Tensor
 
 from hetrl.network import Network
 from hetrl.testing.batch import close, each, parts
-from hetrl.testing.mode import N_ROWS, Mode
+from hetrl.testing.mode import N_ROWS, BuiltMode
 
 __tracebackhide__ = True  # pytest shows the line of the test, not these
 _FEWER = 5
 _PICKED = torch.tensor([3, 0, 4, 1])
 
 
-def check_rows(mode: Mode) -> dict[str, int]:
+def check_rows(mode: BuiltMode) -> dict[str, int]:
     """A row's outputs are made of that row alone. Returns where the rows are in each output."""
     net = mode.net()
     inputs, where = mode.inputs(net), mode.places(net)
@@ -42,7 +42,7 @@ def _permutation() -> Tensor:
     return torch.arange(N_ROWS).flip(0)
 
 
-def _place(mode: Mode, role: str, whole: Any, fewer: Any) -> int:
+def _place(mode: BuiltMode, role: str, whole: Any, fewer: Any) -> int:
     """Return the dimension of an output that has as many entries as there are rows."""
     first, other = parts(whole)[0], parts(fewer)[0]
     changed = [
@@ -57,7 +57,7 @@ def _place(mode: Mode, role: str, whole: Any, fewer: Any) -> int:
 
 
 def _check_others(
-    mode: Mode, net: Network, inputs: Mapping[str, Any], where: Mapping[str, int], whole: Mapping[str, Any],
+    mode: BuiltMode, net: Network, inputs: Mapping[str, Any], where: Mapping[str, int], whole: Mapping[str, Any],
     places: Mapping[str, int],
 ) -> None:  # fmt: skip
     """Of what draws at random: with the same draws, another first row changes the first row's outputs alone."""
@@ -76,7 +76,7 @@ def _check_others(
         )
 
 
-def check_lanes(mode: Mode, places: Mapping[str, int]) -> None:
+def check_lanes(mode: BuiltMode, places: Mapping[str, int]) -> None:
     """Rows in two dimensions, as agents that share the net make them, give the same numbers."""
     net = mode.net()
     inputs, where = mode.inputs(net), mode.places(net)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hetrl.testing.batch import close, parts
 from hetrl.testing.compiling import for_compiling
-from hetrl.testing.mode import Mode
+from hetrl.testing.mode import BuiltMode
 from hetrl.testing.mode_gradients import check_gradients
 from hetrl.testing.mode_rows import check_lanes, check_rows
 from hetrl.testing.subject import first_line
@@ -17,7 +17,7 @@ from hetrl.testing.subject import first_line
 __tracebackhide__ = True  # pytest shows the line of the test, not these
 
 
-def check_mode(mode: Mode, stopped: Collection[str]) -> None:
+def check_mode(mode: BuiltMode, stopped: Collection[str]) -> None:
     """Check one mode; see :func:`hetrl.testing.net.check_net`."""
     _check_outputs(mode)
     places = check_rows(mode)
@@ -27,7 +27,7 @@ def check_mode(mode: Mode, stopped: Collection[str]) -> None:
     _check_optional(mode)
 
 
-def _check_outputs(mode: Mode) -> None:
+def _check_outputs(mode: BuiltMode) -> None:
     """It returns the roles of its table, finite, in the float type of its inputs; the same numbers in both types."""
     found = []
     for dtype in (torch.float32, torch.float64):
@@ -54,7 +54,7 @@ def _check_outputs(mode: Mode) -> None:
             mode.require(same, f"output '{role}' in float32 is not that in float64, up to rounding.")
 
 
-def _check_optional(mode: Mode) -> None:
+def _check_optional(mode: BuiltMode) -> None:
     """What may be left out may be left out."""
     net = mode.net()
     optional = net.modes[mode.name].optional
@@ -66,7 +66,7 @@ def _check_optional(mode: Mode) -> None:
         mode.require(finite, f"output '{role}' is not finite without its optional {', '.join(sorted(optional))}.")
 
 
-def check_state(modes: Collection[Mode]) -> None:
+def check_state(modes: Collection[BuiltMode]) -> None:
     """A network of other parameters, with the state of this one, gives the same numbers in every mode."""
     for mode in modes:
         net = mode.net(torch.float32)
@@ -82,7 +82,7 @@ def check_state(modes: Collection[Mode]) -> None:
             mode.require(same, f"output '{role}' is another one after a state_dict round trip; keep state in buffers.")
 
 
-def check_compiled(modes: Collection[Mode]) -> None:
+def check_compiled(modes: Collection[BuiltMode]) -> None:
     """``torch.compile`` makes one graph of each mode, with the same numbers."""
     with for_compiling():
         for mode in modes:

@@ -14,7 +14,7 @@ from hetrl.network import Network, Policy
 from hetrl.team import Agent, Box, Discrete, Team
 from hetrl.testing.batch import close, tensors
 from hetrl.testing.docstring import check_docstring
-from hetrl.testing.mode import Mode
+from hetrl.testing.mode import BuiltMode
 from hetrl.testing.mode_gradients import gradients
 from hetrl.testing.modes import check_compiled, check_mode, check_state
 from hetrl.testing.net_inputs import Inputs, allowed, made_up_team
@@ -56,7 +56,7 @@ def check_net(
     team = team or made_up_team(part.cls)
     for agent in _served(part.cls, team):
         nets: dict[torch.dtype, Network] = {}
-        modes = [Mode(part, name, agent, team, nets) for name in part.cls.modes]
+        modes = [BuiltMode(part, name, agent, team, nets) for name in part.cls.modes]
         for mode in modes:
             check_mode(mode, stopped)
         if part.cls.trainable(values):
@@ -78,7 +78,7 @@ def _served(cls: type[Network], team: Team) -> list[Agent]:
     return list(alike.values()) if of_agents else [team.agents[0]]
 
 
-def _check_reached(part: Part, modes: Collection[Mode]) -> None:
+def _check_reached(part: Part, modes: Collection[BuiltMode]) -> None:
     """Every parameter is reached by the gradient of some mode."""
     unreached: set[str] | None = None
     for mode in modes:
@@ -93,7 +93,7 @@ def _check_reached(part: Part, modes: Collection[Mode]) -> None:
         part.require(False, f"no mode's gradient reaches the parameter '{name}'; use it, or make it a buffer.")
 
 
-def _check_memory(part: Part, modes: Collection[Mode]) -> None:
+def _check_memory(part: Part, modes: Collection[BuiltMode]) -> None:
     """What a recurrent network remembers has the size that it says, and its chunks start anew."""
     net = next(iter(modes)).net()
     said, chunk = part.cls.chunk_of(part.values), net.chunk
