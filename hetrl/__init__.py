@@ -8,7 +8,7 @@
 
 from typing import Any
 
-from hetrl.catalog import component
+from hetrl.catalog import component, register
 from hetrl.component import Component
 from hetrl.engine.link import link
 from hetrl.errors import HetrlError
@@ -31,6 +31,7 @@ __all__ = [
     "link",
     "load",
     "mode",
+    "register",
 ]
 
 

@@ -1,13 +1,14 @@
-"""The names a recipe may use: built-in entries (imported when first used) and installed entry points.
+"""The names a recipe may use: built-in entries, those of installed packages, and what this process has registered.
 
 A name is ``kind/entry``; it is never an import path, so a recipe can choose code but not bring any. Packages add
 entries under the entry-point group ``hetrl.<kind>`` as ``vendor.name``; their code is imported when a recipe names
-them, and not before.
+them, and not before. Built-in entries, too, are imported when they are first used.
 """
 
 import functools
 import importlib
 import inspect
+import re
 from collections.abc import Iterable, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -77,6 +78,38 @@ BUILT_IN: dict[str, str] = {
     "data/on_policy": "hetrl.data.on_policy:OnPolicy",
     "data/replay": "hetrl.data.replay:Replay",
 }
+REGISTERED: dict[str, type[Any]] = {}
+"""Name -> the class that this process has given it, see :func:`register`."""
+_NAME = re.compile(r"\w+(\.\w+)+", re.ASCII)
+
+
+def register(name: str, part: type[Any]) -> None:
+    """Give a class a name that recipes of this process can use.
+
+    A recipe holds the name, and so does a run's folder: whoever goes on with the run registers the class again first.
+    For use by others, and on the command line, put it into a package (``hetrl new``).
+
+    Args:
+        name: ``kind/vendor.name``, such as ``env/my.forage``.
+        part: the class; the same one may be registered again, as a notebook's cell does that is run twice.
+
+    Raises:
+        RecipeError: the name is none, or taken, or the class is not what entries of that kind have to be.
+    """
+    kind, _, word = str(name).partition("/")
+    if kind not in KINDS:
+        raise RecipeError(f"'{name}': no kind '{kind}'.{nearest(kind, KINDS)} Write kind/vendor.name.")
+    if not _NAME.fullmatch(word) or word.split(".")[0] == "hetrl":
+        raise RecipeError(f"'{name}' names no vendor; write {kind}/vendor.name, such as '{kind}/my.{word or 'part'}'.")
+    before = REGISTERED.get(name)
+    if name in installed():
+        raise RecipeError(f"'{name}' is there already, from {provider(installed()[name])}; choose another name.")
+    problem = misfit(part, kind)
+    if problem:
+        raise RecipeError(f"'{name}' {problem}{'' if ';' in problem else '; correct it'}.")
+    if before is not None and (before.__module__, before.__qualname__) != (part.__module__, part.__qualname__):
+        raise RecipeError(f"'{name}' is registered already, as {before.__qualname__}; choose another name.")
+    REGISTERED[name] = part
 
 
 @functools.cache
@@ -143,7 +176,7 @@ def names(kind: str | None = None) -> list[str]:
     """
     if kind is not None and kind not in KINDS:
         raise RecipeError(f"no kind '{kind}'.{nearest(kind, KINDS)}")
-    every = sorted([*BUILT_IN, *installed()])
+    every = sorted([*BUILT_IN, *installed(), *REGISTERED])
     return [name for name in every if kind is None or name.startswith(f"{kind}/")]
 
 
@@ -155,9 +188,10 @@ def resolve(name: str, kind: str | tuple[str, ...] | None = None) -> type[Any]:
             fails to import, or lacks what entries of its kind have.
     """
     kinds = (kind,) if isinstance(kind, str) else kind
-    if isinstance(name, str) and name not in BUILT_IN and name not in installed() and name in (refused := unusable()):
+    there = isinstance(name, str) and any(name in place for place in (BUILT_IN, REGISTERED, installed()))
+    if isinstance(name, str) and not there and name in (refused := unusable()):
         raise RecipeError(refused[name])
-    if not isinstance(name, str) or (name not in BUILT_IN and name not in installed()):
+    if not there:
         known = [known for known in names() if kinds is None or known.split("/")[0] in kinds]
         looks_imported = isinstance(name, str) and "/" not in name and ("." in name or ":" in name)
         hint = " It looks like an import path, and a recipe may only choose catalog names." if looks_imported else ""
@@ -167,6 +201,8 @@ def resolve(name: str, kind: str | tuple[str, ...] | None = None) -> type[Any]:
     if name in BUILT_IN:
         module, attribute = BUILT_IN[name].split(":")
         return getattr(importlib.import_module(module), attribute)
+    if name in REGISTERED:
+        return REGISTERED[name]
     return _load(name, installed()[name])
 
 

@@ -244,3 +244,70 @@ def test_claims_that_are_refused_spoil_nothing_else(install, monkeypatch, capsys
     printed = capsys.readouterr().out
     assert not exit_.value.code and re.search(rf"^{name} +unusable: {problem}", printed, re.MULTILINE)
     assert "loss/sound.bonus" in printed
+
+
+# ----- registered by this process
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    monkeypatch.setattr(catalog, "REGISTERED", {})
+    return hetrl.register
+
+
+def world(earned=1.0):
+    """Return a class of environments in which every step earns the same."""
+    from hetrl.env.matrix_game import MatrixGame
+
+    class World(MatrixGame):
+        def __init__(self, *, n_envs: int = 4, seed: int = 0, device: str = "cpu") -> None:
+            super().__init__(payoff="penalty", n_envs=n_envs, seed=seed, device=device)
+
+        @classmethod
+        def check_arguments(cls, arguments):
+            pass
+
+        def _simulate(self, actions):
+            seen, reward, *ends = super()._simulate(actions)
+            return seen, {group: torch.full_like(each, earned) for group, each in reward.items()}, *ends
+
+    return World
+
+
+def test_what_is_trained_saved_evaluated_and_resumed_is_one(registered, tmp_path):
+    """The class stands under a name, and everything finds it by that name alone."""
+    from hetrl.runs.run import evaluate_run, resume, train
+
+    registered("env/my.world", world(7.0))
+    recipe = hetrl.load("happo", "task={use: env/my.world, n_envs: 4}", "nets.actor.use=net/categorical_policy",
+                        "data.frames=8", "run.frames=16", "run.eval_every=8", "run.n_eval_episodes=2",
+                        "update.actors.minibatches=1", "update.critic.minibatches=1")  # fmt: skip
+    run = train(recipe, tmp_path / "run", quiet=True)
+    assert "use: env/my.world" in run.recipe.read_text()
+    assert evaluate_run(run.path).returns.tolist() == [7.0, 7.0]
+    resume(run.path, "run.frames=24", quiet=True)
+    catalog.REGISTERED.clear()
+    with pytest.raises(RecipeError, match=r"^task: no entry 'env/my.world' in the catalog"):
+        evaluate_run(run.path)
+
+
+def test_what_cannot_be_registered(registered, install):
+    registered("env/my.world", world())
+    registered("env/my.world", world())  # a cell that is run again
+    install("acme", {"loss/acme.bonus": "acme:Bonus"}, LOSS)
+    for name, part, problem in [
+        ("envs/my.world", world(), "'envs/my.world': no kind 'envs'. Nearest: 'env'. Write kind/vendor.name."),
+        ("env/world", world(), "'env/world' names no vendor; write env/vendor.name, such as 'env/my.world'."),
+        ("env/hetrl.world", world(), "'env/hetrl.world' names no vendor; "),
+        ("env/my.", world(), "'env/my.' names no vendor; "),
+        (3, world(), "'3': no kind '3'."),
+        ("env/my.world", int, "'env/my.world' has no attribute 'team', as every env/... has; derive it from "),
+        ("env/my.other", world, "'env/my.other' is a function, not a class; correct it."),
+        ("loss/my.world", world(), "'loss/my.world' is no Component, as every loss/... is; correct it."),
+        ("loss/acme.bonus", world(), "'loss/acme.bonus' is there already, from acme 1.2; choose another name."),
+    ]:
+        with pytest.raises(RecipeError, match=f"^{re.escape(problem)}") as caught:
+            registered(name, part)
+        assert "\n" not in str(caught.value)
+    assert list(catalog.REGISTERED) == ["env/my.world"]
+    assert "env/my.world" in catalog.names("env")

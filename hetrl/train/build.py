@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from hetrl import catalog, rng
+from hetrl import rng
 from hetrl.data.behaviour import Behaviour, BestOf
 from hetrl.engine.link import link
 from hetrl.engine.linked import Linked
@@ -57,7 +57,7 @@ def _exploring(source: Any, linked: Linked, behaviour: Behaviour) -> Behaviour |
 
 def make_env(recipe: Recipe, device: torch.device, seed: int, **changed: Any) -> Any:
     """Return the recipe's environments, with some arguments changed."""
-    cls = catalog.resolve(recipe.task.name, "env")
+    cls = recipe.task.entry("env")
     try:
         return cls(**{**recipe.task.arguments, **changed}, seed=seed, device=str(device))
     except RecipeError as error:
