@@ -7,8 +7,9 @@ from typing import Any
 
 from hetrl.errors import RecipeError, nearest
 from hetrl.recipe import text
-from hetrl.recipe.frozen import Tree, thawed
+from hetrl.recipe.frozen import Tree
 from hetrl.recipe.override import override
+from hetrl.recipe.plain import plain
 from hetrl.recipe.references import resolved
 from hetrl.recipe.schema import SECTIONS, Recipe
 
@@ -41,7 +42,7 @@ def load(recipe: str | os.PathLike[str] | Mapping[str, Any] | Recipe, *overrides
     for change in overrides:
         override(tree, change)
         _drop_in(tree)
-    return Recipe(resolved(tree, name), name)
+    return Recipe(resolved(plain(tree, name), name), name)
 
 
 def _tree(recipe: str | os.PathLike[str] | Mapping[str, Any] | Recipe) -> tuple[str, Any]:
@@ -53,10 +54,7 @@ def _tree(recipe: str | os.PathLike[str] | Mapping[str, Any] | Recipe) -> tuple[
         return path.stem, _read(path)
     if not isinstance(recipe, Mapping):
         raise RecipeError(f"{recipe!r} is no recipe; give a name, a YAML file, a mapping, or a recipe.")
-    try:
-        return "recipe", thawed(recipe)
-    except RecursionError:
-        raise RecipeError("recipe: it is nested too deep.") from None
+    return "recipe", plain(recipe, "recipe")
 
 
 def _find(recipe: str | os.PathLike[str]) -> Path:

@@ -9,11 +9,11 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hetrl.errors import RecipeError
+from hetrl.recipe.plain import MOST_DEPTH
 from hetrl.recipe.references import MOST_LETTERS, refuse_resolver
 
 MOST_NODES = 50_000
 """Words and values of a recipe, what is repeated by an alias counted each time."""
-MOST_DEPTH = 50
 _KNOWN = {f"tag:yaml.org,2002:{word}" for word in ("str", "int", "float", "bool", "null", "map", "seq", "merge")}
 _ODD = re.compile(r"[-+]?(0[0-9_]+|[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?)")
 """Numbers that YAML reads in base 8 or 60: 010 is 8 there, and 1:30 is 90."""
