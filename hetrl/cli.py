@@ -365,12 +365,15 @@ def cp(
     if recipe not in known:
         load(recipe)  # says what is wrong, and the nearest name
         known = {recipe: Path(recipe)}
-    if file.is_dir():
-        file = file / known[recipe].name
-    if file.exists():
-        raise RunError(f"{file} exists; choose another name.")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(known[recipe], file)
+    try:
+        if file.is_dir():
+            file = file / known[recipe].name
+        if file.exists():
+            raise RunError(f"{file} exists; choose another name.")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(known[recipe], file)
+    except OSError as error:
+        raise RunError(f"{file} cannot be written: {error.strerror or error}.") from None
     out.print(f"{file}\nhetrl check {file}\nhetrl train {file}", soft_wrap=True, highlight=False)
 
 

@@ -64,8 +64,9 @@ def _find(recipe: str | os.PathLike[str]) -> Path:
     if name in known:
         return known[name]
     path = Path(name)
-    if path.suffix in (".yaml", ".yml") or path.is_file():
-        if path.is_file():
+    found = os.path.isfile(path)  # noqa: PTH113 (names that no file can have are no error to it)
+    if path.suffix in (".yaml", ".yml") or found:
+        if found:
             return path
         raise RecipeError(f"there is no recipe file '{name}'.")
     recipes = [each for each in known if not each.startswith("task/")]

@@ -84,7 +84,7 @@ def _run(seed: int) -> str:
     with empty_folder() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if kind == "line":
-            words = lines.line(rng, tree, names, _text(tree))
+            words = lines.line(rng, small("happo"), names, _text(tree))
             return f"line {words[0]}: {_watched_line(words, folder)}"
         given, overrides = _input(rng, kind, tree, other, folder)
         with watched() as found:

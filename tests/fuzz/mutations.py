@@ -7,6 +7,9 @@ from typing import Any
 
 from fuzz.values import NUMBERS, WORDS, YAML_TEXTS, entry, odd, odd_word
 
+from hetrl import arguments, catalog
+from hetrl.env.vmas import scenario_arguments, scenarios
+
 Tree = dict[str, Any]
 Place = tuple[Any, Any]
 """A mapping or list, and a key or index of it."""
@@ -107,6 +110,18 @@ def other_entry(rng: Random, tree: Tree, other: Tree) -> None:
     container[key] = entry(rng) if key == "use" else rng.choice(nets) + rng.choice(modes)
 
 
+def argument(rng: Random, tree: Tree, other: Tree) -> None:
+    """Give an entry of the catalog one of its own arguments, with a value that may suit it."""
+    place = _place(rng, tree, lambda container, key: key == "use")
+    if place is None or place[0]["use"] not in catalog.BUILT_IN:
+        return
+    known = list(arguments.parameters(catalog.resolve(place[0]["use"]).__init__))
+    if place[0]["use"] == "env/vmas":
+        known += [*(scenario_arguments(str(place[0].get("scenario"))) or ())] if place[0].get("scenario") in scenarios() else []
+    if known:
+        place[0][rng.choice(sorted(known))] = rng.choice([*NUMBERS, [], [1], [8, 8], "relu", "sum", "max", None, odd(rng)])
+
+
 def keys(rng: Random, tree: Tree, other: Tree) -> None:
     """Bind roles of a step to other keys."""
     place = _place(rng, tree, lambda container, key: isinstance(container, dict) and key in ("use", "net"))
@@ -148,7 +163,7 @@ def wrap(rng: Random, tree: Tree, other: Tree) -> None:
     container[key] = value
 
 
-MUTATIONS = {drop: 2, duplicate: 1, rename: 1, retype: 2, number: 4, swap: 1, transplant: 4, other_entry: 3, keys: 3, add: 2, wrap: 1}
+MUTATIONS = {drop: 2, duplicate: 1, rename: 1, retype: 2, number: 4, swap: 1, transplant: 4, other_entry: 3, argument: 6, keys: 3, add: 2, wrap: 1}
 """Mutations, and how often each is chosen."""
 
 
@@ -203,9 +218,10 @@ def override(rng: Random, tree: Tree) -> str:
             word = rng.choice([str(index), *named])
             here = here[index]
         words.append(str(word))
-    if rng.random() < 0.25:
+    if rng.random() < 0.1:
         words.insert(rng.randrange(len(words) + 1), str(odd_word(rng)))
-    if rng.random() < 0.2:
+    if rng.random() < 0.1:
         words[-1] = str(odd_word(rng))
-    value = rng.choice(YAML_TEXTS) if rng.random() < 0.8 else str(odd(rng))
+    plausible = type(here) in (int, float) and rng.random() < 0.6
+    value = str(rng.choice(NUMBERS)) if plausible else rng.choice(YAML_TEXTS) if rng.random() < 0.8 else str(odd(rng))
     return ".".join(words) + rng.choice(["=", "=", "=", "=", "=", "=", "=", " = ", "", "=="]) + value
