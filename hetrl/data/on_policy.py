@@ -52,6 +52,13 @@ class OnPolicy:
             )
 
     @staticmethod
+    def amounts(arguments: Mapping[str, Any], n_envs: int, frames: int) -> tuple[int, int, int]:
+        """Return how many samples and frames a run of ``frames`` comes to, and the rows of a sample."""
+        batch = arguments.get("frames", n_envs)
+        n_batches = -(-frames // batch)
+        return n_batches, n_batches * batch, batch
+
+    @staticmethod
     def check_chunk(arguments: Mapping[str, Any], n_envs: int, net: str, chunk: int) -> None:
         """Refuse steps that do not divide into the chunks in which a recurrent net is unrolled.
 
