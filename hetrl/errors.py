@@ -3,16 +3,15 @@
 import difflib
 from collections.abc import Iterable
 
-
 _MOST_LETTERS = 1000
 """Of an error's line; of a longer one, the middle is left out."""
 
 
 class HetrlError(Exception):
-    """Base of all errors raised on purpose. Its text is one line: where, what, and what to do.
+    r"""Base of all errors raised on purpose. Its text is one line: where, what, and what to do.
 
     What it repeats of a recipe may be anything: what would break the line, or move a terminal's cursor, is shown as in
-    Python's own texts (``\\n``, ``\\x1b``), and of a line that is too long the beginning and the end are kept.
+    Python's own texts (``\n``, ``\x1b``), and of a line that is too long the beginning and the end are kept.
     """
 
     def __init__(self, *parts: object) -> None:
@@ -20,10 +19,10 @@ class HetrlError(Exception):
 
 
 def one_line(text: str) -> str:
-    """Return a text as one line of printable letters, its middle left out where it is too long.
+    r"""Return a text as one line of printable letters, its middle left out where it is too long.
 
-    >>> one_line("a\\nb")
-    'a\\\\nb'
+    >>> one_line("a\nb")
+    'a\\nb'
     """
     if len(text) > _MOST_LETTERS:
         text = f"{text[: _MOST_LETTERS // 2]} ... {text[-_MOST_LETTERS // 3 :]}"

@@ -10,12 +10,12 @@ _MOST_NUMBER = 2**63
 """Whole numbers stay below it on both sides, since tensors hold no others."""
 
 
-def plain(value: Any, where: str, depth: int = 0) -> Any:
+def plain(value: Any, where: str = "", depth: int = 0) -> Any:
     """Return a copy of what a recipe says, made of Python's own dicts, lists, texts and numbers.
 
     Args:
         value: a recipe's tree, or a part of it.
-        where: its place in the recipe, for messages.
+        where: its place in the recipe, for messages; "" is the whole of it.
         depth: levels above it.
 
     Raises:
@@ -32,7 +32,8 @@ def plain(value: Any, where: str, depth: int = 0) -> Any:
     if isinstance(value, float):
         return float(value)
     if isinstance(value, Mapping):
-        return {_word(word, where): plain(each, f"{where}.{word}", depth + 1) for word, each in value.items()}
+        place = f"{where}." if where else ""
+        return {_word(word, where): plain(each, f"{place}{word}", depth + 1) for word, each in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray, memoryview, range)):
         return [plain(each, f"{where}[{index}]", depth + 1) for index, each in enumerate(value)]
     raise RecipeError(
@@ -47,7 +48,7 @@ def _kind(value: Any) -> str:
 
 def _word(word: Any, where: str) -> str:
     if not isinstance(word, str):
-        raise RecipeError(f"{where}: the word {word!r} is no text; put it in quotes, or write a name.")
+        raise RecipeError(f"{where or 'recipe'}: the word {word!r} is no text; put it in quotes, or write a name.")
     return _text("".join(word), where)
 
 

@@ -42,7 +42,7 @@ def load(recipe: str | os.PathLike[str] | Mapping[str, Any] | Recipe, *overrides
     for change in overrides:
         override(tree, change)
         _drop_in(tree)
-    return Recipe(resolved(plain(tree, name), name), name)
+    return Recipe(resolved(plain(tree), name), name)
 
 
 def _tree(recipe: str | os.PathLike[str] | Mapping[str, Any] | Recipe) -> tuple[str, Any]:
@@ -54,7 +54,7 @@ def _tree(recipe: str | os.PathLike[str] | Mapping[str, Any] | Recipe) -> tuple[
         return path.stem, _read(path)
     if not isinstance(recipe, Mapping):
         raise RecipeError(f"{recipe!r} is no recipe; give a name, a YAML file, a mapping, or a recipe.")
-    return "recipe", plain(recipe, "recipe")
+    return "recipe", plain(recipe)
 
 
 def _find(recipe: str | os.PathLike[str]) -> Path:

@@ -31,8 +31,8 @@ from hetrl.train.build import make_env, resolve_device
 
 MOST_LETTERS = 1200
 """Of an error's line."""
-_SMALL = {"hidden": [4], "horizon": 5, "epochs": 1, "minibatches": 1, "n_envs": 2, "capacity": 64, "batch": 8, "warmup": 8,
-          "memory": 4, "delay": 2, "chunk": 2, "n_sample_steps": 2, "n_steps": 2}  # fmt: skip
+_SMALL = {"hidden": [4], "horizon": 5, "epochs": 1, "minibatches": 1, "n_envs": 2, "capacity": 64, "batch": 8,
+          "warmup": 8, "memory": 4, "delay": 2, "chunk": 2, "n_sample_steps": 2, "n_steps": 2}  # fmt: skip
 _SECRET = "a secret of this machine"
 
 
@@ -130,8 +130,8 @@ def _recipe(given: Any, overrides: list[str], train: bool) -> tuple[str, hetrl.R
             return "links", recipe
         stage = "train"
         module, data = recipe.build()
-        trainer = L.Trainer(accelerator="cpu", max_epochs=1, limit_train_batches=2, logger=False,
-                            enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)  # fmt: skip
+        quiet = dict.fromkeys(["logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"], False)
+        trainer = L.Trainer(accelerator="cpu", max_epochs=1, limit_train_batches=2, **quiet)
         trainer.fit(module, data)
     except HetrlError as error:
         text = str(error)

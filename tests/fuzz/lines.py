@@ -14,7 +14,7 @@ from fuzz.values import TEXTS, YAML_TEXTS, entry
 from hetrl import cli
 
 COMMANDS = ["check", "show", "diff", "cp", "list", "train"]
-OPTIONS = ["--folder", "--resume", "--seeds", "--at-once", "--wandb", "--monitor", "--to", "--help", "--nothing", "-x", "--"]
+OPTIONS = ["--folder", "--resume", "--seeds", "--at-once", "--wandb", "--monitor", "--to", "--help", "--no", "-x", "--"]
 _TEXTS = [text for text in TEXTS if not text.startswith(("/", ".."))]
 """What may name a file: one of the folder in which the line is run."""
 SMALL = [

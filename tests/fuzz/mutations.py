@@ -1,4 +1,4 @@
-"""Structured mutations of a recipe's tree, of its text, and of overrides; each is one small change, or a few of them."""
+"""Structured mutations of a recipe's tree, of its text, and of overrides; a case has one of them, or a few."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -117,9 +117,36 @@ def argument(rng: Random, tree: Tree, other: Tree) -> None:
         return
     known = list(arguments.parameters(catalog.resolve(place[0]["use"]).__init__))
     if place[0]["use"] == "env/vmas":
-        known += [*(scenario_arguments(str(place[0].get("scenario"))) or ())] if place[0].get("scenario") in scenarios() else []
+        scenario = place[0].get("scenario")
+        known += scenario_arguments(scenario) or () if scenario in scenarios() else ()
     if known:
-        place[0][rng.choice(sorted(known))] = rng.choice([*NUMBERS, [], [1], [8, 8], "relu", "sum", "max", None, odd(rng)])
+        values = [*NUMBERS, [], [1], [8, 8], "relu", "sum", "max", None, odd(rng)]
+        place[0][rng.choice(sorted(known))] = rng.choice(values)
+
+
+def name(rng: Random, tree: Tree, other: Tree) -> None:
+    """Call a phase, a net (wherever it is named) or sharing groups something odd."""
+    taken = ["items", "keys", "training", "forward", "T_destination", "agents", "x y"]
+    word = odd_word(rng) if rng.random() < 0.5 else rng.choice(taken)
+    kind = rng.randrange(3)
+    if kind == 0:
+        place = _place(rng, tree, lambda container, key: key == "phase")
+        if place is not None:
+            place[0][place[1]] = word
+    elif kind == 1 and isinstance(tree.get("task"), dict):
+        agents = ["agent_0", "agent_1", "agent_2"]
+        cut = rng.randrange(4)
+        tree["task"]["groups"] = {word: agents[:cut], odd_word(rng): agents[cut:]}
+        for container, key in places(tree):
+            if key == "per" and container[key] == "agent":
+                container[key] = "group"
+    elif isinstance(tree.get("nets"), dict) and tree["nets"]:
+        old = rng.choice(list(tree["nets"]))
+        tree["nets"] = {word if net == old else net: words for net, words in tree["nets"].items()}
+        for container, key in places(tree):
+            said = container[key]
+            if key in ("net", "train", "policy") and isinstance(said, str) and said.split(".")[0] == old:
+                container[key] = word if said == old else f"{word}{said[len(str(old)) :]}"
 
 
 def keys(rng: Random, tree: Tree, other: Tree) -> None:
@@ -163,7 +190,21 @@ def wrap(rng: Random, tree: Tree, other: Tree) -> None:
     container[key] = value
 
 
-MUTATIONS = {drop: 2, duplicate: 1, rename: 1, retype: 2, number: 4, swap: 1, transplant: 4, other_entry: 3, argument: 6, keys: 3, add: 2, wrap: 1}
+MUTATIONS = {
+    drop: 2,
+    duplicate: 1,
+    rename: 1,
+    retype: 2,
+    number: 4,
+    swap: 1,
+    transplant: 4,
+    other_entry: 3,
+    argument: 6,
+    name: 2,
+    keys: 3,
+    add: 2,
+    wrap: 1,
+}
 """Mutations, and how often each is chosen."""
 
 
@@ -198,7 +239,8 @@ def mutated_text(rng: Random, text: str) -> str:
             lines = lines[: at + 1]
         else:
             letter = rng.randrange(len(lines[at]) + 1)
-            lines[at] = lines[at][:letter] + rng.choice(list(":-[]{}#&*!|>'\"%@`,?\t\x00\x07\u2028é$ ")) + lines[at][letter:]
+            odd_letter = rng.choice(":-[]{}#&*!|>'\"%@`,?\t\x00\x07\u2028é$ ")
+            lines[at] = lines[at][:letter] + odd_letter + lines[at][letter:]
         text = "\n".join(lines)
     return text
 
@@ -213,7 +255,8 @@ def override(rng: Random, tree: Tree) -> str:
             here = here[word]
         else:
             index = rng.randrange(len(here))
-            titles = [here[index].get(word) for word in ("phase", "use", "net")] if isinstance(here[index], dict) else []
+            entry_ = here[index] if isinstance(here[index], dict) else {}
+            titles = [entry_.get(word) for word in ("phase", "use", "net")]
             named = [str(title).split("/")[-1] for title in titles if title]
             word = rng.choice([str(index), *named])
             here = here[index]

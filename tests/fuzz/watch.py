@@ -16,8 +16,9 @@ CPU_SECONDS, WALL_SECONDS = 5, 60
 """A case takes at most so long; by the wall's clock more, since other processes may have the cores."""
 _MORE_MEMORY = 6 * 2**30
 """Bytes that a case may ask for; more is refused by the system, as on a small machine."""
-_RUNS = ("os.system", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "subprocess.Popen", "socket.connect", "ctypes.dlopen")
-_CHANGES = ("os.remove", "os.rename", "os.rmdir", "os.truncate", "os.chmod", "os.link", "os.symlink", "shutil.rmtree", "os.mkdir")
+_RUNS = {"os.system", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "subprocess.Popen", "socket.connect"}
+_CHANGES = {"os.remove", "os.rename", "os.rmdir", "os.truncate", "os.chmod", "os.link", "os.symlink", "os.mkdir"}
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
 class HangError(BaseException):
@@ -40,15 +41,13 @@ class _Watched:
             self.found.append(f"{event} {arguments!r}")
         elif event == "compile" and isinstance(arguments[0], (str, bytes)) and EVIL in str(arguments[0]):
             self.found.append(f"compile {arguments[0]!r}")
-        elif event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
-            self._written(arguments[0])
-        elif event in _CHANGES:
+        elif event in _CHANGES or (event == "open" and isinstance(arguments[2], int) and arguments[2] & _WRITING):
             self._written(arguments[0])
 
     def _written(self, path: Any) -> None:
         if not isinstance(path, (str, bytes, os.PathLike)):
             return
-        where = os.path.abspath(os.fsdecode(path))
+        where = os.path.abspath(os.fsdecode(path))  # noqa: PTH100 (it follows no links)
         own = self.allowed is not None and where.startswith(tempfile.gettempdir())  # Lightning saves by way of it
         if not own and not where.startswith("/dev/") and "__pycache__" not in where and "matplotlib" not in where:
             self.found.append(f"wrote {where}")

@@ -27,13 +27,10 @@ def _still(phase: Phase) -> Iterator[str]:
     known = arguments.parameters(phase.optim.entry("optim").__init__)
     lr = phase.optim.arguments.get("lr", known["lr"].default if "lr" in known else None)
     if _zero(lr):
-        yield f"{phase.optim.where}.lr is 0 throughout: '{phase.train}' is never changed; write more, or drop the phase."
+        yield f"{phase.optim.where}.lr is 0 throughout: '{phase.train}' never changes; write more, or drop the phase."
     losses = [step for step in phase.steps if step.use is not None and step.use.startswith("loss/")]
     if losses and all(_zero(step.arguments.get("coef")) for step in losses):
-        yield (
-            f"{phase.where}: every loss has coef: 0, so that '{phase.train}' is never changed; write more, or drop the "
-            "phase."
-        )
+        yield f"{phase.where}: every loss has coef: 0: '{phase.train}' never changes; write more, or drop the phase."
 
 
 def _zero(value: object) -> bool:
@@ -87,8 +84,8 @@ def _unseen(recipe: Recipe, amounts: Amounts) -> Iterator[str]:
     run = recipe.run
     if run.eval_every is not None and run.eval_every > amounts.frames:
         yield (
-            f"run.eval_every = {run.eval_every} is beyond the run's {amounts.frames} frames: only the untrained policies "
-            "are evaluated; write a smaller one, or null."
+            f"run.eval_every = {run.eval_every} is beyond the run's {amounts.frames} frames: only the untrained "
+            "policies are evaluated; write a smaller one, or null."
         )
     if run.checkpoint_every is not None and run.checkpoint_every > amounts.frames:
         yield (
