@@ -113,12 +113,12 @@ def other_entry(rng: Random, tree: Tree, other: Tree) -> None:
 def argument(rng: Random, tree: Tree, other: Tree) -> None:
     """Give an entry of the catalog one of its own arguments, with a value that may suit it."""
     place = _place(rng, tree, lambda container, key: key == "use")
-    if place is None or place[0]["use"] not in catalog.BUILT_IN:
+    if place is None or str(place[0]["use"]) not in catalog.BUILT_IN:
         return
     known = list(arguments.parameters(catalog.resolve(place[0]["use"]).__init__))
     if place[0]["use"] == "env/vmas":
         scenario = place[0].get("scenario")
-        known += scenario_arguments(scenario) or () if scenario in scenarios() else ()
+        known += scenario_arguments(scenario) or () if isinstance(scenario, str) and scenario in scenarios() else ()
     if known:
         values = [*NUMBERS, [], [1], [8, 8], "relu", "sum", "max", None, odd(rng)]
         place[0][rng.choice(sorted(known))] = rng.choice(values)
