@@ -14,6 +14,7 @@ from rich.text import Text
 from hetrl import catalog
 from hetrl.errors import HetrlError, RecipeError, RunError, nearest
 from hetrl.recipe.check import check as check_recipe
+from hetrl.recipe.check.warnings import warnings_of
 from hetrl.recipe.read import load, shipped
 from hetrl.recipe.schema import Recipe
 
@@ -70,9 +71,17 @@ def train(
     elif recipe is None:
         raise RunError("say which recipe to train (see 'hetrl list recipe'), or --resume FOLDER.")
     elif seeds is not None:
-        _finish_seeds(train_seeds(load(recipe, *texts), seeds, folder, at_once=at_once, wandb=wandb))
+        _finish_seeds(train_seeds(_warned(load(recipe, *texts)), seeds, folder, at_once=at_once, wandb=wandb))
     else:
-        _finish(train(load(recipe, *texts), folder, wandb=wandb, callbacks=callbacks), report)
+        _finish(train(_warned(load(recipe, *texts)), folder, wandb=wandb, callbacks=callbacks), report)
+
+
+def _warned(recipe: Recipe) -> Recipe:
+    """Return a recipe that links, after saying in a line each what it says in vain."""
+    check_recipe(recipe)
+    for line in warnings_of(recipe):
+        err.print(f"warning: {line}", style="yellow", soft_wrap=True, highlight=False)
+    return recipe
 
 
 def _refuse_for_several(monitor: int | None, report: bool) -> None:
@@ -134,11 +143,13 @@ def _last_return(metrics: Path) -> str:
 @app.command()
 def check(recipe: RecipeName, overrides: Overrides = None) -> None:
     """Check that a recipe links: names, arguments, keys, gradients, nets, and its task's agents."""
-    loaded = load(recipe, *(overrides or []))
-    check_recipe(loaded)
     from hetrl.engine.link import link
 
+    loaded = load(recipe, *(overrides or []))
+    check_recipe(loaded)
+
     linked = link(loaded, _team(loaded))
+    _warned(loaded)
     steps = sum(1 for phase in loaded.update for _ in phase.every_step)
     out.print(f"{loaded.name}: links. {len(loaded.update)} phases, {steps} steps, {len(linked.team)} agents.")
 
@@ -368,12 +379,15 @@ def cp(
     if recipe not in known:
         load(recipe)  # says what is wrong, and the nearest name
         known = {recipe: Path(recipe)}
-    if file.is_dir():
-        file = file / known[recipe].name
-    if file.exists():
-        raise RunError(f"{file} exists; choose another name.")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(known[recipe], file)
+    try:
+        if file.is_dir():
+            file = file / known[recipe].name
+        if file.exists():
+            raise RunError(f"{file} exists; choose another name.")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(known[recipe], file)
+    except OSError as error:
+        raise RunError(f"{file} cannot be written: {error.strerror or error}.") from None
     out.print(f"{file}\nhetrl check {file}\nhetrl train {file}", soft_wrap=True, highlight=False)
 
 

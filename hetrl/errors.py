@@ -3,9 +3,30 @@
 import difflib
 from collections.abc import Iterable
 
+_MOST_LETTERS = 1000
+"""Of an error's line; of a longer one, the middle is left out."""
+
 
 class HetrlError(Exception):
-    """Base of all errors raised on purpose. Its text is one line: where, what, and what to do."""
+    r"""Base of all errors raised on purpose. Its text is one line: where, what, and what to do.
+
+    What it repeats of a recipe may be anything: what would break the line, or move a terminal's cursor, is shown as in
+    Python's own texts (``\n``, ``\x1b``), and of a line that is too long the beginning and the end are kept.
+    """
+
+    def __init__(self, *parts: object) -> None:
+        super().__init__(*(one_line(part) if isinstance(part, str) else part for part in parts))
+
+
+def one_line(text: str) -> str:
+    r"""Return a text as one line of printable letters, its middle left out where it is too long.
+
+    >>> one_line("a\nb")
+    'a\\nb'
+    """
+    if len(text) > _MOST_LETTERS:
+        text = f"{text[: _MOST_LETTERS // 2]} ... {text[-_MOST_LETTERS // 3 :]}"
+    return text if text.isprintable() else "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 class RecipeError(HetrlError, ValueError):

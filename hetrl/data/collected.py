@@ -75,6 +75,14 @@ class Source(Protocol):
             RecipeError: with what to write instead.
         """
 
+    @staticmethod
+    def amounts(arguments: Mapping[str, Any], n_envs: int, frames: int) -> tuple[int, int, int] | None:
+        """Return how many samples and frames a run of ``frames`` comes to, and the rows of a sample.
+
+        None where that is not known beforehand, as it is here unless overridden; the checker then says less.
+        """
+        return None
+
     @classmethod
     def check_chunk(cls, arguments: Mapping[str, Any], n_envs: int, net: str, chunk: int) -> None:
         """Refuse recurrent nets, whose memories it does not keep, or a length of chunks that does not fit its samples.

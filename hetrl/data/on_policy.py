@@ -51,6 +51,13 @@ class OnPolicy(Source):
                 f"data.frames = {frames} must be a multiple of task.n_envs = {n_envs}; nearest: {nearest}."
             )
 
+    @staticmethod
+    def amounts(arguments: Mapping[str, Any], n_envs: int, frames: int) -> tuple[int, int, int]:
+        """Return how many samples and frames a run of ``frames`` comes to, and the rows of a sample."""
+        batch = arguments.get("frames", n_envs)
+        n_batches = -(-frames // batch)
+        return n_batches, n_batches * batch, batch
+
     @classmethod
     def check_chunk(cls, arguments: Mapping[str, Any], n_envs: int, net: str, chunk: int) -> None:
         """Refuse steps that do not divide into the chunks in which a recurrent net is unrolled.

@@ -119,6 +119,14 @@ class Replay(Source):
             )
 
     @staticmethod
+    def amounts(arguments: Mapping[str, Any], n_envs: int, frames: int) -> tuple[int, int, int]:
+        """Return how many samples and frames a run of ``frames`` comes to, and the rows of a sample."""
+        collected = arguments.get("frames") or n_envs
+        warmup = -(-arguments["warmup"] // n_envs) * n_envs
+        n_collections = -(-max(frames - warmup, 0) // collected)
+        return n_collections * arguments.get("updates", 1), warmup + n_collections * collected, arguments["batch"]
+
+    @staticmethod
     def provides(keys: Iterable[str]) -> list[str]:
         """Return the keys of a sample, given those of the environment."""
         seen = list(keys)

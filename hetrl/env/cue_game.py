@@ -13,6 +13,8 @@ from hetrl.env.transition import Masks
 from hetrl.errors import RecipeError, RunError
 from hetrl.team import Agent, Box, Discrete, Grouped, Team
 
+_MOST_AGENTS = 1000
+
 
 class CueGame(TeamEnv):
     """The team is shown one of K cues, waits, and then every agent has to say which it was.
@@ -86,8 +88,14 @@ class CueGame(TeamEnv):
         Raises:
             RecipeError: with what to write instead.
         """
-        if arguments.get("discrete_agents", 2) + arguments.get("continuous_agents", 0) == 0:
+        n_agents = arguments.get("discrete_agents", 2) + arguments.get("continuous_agents", 0)
+        if n_agents == 0:
             raise RecipeError("task: discrete_agents and continuous_agents are both 0; a team has at least one agent.")
+        if n_agents > _MOST_AGENTS:
+            raise RecipeError(
+                f"task: discrete_agents and continuous_agents are {n_agents:,} together; write at most "
+                f"{_MOST_AGENTS:,}."
+            )
         if arguments.get("leave", 0.0) > 0 and arguments.get("delay", 1) == 0:
             raise RecipeError(
                 f"task.leave = {arguments['leave']}: with delay = 0 nobody has time to leave; use a delay of at least "

@@ -52,6 +52,8 @@ _OWN = "hetrl/"
 """What the names of this package's own scenarios begin with."""
 _OWNERS = (("world", "_agents"), ("world", "_landmarks"))
 """Lists that own all entities: their members are named before anything that refers to them."""
+_MOST_BODIES = 1000
+"""Agents, and other things that a scenario counts. Every two of them are looked at when it is built."""
 _TRIALS = 16
 """Resets of a two-row simulator that tell what a reset writes."""
 
@@ -258,6 +260,10 @@ class Vmas(TeamEnv):
             count = arguments.get(name, 1)
             if isinstance(count, bool) or not isinstance(count, int) or count < 1:
                 raise RecipeError(f"task.{name}: {count!r} is not a whole number of at least 1.")
+        for name in set(arguments) - own:
+            count = arguments[name]
+            if name.startswith("n_") and isinstance(count, int) and count > _MOST_BODIES:
+                raise RecipeError(f"task.{name} = {count}: VMAS makes them one by one; write at most {_MOST_BODIES:,}.")
         options = {"reward": _REWARDS, "actions": _ACTIONS, "capture": _CAPTURE, "broad_phase": get_args(BroadPhase)}
         for name, choices in options.items():
             choice = arguments.get(name, choices[0])
@@ -364,7 +370,9 @@ class Vmas(TeamEnv):
                     multidiscrete_actions=self.actions == "multi_discrete",
                     **self._scenario_args,
                 )
-            except (AssertionError, TypeError, ValueError) as error:
+            except RecipeError:
+                raise
+            except Exception as error:  # whatever a scenario makes of numbers that it was not written for
                 raise RecipeError(
                     f"task: scenario '{self.scenario}' cannot be built with {self._scenario_args}: "
                     f"{str(error) or 'an assertion in it failed'}. Change those arguments."

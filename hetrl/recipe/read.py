@@ -7,8 +7,9 @@ from typing import Any
 
 from hetrl.errors import RecipeError, nearest
 from hetrl.recipe import text
-from hetrl.recipe.frozen import Tree, thawed
+from hetrl.recipe.frozen import Tree
 from hetrl.recipe.override import override
+from hetrl.recipe.plain import plain
 from hetrl.recipe.references import resolved
 from hetrl.recipe.schema import SECTIONS, Recipe
 
@@ -41,7 +42,7 @@ def load(recipe: str | os.PathLike[str] | Mapping[str, Any] | Recipe, *overrides
     for change in overrides:
         override(tree, change)
         _drop_in(tree)
-    return Recipe(resolved(tree, name), name)
+    return Recipe(resolved(plain(tree), name), name)
 
 
 def _tree(recipe: str | os.PathLike[str] | Mapping[str, Any] | Recipe) -> tuple[str, Any]:
@@ -53,10 +54,7 @@ def _tree(recipe: str | os.PathLike[str] | Mapping[str, Any] | Recipe) -> tuple[
         return path.stem, _read(path)
     if not isinstance(recipe, Mapping):
         raise RecipeError(f"{recipe!r} is no recipe; give a name, a YAML file, a mapping, or a recipe.")
-    try:
-        return "recipe", thawed(recipe)
-    except RecursionError:
-        raise RecipeError("recipe: it is nested too deep.") from None
+    return "recipe", plain(recipe)
 
 
 def _find(recipe: str | os.PathLike[str]) -> Path:
@@ -66,8 +64,9 @@ def _find(recipe: str | os.PathLike[str]) -> Path:
     if name in known:
         return known[name]
     path = Path(name)
-    if path.suffix in (".yaml", ".yml") or path.is_file():
-        if path.is_file():
+    found = os.path.isfile(path)  # noqa: PTH113 (names that no file can have are no error to it)
+    if path.suffix in (".yaml", ".yml") or found:
+        if found:
             return path
         raise RecipeError(f"there is no recipe file '{name}'.")
     recipes = [each for each in known if not each.startswith("task/")]

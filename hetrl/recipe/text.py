@@ -9,14 +9,18 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hetrl.errors import RecipeError
+from hetrl.recipe.plain import MOST_DEPTH
 from hetrl.recipe.references import MOST_LETTERS, refuse_resolver
 
 MOST_NODES = 50_000
 """Words and values of a recipe, what is repeated by an alias counted each time."""
-MOST_DEPTH = 50
 _KNOWN = {f"tag:yaml.org,2002:{word}" for word in ("str", "int", "float", "bool", "null", "map", "seq", "merge")}
 _ODD = re.compile(r"[-+]?(0[0-9_]+|[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?)")
 """Numbers that YAML reads in base 8 or 60: 010 is 8 there, and 1:30 is 90."""
+
+_EXPONENT = re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE]\+?[0-9]+")
+_EXACT = 2**53
+"""Below it a float knows every whole number."""
 
 
 def parse(text: str, name: str, *, whole: bool) -> Any:
@@ -37,6 +41,8 @@ def parse(text: str, name: str, *, whole: bool) -> Any:
         if whole and not isinstance(node, yaml.MappingNode):
             raise RecipeError(f"{name}: a recipe is a mapping of sections, and this is none.")
         _count(node, name, {}, 0)
+        if _write_out(node):
+            text = yaml.serialize(node, Dumper=yaml.SafeDumper).removesuffix("...\n")
         # Below a word of its own, since OmegaConf reads mappings.
         read = OmegaConf.load(io.StringIO(text)) if whole else OmegaConf.from_dotlist([f"value={text}"])
         tree: Any = OmegaConf.to_container(read, resolve=False)
@@ -51,6 +57,28 @@ def parse(text: str, name: str, *, whole: bool) -> Any:
         if isinstance(error, RecipeError):
             raise
         raise RecipeError(f"{name}: {str(error).splitlines()[0]}") from None
+
+
+def _write_out(node: yaml.Node | None) -> bool:
+    """Write whole numbers with an exponent, 1e6, as the whole numbers that they are; return whether there were any.
+
+    YAML reads them as floats, and where a float is meant a whole number serves as well.
+    """
+    found, stack, seen = False, [node], set()
+    while stack:
+        each = stack.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        if isinstance(each, yaml.MappingNode):
+            stack += [value for _, value in each.value]
+        elif isinstance(each, yaml.SequenceNode):
+            stack += each.value
+        elif each.style is None and _EXPONENT.fullmatch(each.value):
+            number = float(each.value)
+            if number.is_integer() and abs(number) < _EXACT:
+                each.tag, each.value, found = "tag:yaml.org,2002:int", str(int(number)), True
+    return found
 
 
 def _line(mark: Any) -> str:

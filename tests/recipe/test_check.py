@@ -406,3 +406,8 @@ def test_refuses_a_ratio_of_errors_at_other_draws():
 def test_the_judge_of_candidates_has_to_value_joint_actions(judge, said):
     with pytest.raises(RecipeError, match=re.escape(said)):
         check(load("haqo", f"data.judge={judge}"))
+
+
+def test_a_phase_with_an_order_is_not_called_like_something_of_torchs():
+    refused("update.items: torch has another use for the name 'items'; choose another.$", "update.actors.phase=items")
+    check(load("happo", "update.critic.phase=items"))

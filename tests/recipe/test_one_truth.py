@@ -100,7 +100,7 @@ def test_what_a_tree_cannot_hold_is_refused():
     """A function has no text: it would be trained with and not saved."""
     tree = hetrl.load("happo").tree
     tree["task"]["factory"] = print
-    with pytest.raises(RecipeError, match=r"^recipe: Value 'builtin_function_or_method' is not a supported primitive"):
+    with pytest.raises(RecipeError, match=r"^task.factory: a Python builtin_function_or_method is nothing"):
         hetrl.load(tree)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from hetrl.recipe.check.amounts import check_minibatches
 from hetrl.recipe.check.gradients import check_gradients
 from hetrl.recipe.check.keys import check_keys
 from hetrl.recipe.check.names import check_names, provided_keys
@@ -43,6 +44,7 @@ def check(recipe: Recipe, team: Team | None = None, provided: Iterable[str] | No
     check_keys(plan, given)
     if own:
         check_time(recipe)
+        check_minibatches(recipe)
     check_nets_used(plan)
     if team is not None:
         check_team(plan, team)

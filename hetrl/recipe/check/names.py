@@ -2,6 +2,7 @@
 
 from hetrl import arguments, catalog
 from hetrl.errors import RecipeError
+from hetrl.recipe.check.amounts import n_envs
 from hetrl.recipe.check.memory import memories
 from hetrl.recipe.net import Mode
 from hetrl.recipe.plan import chunks
@@ -30,10 +31,9 @@ def provided_keys(recipe: Recipe) -> list[str]:
         if word in recipe.task.arguments:
             raise RecipeError(f"task.{word}: set run.{word} instead; it holds for the whole run.")
     environment.check_arguments(recipe.task.arguments)
-    n_envs = recipe.task.arguments.get("n_envs", arguments.parameters(environment.__init__)["n_envs"].default)
-    data.check_arguments(recipe.data.arguments, n_envs)
+    data.check_arguments(recipe.data.arguments, n_envs(recipe))
     _check_judge(recipe)
-    carried = memories(recipe, data, n_envs) if chunks(recipe) else []
+    carried = memories(recipe, data, n_envs(recipe)) if chunks(recipe) else []
     return data.provides([*environment.provides(recipe.task.arguments), *carried])
 
 

@@ -1,5 +1,7 @@
 """Do the words of a phase go together?"""
 
+import torch
+
 from hetrl.errors import RecipeError, nearest
 from hetrl.recipe.check.memory import check_chunks
 from hetrl.recipe.net import TARGET
@@ -62,6 +64,8 @@ def _check_optim(phase: Phase) -> None:
 def _check_turns(phase: Phase) -> None:
     """Refuse an agent's step where no agent is in turn."""
     if phase.order is not None:
+        if hasattr(torch.nn.ModuleDict(), phase.name):  # in which the orders are kept by name
+            raise RecipeError(f"{phase.where}: torch has another use for the name '{phase.name}'; choose another.")
         phase.order.entry()
         return
     for step in (*phase.prepare, *phase.steps, *phase.after):
