@@ -20,7 +20,7 @@ def allocating(what: str) -> Iterator[None]:
     """Turn an allocation that fails inside into an error of the recipe.
 
     Args:
-        what: what the memory is for, and the setting to lower: "data.frames = 800".
+        what: what the memory is for, by the name of its setting: "data.frames = 800".
 
     Raises:
         RecipeError: the memory cannot be had.
@@ -33,7 +33,7 @@ def allocating(what: str) -> Iterator[None]:
         asked = _asked_for(error)
         if asked is None:
             raise
-        raise RecipeError(f"{what} needs memory that cannot be had: {asked}; lower it.") from error
+        raise RecipeError(f"{what} needs memory that cannot be had: {asked}; make it smaller.") from error
 
 
 def _asked_for(error: Exception) -> str | None:
@@ -52,7 +52,7 @@ def refuse_above_all(what: str, n_bytes: int, device: torch.device) -> None:
     The system may grant it and kill the process when the memory is used.
 
     Args:
-        what: what the memory is for, and the setting to lower.
+        what: see :func:`allocating`.
         n_bytes: how much it takes.
         device: where.
 
@@ -61,7 +61,7 @@ def refuse_above_all(what: str, n_bytes: int, device: torch.device) -> None:
     """
     whole = _whole_memory(device)
     if whole is not None and n_bytes > whole:
-        raise RecipeError(f"{what} needs {size(n_bytes)}, and there are {size(whole)} in all; lower it.")
+        raise RecipeError(f"{what} needs {size(n_bytes)}, and there are {size(whole)} in all; make it smaller.")
 
 
 def _whole_memory(device: torch.device) -> int | None:

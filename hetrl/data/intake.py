@@ -9,7 +9,7 @@ from torch import Tensor
 from hetrl.errors import DivergenceError
 from hetrl.team import Grouped, Team
 
-Steps = Mapping[tuple[str, str], Sequence[Tensor]]
+Steps = Mapping[tuple[str, str], Sequence[Tensor] | Tensor]
 """(word, layout group) -> that of one step after the other, ``[N, n, *]`` each; a tensor ``[T, N, n, *]`` will do.
 The words are those of :data:`_ORDER`; of ``end`` (where the episode ended, ``[N]`` bool: "terminated", "truncated" in
 place of groups) the number of the step in its episode follows. Others are not looked at."""
@@ -133,7 +133,7 @@ def first_fault(team: Team, steps: Steps) -> Fault | None:
     return min(found, default=None)
 
 
-def _whole(values: Sequence[Tensor]) -> Sequence[Tensor]:
+def _whole(values: Sequence[Tensor] | Tensor) -> Sequence[Tensor]:
     return (values,) if isinstance(values, Tensor) else values
 
 

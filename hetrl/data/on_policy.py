@@ -118,7 +118,7 @@ class OnPolicy:
             DivergenceError: a policy or the environment gave a number that is not finite; see ``data/intake``.
         """
         self._behaviour.refresh()
-        rows = _Buffers(self.frames // self.n_envs)
+        rows = _Buffers(f"data.frames = {self.frames}", self.frames // self.n_envs)
         observation, masks, memory = self._observation, self._masks, self._memory
         for step in range(rows.n_steps):
             rows.put(step, "observation", observation)
@@ -220,8 +220,8 @@ class OnPolicy:
 class _Buffers:
     """Rows written step by step, allocated at the first one."""
 
-    def __init__(self, n_steps: int) -> None:
-        self.n_steps = n_steps
+    def __init__(self, what: str, n_steps: int) -> None:
+        self._what, self.n_steps = what, n_steps
         self.values: dict[tuple[str, str], Tensor] = {}
         self._n_written: dict[str, int] = {}
 
@@ -237,8 +237,7 @@ class _Buffers:
         return {key: values[: self._n_written[key[0]]] for key, values in self.values.items()}
 
     def _allocate(self, word: str, parts: Mapping[str, Tensor]) -> None:
-        what = "data.frames: a batch of so many"
         for name, value in parts.items():
-            with allocating(what):
+            with allocating(self._what):
                 self.values[word, name] = value.new_empty((self.n_steps, *value.shape))
-            refuse_above_all(what, sum(each.nbytes for each in self.values.values()), value.device)
+            refuse_above_all(self._what, sum(each.nbytes for each in self.values.values()), value.device)

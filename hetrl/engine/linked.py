@@ -111,7 +111,7 @@ class Linked(nn.Module):
 
         def make(agent: Agent) -> Network:
             where = f"{net.where} ({net.use})"
-            with allocating(where):
+            with allocating(f"{where}: a net of this size"):
                 try:
                     return net.network(agent, self.team, **net.arguments)
                 except RecipeError as error:
