@@ -90,9 +90,14 @@ def _refuse_for_several(monitor: int | None, report: bool) -> None:
 
 
 def _finish(folder: Any, report: bool) -> None:
-    """Say where everything is, and how to go on if the run was stopped early."""
+    """Say how to go on if the run was stopped early, and where everything is."""
     frames = folder.load_checkpoint()["hetrl"]["frames"]
     recipe = load(folder.recipe)
+    if frames < recipe.run.frames:
+        out.print(f"Stopped after {frames:,} of {recipe.run.frames:,} frames. Continue with:", highlight=False)
+        out.print(f"  hetrl train --resume {folder.path}", highlight=False, soft_wrap=True)
+    else:
+        out.print(f"Done: {frames:,} frames.{_last_return(folder.metrics)}", highlight=False)
     picture = _picture([folder.path], None, folder.path / "curve.png")
     table = Table.grid(padding=(0, 2))
     rows = {"curve": picture, "metrics": folder.metrics, "checkpoint": folder.checkpoint, "recipe": folder.recipe}
@@ -102,11 +107,6 @@ def _finish(folder: Any, report: bool) -> None:
         rows["report"] = write(folder.path, folder.path / "report.html")
     for name, path in rows.items():
         table.add_row(name, str(path))
-    if frames < recipe.run.frames:
-        out.print(f"Stopped after {frames:,} of {recipe.run.frames:,} frames. Continue with:", highlight=False)
-        out.print(f"  hetrl train --resume {folder.path}", highlight=False, soft_wrap=True)
-    else:
-        out.print(f"Done: {frames:,} frames.{_last_return(folder.metrics)}", highlight=False)
     out.print(table)
 
 

@@ -117,7 +117,9 @@ def test_an_evaluation_refuses_it_before_the_batch_is_saved(poison, tmp_path, na
     assert Folder(tmp_path / "run").frames_saved() < 80
     poison.cure()
     poison("next_observation", 1, n_envs=5)
-    with pytest.raises(DivergenceError, match="^evaluation: environment 2 gave 'agent_1' a next observation of nan at"):
+    with pytest.raises(
+        DivergenceError, match=r"^evaluation: environment 2 gave 'agent_1' a next observation of nan at"
+    ):
         runs.evaluate_run(tmp_path / "run", n_episodes=5)
 
 
@@ -130,7 +132,7 @@ def test_a_first_observation_is_refused_before_anything_is_written(monkeypatch, 
         return {group: torch.full_like(value, math.nan) for group, value in healthy(env).items()}
 
     monkeypatch.setattr(TabularGame, "start", sick)
-    with pytest.raises(DivergenceError, match="^task: environment 0 gave 'agent_0' an observation of nan at a reset;"):
+    with pytest.raises(DivergenceError, match=r"^task: environment 0 gave 'agent_0' an observation of nan at a reset;"):
         runs.train(hetrl.load(*RECIPES["on_policy"]), tmp_path / "run", quiet=True)
     assert not list(tmp_path.iterdir())
 
@@ -152,7 +154,7 @@ def test_a_policy_with_weights_of_nan_is_named(name):
         data.source.collect()
     with pytest.raises(DivergenceError, match=message):
         data.source.state_dict()  # and nobody saves it: what is stored ends in the middle of a collection
-    with pytest.raises(DivergenceError, match="^evaluation: the policy of 'agent_1' gave an action of nan"):
+    with pytest.raises(DivergenceError, match=r"^evaluation: the policy of 'agent_1' gave an action of nan"):
         module.evaluation.run()
 
 
