@@ -22,7 +22,10 @@ PETA = 10**15
     ids=["torch", "cuda", "numpy"],
 )
 def test_the_size_is_what_the_library_says(error, said):
-    with pytest.raises(RecipeError, match=rf"^data\.x = 3 needs memory that cannot be had: {said} at once; make it "), allocating("data.x = 3"):
+    with (
+        pytest.raises(RecipeError, match=rf"^data\.x = 3 needs memory that cannot be had: {said} at once; make it "),
+        allocating("data.x = 3"),
+    ):
         raise error
 
 
@@ -30,7 +33,10 @@ def test_the_size_is_what_the_library_says(error, said):
     "make", [lambda: torch.empty(2**62, 2**62), lambda: torch.zeros(10**20), lambda: bytearray(10**20)]
 )
 def test_what_cannot_even_be_counted(make):
-    with pytest.raises(RecipeError, match=r"^x needs memory that cannot be had: more than can be addressed; make it "), allocating("x"):
+    with (
+        pytest.raises(RecipeError, match=r"^x needs memory that cannot be had: more than can be addressed; make it "),
+        allocating("x"),
+    ):
         make()
 
 
