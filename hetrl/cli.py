@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import traceback
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,6 +29,8 @@ app = typer.Typer(
 out = Console(markup=False, emoji=False)  # texts of recipes, paths and errors are printed as they are
 err = Console(stderr=True, markup=False, emoji=False)
 
+_BUG = "this is a bug of hetrl, or of a package that the recipe names; please report it, with the lines above."
+
 RecipeName = Annotated[str, typer.Argument(help="A shipped recipe (see 'hetrl list recipe') or a YAML file.")]
 Overrides = Annotated[
     list[str] | None,
@@ -48,6 +51,9 @@ def train(
     monitor: Annotated[int | None, typer.Option(min=1, help="Measure the bound every so many frames.")] = None,
 ) -> None:
     """Train a recipe, or continue a run with --resume FOLDER."""
+    from hetrl.runs.parent import follow_parent
+
+    follow_parent()  # before all that takes time
     from hetrl.report.monitor import BoundMonitor
     from hetrl.runs.run import resume as continue_run
     from hetrl.runs.run import train
@@ -93,9 +99,14 @@ def _refuse_for_several(monitor: int | None, report: bool) -> None:
 
 
 def _finish(folder: Any, report: bool) -> None:
-    """Say where everything is, and how to go on if the run was stopped early."""
+    """Say how to go on if the run was stopped early, and where everything is."""
     frames = folder.load_checkpoint()["hetrl"]["frames"]
     recipe = load(folder.recipe)
+    if frames < recipe.run.frames:
+        out.print(f"Stopped after {frames:,} of {recipe.run.frames:,} frames. Continue with:", highlight=False)
+        out.print(f"  hetrl train --resume {folder.path}", highlight=False, soft_wrap=True)
+    else:
+        out.print(f"Done: {frames:,} frames.{_last_return(folder.metrics)}", highlight=False)
     picture = _picture([folder.path], None, folder.path / "curve.png")
     table = Table.grid(padding=(0, 2))
     rows = {"curve": picture, "metrics": folder.metrics, "checkpoint": folder.checkpoint, "recipe": folder.recipe}
@@ -105,11 +116,6 @@ def _finish(folder: Any, report: bool) -> None:
         rows["report"] = write(folder.path, folder.path / "report.html")
     for name, path in rows.items():
         table.add_row(name, str(path))
-    if frames < recipe.run.frames:
-        out.print(f"Stopped after {frames:,} of {recipe.run.frames:,} frames. Continue with:", highlight=False)
-        out.print(f"  hetrl train --resume {folder.path}", highlight=False, soft_wrap=True)
-    else:
-        out.print(f"Done: {frames:,} frames.{_last_return(folder.metrics)}", highlight=False)
     out.print(table)
 
 
@@ -407,12 +413,28 @@ def new(
 
 
 def main() -> None:
-    """Run the command line; an error raised on purpose is one line and exit code 2."""
+    """Run the command line; an error raised on purpose is one line and exit code 2, Ctrl-C one line and 130."""
     try:
         app()
     except HetrlError as error:
         err.print(Text.assemble(("error", "bold red"), f" {error}"), soft_wrap=True)
         sys.exit(2)
+    except (KeyboardInterrupt, SystemExit) as end:
+        if not _interrupted(end):
+            raise
+        err.print("Interrupted. A run goes on from its last checkpoint: hetrl train --resume RUN.", soft_wrap=True)
+        sys.exit(130)
+    except Exception:
+        err.print(traceback.format_exc(), end="", soft_wrap=True, highlight=False)
+        err.print(Text.assemble(("error", "bold red"), f" {_BUG}"), soft_wrap=True)
+        sys.exit(1)
+
+
+def _interrupted(end: BaseException | None) -> bool:
+    """Whether an end comes from Ctrl-C: typer and Lightning make exits of their own of it."""
+    while end is not None and not isinstance(end, KeyboardInterrupt):
+        end = end.__cause__ or end.__context__
+    return end is not None
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ class RunError(HetrlError, RuntimeError):
 
 
 class DivergenceError(HetrlError, FloatingPointError):
-    """A loss or a gradient became NaN or infinite."""
+    """A loss, a gradient, a weight, an action, or what the environment gave became NaN or infinite."""
 
 
 def nearest(word: str, words: Iterable[str]) -> str:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from hetrl.data.behaviour import Actions, forgotten
 from hetrl.data.environment import Environment
+from hetrl.data.intake import Intake, Steps
 from hetrl.team import Grouped
 
 Watch = Callable[[Environment, int, float], None]
@@ -50,21 +51,42 @@ def evaluate(env: Environment, behaviour: Acting, reward: str, watch: Watch | No
 
     Returns:
         Undiscounted returns [reward] and lengths [step].
+
+    Raises:
+        DivergenceError: a policy or the environment gave a number that is not finite; see ``data/intake``.
     """
     observation, masks = env.start(), env.masks
+    intake = Intake(env.team, "evaluation")
+    intake.start(observation)
     memory = behaviour.blank(observation)
     first = next(iter(observation.values()))
-    returns, lengths = (torch.zeros(first.shape[0], device=first.device) for _ in range(2))
+    returns, lengths, ages = (torch.zeros(first.shape[0], device=first.device) for _ in range(3))
     running = torch.ones_like(returns, dtype=torch.bool)
     behaviour.refresh()
     while running.any():  # an evaluation may wait for the device; training may not
         if watch is not None and running[0]:
             watch(env, int(lengths[0]), returns[0].item())
-        memory = behaviour.remember(observation, memory)
-        moved = env.advance(behaviour.greedy({**observation, **memory}, masks.get("action_mask", {})))
+        action: Actions = {}
+        try:
+            memory = behaviour.remember(observation, memory)
+            action = behaviour.greedy({**observation, **memory}, masks.get("action_mask", {}))
+            moved = env.advance(action)
+        except Exception:
+            intake.explain(_step(observation=observation, action=action), ages)
+            raise
+        end = {"terminated": moved.terminated, "truncated": moved.truncated}
+        step = _step(action=action, reward=moved.reward, next_observation=moved.next_observation, end=end)
+        intake.look(step, moved.observation, ages)
         returns += torch.where(running, env.team.reward(moved.reward, reward), 0.0)
         lengths += running
-        running &= ~(moved.terminated | moved.truncated)
+        done = moved.terminated | moved.truncated
+        running &= ~done
+        ages = (ages + 1).masked_fill(done, 0.0)
         observation, masks = moved.observation, moved.masks
         memory = forgotten(memory, moved.terminated, moved.truncated)
     return Episodes(returns, lengths)
+
+
+def _step(**words: Grouped) -> Steps:
+    """Return a single step as the intake takes it."""
+    return {(word, group): [value] for word, parts in words.items() for group, value in parts.items()}

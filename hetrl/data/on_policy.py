@@ -7,10 +7,12 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
+from hetrl.allocation import allocating, refuse_above_all
 from hetrl.arguments import Count, checked
 from hetrl.data.behaviour import Behaviour, forgotten
 from hetrl.data.collected import Collected, Source
 from hetrl.data.environment import Environment
+from hetrl.data.intake import Intake
 from hetrl.errors import RecipeError
 from hetrl.network import Network
 from hetrl.ops.episodes import finished_sums
@@ -95,6 +97,8 @@ class OnPolicy(Source):
         """
         self._env, self._behaviour, self._reward = env, behaviour, reward
         self._observation, self._masks = env.start(), env.masks
+        self._intake = Intake(env.team)
+        self._intake.start(self._observation)
         first = next(iter(self._observation.values()))
         self.n_envs, self.device = first.shape[0], first.device
         self.check_arguments({"frames": self.frames}, self.n_envs)
@@ -115,26 +119,35 @@ class OnPolicy(Source):
         return -(-frames // self.frames)
 
     def rollout(self) -> TensorDict:
-        """Return the next batch, ``[T, N]``, on the environments' device."""
+        """Return the next batch, ``[T, N]``, on the environments' device.
+
+        Raises:
+            DivergenceError: a policy or the environment gave a number that is not finite; see ``data/intake``.
+        """
         self._behaviour.refresh()
-        n_steps = self.frames // self.n_envs
-        rows: _Buffers = _Buffers(n_steps)
+        rows = _Buffers(f"data.frames = {self.frames}", self.frames // self.n_envs)
         observation, masks, memory = self._observation, self._masks, self._memory
-        for step in range(n_steps):
-            rows.put(step, "memory", memory)
-            memory = self._behaviour.remember(observation, memory)
-            known = {**observation, **memory}
-            action = self._behaviour.explore(known, masks.get("action_mask", {}), self._generator)
-            moved = self._env.advance(action)
+        for step in range(rows.n_steps):
             rows.put(step, "observation", observation)
             for word, parts in masks.items():
                 rows.put(step, word, parts)
-            rows.put(step, "action", action)
+            rows.put(step, "memory", memory)
+            try:
+                memory = self._behaviour.remember(observation, memory)
+                known = {**observation, **memory}
+                action = self._behaviour.explore(known, masks.get("action_mask", {}), self._generator)
+                rows.put(step, "action", action)
+                moved = self._env.advance(action)
+            except Exception:
+                # What made it fail may be a number from steps before: they are looked at together, at the end.
+                self._intake.explain(rows.so_far(), self._length)
+                raise
             rows.put(step, "reward", moved.reward)
             rows.put(step, "next_observation", moved.next_observation)
             rows.put(step, "end", {"terminated": moved.terminated, "truncated": moved.truncated})
             observation, masks = moved.observation, moved.masks
             memory = forgotten(memory, moved.terminated, moved.truncated)
+        self._intake.look(rows.values, observation, self._length)
         self._observation, self._masks, self._memory = observation, masks, memory
         return self._assemble(rows.values)
 
@@ -179,7 +192,12 @@ class OnPolicy(Source):
         return torch.stack(before), torch.stack(after)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything an exact continuation needs: simulator, observations, noise, running episodes, memories."""
+        """Everything an exact continuation needs: simulator, observations, noise, running episodes, memories.
+
+        Raises:
+            DivergenceError: a number that is not finite was collected, and refused.
+        """
+        self._intake.check_saved()
         return {
             "env": self._env.state_dict(),
             "observation": dict(self._observation),
@@ -209,12 +227,24 @@ class OnPolicy(Source):
 class _Buffers:
     """Rows written step by step, allocated at the first one."""
 
-    def __init__(self, n_steps: int) -> None:
-        self._n_steps = n_steps
+    def __init__(self, what: str, n_steps: int) -> None:
+        self._what, self.n_steps = what, n_steps
         self.values: dict[tuple[str, str], Tensor] = {}
+        self._n_written: dict[str, int] = {}
 
     def put(self, step: int, word: str, parts: Mapping[str, Tensor]) -> None:
+        if step == 0:
+            self._allocate(word, parts)
         for name, value in parts.items():
-            if step == 0:
-                self.values[word, name] = value.new_empty((self._n_steps, *value.shape))
             self.values[word, name][step].copy_(value)
+        self._n_written[word] = step + 1
+
+    def so_far(self) -> dict[tuple[str, str], Tensor]:
+        """Return what is written; of some words it may be a step more than of others."""
+        return {key: values[: self._n_written[key[0]]] for key, values in self.values.items()}
+
+    def _allocate(self, word: str, parts: Mapping[str, Tensor]) -> None:
+        for name, value in parts.items():
+            with allocating(self._what):
+                self.values[word, name] = value.new_empty((self.n_steps, *value.shape))
+            refuse_above_all(self._what, sum(each.nbytes for each in self.values.values()), value.device)

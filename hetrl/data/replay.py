@@ -1,7 +1,7 @@
 """Replay: the latest steps are kept, and updates draw from them."""
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -10,10 +10,12 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from hetrl import rng
+from hetrl.allocation import allocating
 from hetrl.arguments import Count, Fraction, checked
 from hetrl.data.behaviour import Behaviour, BestOf
 from hetrl.data.collected import Collected, Source
 from hetrl.data.environment import Environment
+from hetrl.data.intake import Intake, Steps
 from hetrl.data.random_actions import RandomActions
 from hetrl.data.ring import Ring
 from hetrl.errors import RecipeError, RunError
@@ -21,6 +23,9 @@ from hetrl.network import Network
 from hetrl.ops.episodes import finished_sums
 from hetrl.ops.n_step import n_step_weights
 from hetrl.team import Grouped
+
+_BLOCK = 128
+"""Steps of one collection that are looked over, and then stored, together."""
 
 
 class Replay(Source):
@@ -151,6 +156,8 @@ class Replay(Source):
         """
         self._env, self._behaviour, self._reward, self._team = env, behaviour, reward, env.team
         self._observation, self._masks = env.start(), env.masks
+        self._intake = Intake(self._team)
+        self._intake.start(self._observation)
         first = next(iter(self._observation.values()))
         self.n_envs, self.device = first.shape[0], first.device
         self.frames = self._given_frames or self.n_envs
@@ -185,31 +192,86 @@ class Replay(Source):
         return -(-max(frames - warmup, 0) // self.frames) + (warmup > 0 and frames > 0)
 
     def collect(self) -> Collected:
-        """Take the next steps. The samples are drawn when they are iterated over, once; a warm-up has none."""
+        """Take the next steps. The samples are drawn when they are iterated over, once; a warm-up has none.
+
+        Raises:
+            DivergenceError: a policy or the environment gave a number that is not finite; see ``data/intake``.
+        """
         warmup = self._missing
         n_steps = warmup or self.frames // self.n_envs
         self._behaviour.refresh()
-        earned, ended = zip(*(self._advance() for _ in range(n_steps)), strict=True)
+        reward, done = self._take(n_steps)
         self._random = False
-        reward, done = torch.stack(earned), torch.stack(ended)
         returns, self._return = finished_sums(reward, done, self._return)
         lengths, self._length = finished_sums(torch.ones_like(reward), done, self._length)
         samples = () if warmup else self._samples()
         return Collected(n_steps * self.n_envs, returns.sum(), lengths.sum(), done.sum(), samples)
 
-    def _advance(self) -> tuple[Tensor, Tensor]:
-        """Take and store one step; return what the team earned ``[N]`` and where the episode ended ``[N]``."""
+    def _take(self, n_steps: int) -> tuple[Tensor, Tensor]:
+        """Take and store steps; return what the team earned and where episodes ended, both ``[n_steps, N]``."""
+        earned, ended, ages = [], [], self._length
+        taken: list[TensorDict] = []
+        for step in range(n_steps):
+            row, reward, done = self._advance(taken, ages)
+            earned.append(reward)
+            ended.append(done)
+            # A step alone is stored at once. Of several copies are kept: an environment may write to what it gave.
+            taken.append(row if n_steps == 1 else row.clone())
+            last = step == n_steps - 1
+            if last or len(taken) == _BLOCK:
+                self._store(taken, ages)
+                ages = ages if last else _aged(ages, ended[-_BLOCK:])
+                taken.clear()
+        return torch.stack(earned), torch.stack(ended)
+
+    def _store(self, taken: Sequence[TensorDict], ages: Tensor) -> None:
+        """Look steps over, and write them to the ring."""
+        self._intake.look(self._steps(taken), self._observation, ages)
+        for row in taken:
+            if self.ring.written:
+                self.ring.write(row)
+            else:
+                with allocating(f"data.capacity = {self.capacity}"):
+                    self.ring.write(row)
+
+    def _advance(self, taken: Sequence[TensorDict], ages: Tensor) -> tuple[TensorDict, Tensor, Tensor]:
+        """Take one step: return its rows ``[N]``, what the team earned ``[N]``, and where the episode ended ``[N]``.
+
+        Args:
+            taken: the steps before it that are not looked over yet.
+            ages: steps that the episodes had before those.
+        """
         observation, masks = self._observation, self._masks
         available = masks.get("action_mask", {})
-        if self._random:
-            assert self._random_actions is not None
-            action = self._random_actions.draw(available)
-        else:
-            action = self._behaviour.explore(observation, available, self._generator)
-        moved = self._env.advance(action)
-        self.write(observation, masks, action, moved)
+        action: Grouped = {}
+        try:
+            if self._random:
+                assert self._random_actions is not None
+                action = self._random_actions.draw(available)
+            else:
+                action = self._behaviour.explore(observation, available, self._generator)
+            moved = self._env.advance(action)
+        except Exception:
+            # What made it fail may be a number from steps before: they are looked over together, now and then.
+            self._intake.explain(self._steps(taken, observation, action), ages)
+            raise
         self._observation, self._masks = moved.observation, moved.masks
-        return self._team.reward(moved.reward, self._reward), moved.terminated | moved.truncated
+        row = self._row(observation, masks, action, moved)
+        return row, self._team.reward(moved.reward, self._reward), moved.terminated | moved.truncated
+
+    def _steps(self, taken: Sequence[TensorDict], *now: Grouped) -> Steps:
+        """Return steps as the intake takes them, with the observations and actions of one that was not completed."""
+        steps: dict[tuple[str, str], list[Tensor]] = {}
+        for word in ("terminated", "truncated"):
+            steps["end", word] = [each[word] for each in taken]
+        for group in self._team.layout:
+            for word in ("observation", "action", "reward"):
+                steps[word, group] = [each[group, word] for each in taken]
+            steps["next_observation", group] = [each["next", group, "observation"] for each in taken]
+        for word, parts in zip(("observation", "action"), now, strict=False):
+            for group, value in parts.items():
+                steps[word, group].append(value)
+        return steps
 
     def write(self, observation: Grouped, masks: Mapping[str, Grouped], action: Grouped, moved: Any) -> None:
         """Store one step of every environment, what each part holds by layout group.
@@ -220,12 +282,15 @@ class Replay(Source):
             action: ``[N, n, A]``, what they did.
             moved: what came of it, a ``Transition`` (see ``env/transition``).
         """
+        self.ring.write(self._row(observation, masks, action, moved))
+
+    def _row(self, observation: Grouped, masks: Mapping[str, Grouped], action: Grouped, moved: Any) -> TensorDict:
         step: dict[str, Any] = {"terminated": moved.terminated, "truncated": moved.truncated, "next": {}}
         for group in self._team.layout:
             step[group] = {"observation": observation[group], "action": action[group], "reward": moved.reward[group]}
             step[group] |= _of(group, masks)
             step["next"][group] = {"observation": moved.next_observation[group], **_of(group, moved.next_masks)}
-        self.ring.write(TensorDict(step, batch_size=[self.n_envs]))
+        return TensorDict(step, batch_size=[self.n_envs])
 
     # ----- drawing
 
@@ -243,8 +308,9 @@ class Replay(Source):
             raise RunError(
                 f"data.batch = {self.batch} is more than the {len(self.ring)} transitions stored so far; collect first."
             )
-        rows = torch.randint(len(self.ring), (self.batch,), generator=self._sampler, device=self.device)
-        return self.gather(rows)
+        with allocating(f"data.batch = {self.batch}"):
+            rows = torch.randint(len(self.ring), (self.batch,), generator=self._sampler, device=self.device)
+            return self.gather(rows)
 
     def gather(self, rows: Tensor) -> TensorDict:
         """Return stored rows (see :class:`~hetrl.data.ring.Ring`) as a batch, ``[B]``, on the environments' device."""
@@ -273,7 +339,12 @@ class Replay(Source):
     # ----- exact continuation
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything an exact continuation needs: simulator, observations, noise, running episodes, the ring."""
+        """Everything an exact continuation needs: simulator, observations, noise, running episodes, the ring.
+
+        Raises:
+            DivergenceError: a number that is not finite was collected, and refused.
+        """
+        self._intake.check_saved()
         return {
             "env": self._env.state_dict(),
             "observation": dict(self._observation),
@@ -301,6 +372,13 @@ class Replay(Source):
 
     def _here(self, parts: Grouped) -> dict[str, Tensor]:
         return {group: value.to(self.device) for group, value in parts.items()}
+
+
+def _aged(ages: Tensor, ended: Sequence[Tensor]) -> Tensor:
+    """Return how many steps the running episodes have, ``[N]``, after steps of which some ended one."""
+    for flags in ended:
+        ages = (ages + 1).masked_fill(flags, 0)
+    return ages
 
 
 def _of(group: str, masks: Mapping[str, Grouped]) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hetrl import catalog, rng, schedule
+from hetrl.allocation import allocating
 from hetrl.component import Component
 from hetrl.engine.program import Program
 from hetrl.errors import RecipeError
@@ -110,10 +111,12 @@ class Linked(nn.Module):
         net = self.recipe.nets[name]
 
         def make(agent: Agent) -> Network:
-            try:
-                return net.network(agent, self.team, **net.arguments)
-            except RecipeError as error:
-                raise RecipeError(f"{net.where} ({net.use}): {error}") from None
+            where = f"{net.where} ({net.use})"
+            with allocating(f"{where}: a net of this size"):
+                try:
+                    return net.network(agent, self.team, **net.arguments)
+                except RecipeError as error:
+                    raise RecipeError(f"{where}: {error}") from None
 
         return SharedNetwork(make, self.team, self.plan.per[name])
 

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, Self
+from typing import Self
 
 from hetrl.runs.board import SeedsBoard
+from hetrl.runs.parent import followed
+from hetrl.train.signals import TakenSignals
 
 _POLL = 0.2
 """Seconds between two looks at the processes."""
@@ -39,19 +41,23 @@ class SeedProcess:
     def start(self, threads: int) -> None:
         """Start it, with so many threads for torch where the environment does not say otherwise."""
         # A session of its own: Ctrl-C in the terminal reaches this process alone, which then tells each seed once.
-        environment = {"OMP_NUM_THREADS": str(threads), **os.environ, "COLUMNS": "200"}
+        given, environment = followed()
+        environment = {"OMP_NUM_THREADS": str(threads), **environment, "COLUMNS": "200"}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment,
+                self.command, stdin=given, stdout=log, stderr=subprocess.STDOUT, env=environment,
                 start_new_session=True,
             )  # fmt: skip
 
-    def interrupt(self) -> None:
-        """Ask it to finish its batch and save; does nothing where it has ended."""
+    def interrupt(self, at_once: bool = False) -> None:
+        """Ask it to finish its batch and save, or end it at once; does nothing where it has ended."""
         # Not SIGINT: a shell's background jobs ignore that one from birth on.
         if self.process is not None and self.process.poll() is None:
             self.interrupted = True
-            self.process.send_signal(signal.SIGTERM)
+            if at_once:
+                self.process.kill()
+            else:
+                self.process.send_signal(signal.SIGTERM)
 
     @property
     def ended(self) -> bool:
@@ -76,30 +82,33 @@ class SeedProcess:
 
 
 class StopSignals:
-    """Hands Ctrl-C (or SIGTERM, or a closed terminal) on to the seeds: each finishes its batch and saves."""
+    """Hands a signal that asks for a stop on to the seeds: each finishes its batch and saves.
+
+    A second Ctrl-C ends them at once; each keeps its last checkpoint.
+    """
 
     def __init__(self) -> None:
         self.asked = False
         self.running: list[SeedProcess] = []
-        self._previous: dict[int, Any] = {}
+        self._n_interrupts = 0
+        self._signals = TakenSignals()
 
     def __enter__(self) -> Self:
         def stop(number: int, frame: FrameType | None) -> None:
             self.asked = True
-            self.forward()
+            self._n_interrupts += number == signal.SIGINT
+            self.forward(at_once=self._n_interrupts > 1)
 
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            self._previous[number] = signal.signal(number, stop)
+        self._signals.take(stop)
         return self
 
-    def forward(self) -> None:
+    def forward(self, at_once: bool = False) -> None:
         """Interrupt every running seed."""
         for seed in self.running:
-            seed.interrupt()
+            seed.interrupt(at_once)
 
     def __exit__(self, *error: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
+        self._signals.give_back()
 
 
 def command_line(words: Sequence[str], wandb: str | None) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from hetrl.data.behaviour import Behaviour
@@ -47,7 +48,7 @@ def train(
     Raises:
         RecipeError: the recipe does not link.
         RunError: the folder is taken.
-        DivergenceError: a loss became NaN or infinite.
+        DivergenceError: a loss became NaN or infinite, or a policy or the environment gave a number that is.
     """
     _require_wandb(wandb)
     module, data = build(recipe)  # before anything is written
@@ -106,6 +107,7 @@ def _fit(
             max_epochs=1,
             accelerator="gpu" if data.device.type == "cuda" else "cpu",
             devices=1,
+            plugins=LightningEnvironment(),  # one process; Slurm's signals and variables are not Lightning's business
             logger=list(loggers),
             callbacks=[saving, GracefulStop(), Timings(CsvTable(folder.timings, resumed)), *callbacks],
             enable_checkpointing=False,

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hetrl.train.learner import Learner
+from hetrl.train.signals import TakenSignals
 
 
 class Checkpoints(L.Callback):
@@ -39,11 +40,15 @@ class Checkpoints(L.Callback):
 
 
 class GracefulStop(L.Callback):
-    """Stops after the batch, and after its checkpoint, on the first Ctrl-C or SIGTERM; a second one kills at once."""
+    """Stops after the batch, and after its checkpoint, on the first of the signals that ask for it.
+
+    A second Ctrl-C stops at once. The others may come as often as they like: a scheduler sends them to every process of
+    a job, and whoever started this one hands them on.
+    """
 
     def __init__(self) -> None:
         self.asked = False
-        self._previous: dict[int, Any] = {}
+        self._signals = TakenSignals()
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Take over the signals for as long as training runs."""
@@ -51,23 +56,18 @@ class GracefulStop(L.Callback):
         def stop(number: int, frame: FrameType | None) -> None:
             self.asked = True
             trainer.should_stop = True
-            signal.signal(number, self._previous[number])
+            if number == signal.SIGINT:
+                self._signals.give_back(number)
 
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, stop)
+        self._signals.take(stop)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Give the signals back now: at teardown Lightning has restored its own, and this would undo it."""
-        self._give_back()
+        self._signals.give_back()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Give the signals back where a fit raises."""
-        self._give_back()
-
-    def _give_back(self) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-        self._previous.clear()
+        self._signals.give_back()
 
 
 class ProgressBar(L.Callback):

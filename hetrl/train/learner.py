@@ -10,6 +10,7 @@ from tensordict import TensorDictBase
 from torch import Tensor
 
 from hetrl import rng
+from hetrl.allocation import allocating
 from hetrl.data.collected import Collected
 from hetrl.engine.linked import Linked
 from hetrl.engine.phase import PhaseRunner
@@ -106,7 +107,9 @@ class Learner(L.LightningModule):
             store = Store(self.linked.team, sample)
             for phase in self.phases:
                 if self.iteration % phase.phase.every == 0:
-                    for name, value in phase.run(store, progress, self.generator, self._optimizer_step).items():
+                    with allocating(f"{phase.phase.where}: an update on such a batch"):
+                        figures = phase.run(store, progress, self.generator, self._optimizer_step)
+                    for name, value in figures.items():
                         logged.setdefault(name, []).append(value)
         self.batch_frames = collected.frames
         self.frames += self.batch_frames
@@ -127,6 +130,14 @@ class Learner(L.LightningModule):
                     f"{name} is {value} after {self.frames} frames; the run stops, and saves nothing of this."
                 )
 
+    def _refuse_diverged_weights(self) -> None:
+        """Refuse weights that are no numbers: an update may make them so while all that it logs still is finite."""
+        for name, value in self.linked.named_parameters():
+            if not value.isfinite().all():
+                raise DivergenceError(
+                    f"{name} is not finite after {self.frames} frames; the run stops, and saves nothing of this."
+                )
+
     def _log(self, metrics: Mapping[str, float]) -> None:
         for logger in self.loggers:
             logger.log_metrics(dict(metrics), step=self.frames)
@@ -139,7 +150,12 @@ class Learner(L.LightningModule):
             self.trainer.should_stop = True
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what an exact continuation needs beyond weights and optimisers, as tensors and primitives."""
+        """Add what an exact continuation needs beyond weights and optimisers, as tensors and primitives.
+
+        Raises:
+            DivergenceError: a weight is NaN or infinite; nothing is saved.
+        """
+        self._refuse_diverged_weights()
         checkpoint["hetrl"] = {
             "recipe": self.recipe.yaml(),
             "frames": self.frames,
