@@ -1,6 +1,5 @@
 """The command line: train, check, show, diff, list, eval, groups, probe, plot, compare, report, cp, new."""
 
-import shutil
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hetrl import catalog
+from hetrl.disk import replace_text
 from hetrl.errors import HetrlError, RecipeError, RunError, nearest
 from hetrl.recipe.check import check as check_recipe
 from hetrl.recipe.read import load, shipped
@@ -369,8 +369,7 @@ def cp(
         file = file / known[recipe].name
     if file.exists():
         raise RunError(f"{file} exists; choose another name.")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(known[recipe], file)
+    replace_text(file, known[recipe].read_text(encoding="utf-8"))
     out.print(f"{file}\nhetrl check {file}\nhetrl train {file}", soft_wrap=True, highlight=False)
 
 
