@@ -62,10 +62,15 @@ class Folder:
         """Raise where the folder holds no run.
 
         Raises:
-            RunError: it has no recipe.
+            RunError: it has no recipe, or that is no run's.
+            RecipeError: it is no recipe at all.
         """
         if not self.recipe.exists():
             raise RunError(f"{self.path} is no run (it has no recipe.yaml).")
+        tree = self.tree()
+        for section in ("task", "run"):
+            if not isinstance(tree.get(section), dict):
+                raise RunError(f"{self.recipe} is no run's recipe: it has no section '{section}'.")
 
     def tree(self) -> dict[str, Any]:
         """Return the resolved recipe as nested dicts; they are shared, and not to be changed.
@@ -81,11 +86,7 @@ class Folder:
             raise RunError(f"{self.recipe} is no text ({error.reason} at byte {error.start}).") from None
         except OSError as error:
             raise RunError(f"{self.recipe} cannot be read: {error.strerror or error}.") from error
-        tree = _parsed(text, str(self.recipe))
-        for section in ("task", "run"):
-            if not isinstance(tree.get(section), dict):
-                raise RunError(f"{self.recipe} is no run's recipe: it has no section '{section}'.")
-        return tree
+        return _parsed(text, str(self.recipe))
 
     def machine(self) -> dict[str, Any]:
         """Return what :func:`describe_machine` wrote; empty where the file is missing.

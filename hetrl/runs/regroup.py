@@ -53,12 +53,17 @@ def regroup(run: Path, groups: Mapping[str, Sequence[str]], models: Mapping[str,
         for phase, net, module in _trained(new)
     ]
     checkpoint["hetrl"]["recipe"] = recipe.yaml()
+    return _written(to, recipe, checkpoint, Folder(run))
+
+
+def _written(to: Path, recipe: Recipe, checkpoint: Mapping[str, Any], run: Folder) -> Folder:
+    """Return a new folder with a recipe, a checkpoint, and the tables of a run."""
     with sole_writer(to):
         folder = open_folder(to, recipe)
-        for table in ("metrics", "timings"):
-            if getattr(Folder(run), table).exists():
-                with writes(getattr(folder, table)):
-                    shutil.copyfile(getattr(Folder(run), table), getattr(folder, table))
+        for old, new in ((run.metrics, folder.metrics), (run.timings, folder.timings)):
+            if old.exists():
+                with writes(new):
+                    shutil.copyfile(old, new)
         write(checkpoint, folder.checkpoint)
     return folder
 

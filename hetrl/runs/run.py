@@ -31,7 +31,7 @@ from hetrl.train.callbacks import Checkpoints, GracefulStop, ProgressBar, SizeNo
 from hetrl.train.checkpoint_file import CheckpointFiles
 from hetrl.train.collection import Collection
 from hetrl.train.learner import Learner
-from hetrl.train.restorable import refuse_other_weights, refuse_unfit
+from hetrl.train.restorable import other_weights, refuse_unfit
 from hetrl.train.timings import Timings
 
 
@@ -224,6 +224,7 @@ def restored(path: Path, *overrides: str) -> tuple[Recipe, Linked, Any]:
     linked = link(recipe, env.team)
     saved = folder.load_checkpoint()["state_dict"]
     weights = {name.removeprefix("linked."): value for name, value in saved.items()}
-    refuse_other_weights(linked.state_dict(), weights, folder.checkpoint)
+    for problem in other_weights(linked.state_dict(), weights):
+        raise RunError(f"{path} was trained with other networks than this makes of its recipe: {problem}.")
     linked.load_state_dict(weights)
     return recipe, linked.to(device), env

@@ -145,17 +145,16 @@ class _Sink:
 def _is_whole(file: IO[bytes]) -> bool | None:
     """Return whether a file's content has the digest that it names; None where it names none.
 
-    Of three marks two have to be there: one may be damaged.
+    Of three marks two have to be there: one may be damaged. The second, in another place, is left of a file cut off.
     """
     size = file.seek(0, os.SEEK_END)
-    start = size - _COMMENT
-    if start < 22:
-        return None
-    file.seek(start - 22)
+    file.seek(max(size - _COMMENT - 22, 0))
     end = file.read()
     marks = (end[:4] == _END, end[20:22] == _LENGTH, end[22:-_N_HEX] == _MARK)
     if sum(marks) < 2:
-        return None
+        last = end.rfind(_END)
+        cut = last >= 0 and end[last + 20 : last + 22] == _LENGTH
+        return False if cut else None
     digest, left = hashlib.sha256(), size - _N_HEX
     file.seek(0)
     while left:

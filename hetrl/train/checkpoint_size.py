@@ -16,7 +16,7 @@ _MOMENTS = 2
 
 def checkpoint_bytes(module: Learner, data: Collection) -> int:
     """Return about how many bytes a checkpoint has once the run is over: weights, moments, what is stored."""
-    weights = sum(_bytes(value) for value in module.state_dict().values())
+    weights = sum(_bytes(value) for value in [*module.parameters(), *module.buffers()])
     trained = [each for phase in module.phases for optimizer in phase.optimizers.values()
                for group in optimizer.param_groups for each in group["params"]]  # fmt: skip
     return weights + _MOMENTS * sum(map(_bytes, trained)) + _replay_bytes(data)

@@ -13,6 +13,8 @@ from hetrl.train.checkpoint_file import way_on
 from hetrl.train.collection import Collection
 from hetrl.train.learner import Learner
 
+_EXTRA = "_extra_state"
+"""How the name of an entry ends that a module keeps beside its tensors."""
 _APART = ("env", "ring")
 """Parts of a source's state whose shapes change while it runs."""
 
@@ -24,15 +26,6 @@ def refuse_malformed(checkpoint: Mapping[str, Any], path: Path) -> None:
         RunError: figures or weights are missing or of the wrong type, or a weight is NaN.
     """
     _refuse(path, _malformed(checkpoint))
-
-
-def refuse_other_weights(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], path: Path) -> None:
-    """Refuse weights of other networks.
-
-    Raises:
-        RunError: naming the first entry that is missing, unknown, or of another size or type.
-    """
-    _refuse(path, _other_weights(expected, found))
 
 
 def refuse_unfit(checkpoint: Mapping[str, Any], module: Learner, data: Collection, path: Path) -> None:
@@ -48,7 +41,7 @@ def refuse_unfit(checkpoint: Mapping[str, Any], module: Learner, data: Collectio
         RunError: saying the first thing that does not fit.
     """
     refuse_malformed(checkpoint, path)
-    refuse_other_weights(module.state_dict(), checkpoint["state_dict"], path)
+    _refuse(path, other_weights(module.state_dict(), checkpoint["state_dict"]))
     _refuse(path, _not_finite(module, checkpoint["state_dict"]))
     _refuse(path, _other_optimizers(module, checkpoint))
     _refuse(path, _other_progress(checkpoint))
@@ -74,25 +67,27 @@ def _malformed(checkpoint: Mapping[str, Any]) -> Iterator[str]:
     for word, least in (("frames", 1), ("iteration", 0)):
         if not _is_count(state.get(word), least):
             yield f"its {word} are {state.get(word)!r}, no number of them"
-    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+    if not isinstance(weights, dict):
         yield "it has no weights (state_dict)"
         return
     for name, value in weights.items():
-        if value.is_floating_point() and value.isnan().any():
+        if not isinstance(value, Tensor):
+            if not str(name).endswith(_EXTRA):
+                yield f"the weight {name} is a {type(value).__name__}"
+        elif value.is_floating_point() and value.isnan().any():
             yield f"the weight {name} is NaN"
 
 
-def _other_weights(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Iterator[str]:
+def other_weights(expected: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[str]:
+    """Say where weights are missing, unknown, or of another size or type than those of a module."""
     for name in expected:
         if name not in found:
             yield f"the weight {name} is missing"
     for name, value in found.items():
         if name not in expected:
             yield f"the weight {name} is of another network"
-        elif value.shape != expected[name].shape:
-            yield f"the weight {name} is {list(value.shape)} and should be {list(expected[name].shape)}"
-        elif value.dtype != expected[name].dtype:
-            yield f"the weight {name} is of {value.dtype} and should be of {expected[name].dtype}"
+        else:
+            yield from _unlike(expected[name], value, f"the weight {name}")
 
 
 def _not_finite(module: nn.Module, found: Mapping[str, Tensor]) -> Iterator[str]:
