@@ -134,10 +134,6 @@ class Folder:
         rows = read(self.metrics) if self.metrics.exists() else []
         return int(rows[-1][FRAMES]) if rows else 0
 
-    def nothing_trained(self) -> bool:
-        """Whether a run was begun here and came to nothing: no checkpoint, and no metrics but the untrained ones."""
-        return not any(self.checkpoint.parent.glob("*.ckpt")) and self.frames_logged() == 0
-
     def _read_checkpoint(self, *, mmap: bool = False) -> dict[str, Any]:
         found = checkpoint_file.read(self.checkpoint, mmap=mmap)
         refuse_malformed(found, self.checkpoint)
@@ -187,13 +183,16 @@ def open_folder(path: Path, recipe: Recipe) -> Folder:
 
 
 def _make_room(folder: Folder, recipe: Recipe) -> None:
-    """Clear away what a start that came to nothing has left; say what any other folder holds."""
+    """Clear away what a start without a checkpoint has left; say what any other folder holds.
+
+    The same recipe with the same seed makes the same rows again. Of another one, only what nothing was trained in goes.
+    """
     path = folder.path
     if is_free(path):
         return
     if not folder.recipe.exists():
         raise RunError(f"{path} exists and is no run; choose another --folder.")
-    if not folder.nothing_trained():
+    if any(folder.checkpoint.parent.glob("*.ckpt")) or folder.frames_logged() > 0:
         _refuse_taken(folder, recipe)
     for file in (folder.metrics, folder.timings):
         file.unlink(missing_ok=True)
@@ -202,14 +201,13 @@ def _make_room(folder: Folder, recipe: Recipe) -> None:
 
 
 def _refuse_taken(folder: Folder, recipe: Recipe) -> None:
-    """Say which run a folder holds."""
+    """Say which run a folder holds, unless it is this one and there is nothing to go on from: it starts again."""
     path = folder.path
     difference = first_difference(recipe.tree, load(folder.recipe).tree)
     if difference is not None:
         raise RunError(f"{path} holds a run of another recipe ({difference[0]} differs); choose another --folder.")
-    if not any(folder.checkpoint.parent.glob("*.ckpt")):
-        raise RunError(f"{path} holds this run, without a checkpoint; remove it, or choose another --folder.")
-    raise RunError(f"{path} holds this run already; continue it with --resume {path}, or choose another --folder.")
+    if any(folder.checkpoint.parent.glob("*.ckpt")):
+        raise RunError(f"{path} holds this run already; continue it with --resume {path}, or choose another --folder.")
 
 
 def describe_machine(recipe: Recipe) -> dict[str, Any]:

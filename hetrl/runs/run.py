@@ -25,7 +25,7 @@ from hetrl.runs.csv_table import CsvTable
 from hetrl.runs.folder import Folder, default_folder, open_folder
 from hetrl.runs.lock import sole_writer
 from hetrl.train.begun import Begun
-from hetrl.train.board import Board
+from hetrl.train.board import Board, silent_threads
 from hetrl.train.build import build, evaluation_env, resolve_device
 from hetrl.train.callbacks import Checkpoints, GracefulStop, ProgressBar, SizeNote
 from hetrl.train.checkpoint_file import CheckpointFiles
@@ -130,13 +130,13 @@ def _fit(
     saving = Checkpoints(folder.checkpoint.parent, run.checkpoint_every or max(run.frames // 20, 1))
     begun = Begun(lambda: replace_text(folder.recipe, module.recipe.yaml()))
     restoring = nullcontext() if resumed is None else begun.restoring(folder.checkpoint)
-    with _lightning_quiet(), restoring:
+    with _lightning_quiet(), silent_threads(), restoring:
         trainer = L.Trainer(
             max_epochs=1,
             accelerator="gpu" if data.device.type == "cuda" else "cpu",
             devices=1,
             logger=list(loggers),
-            callbacks=[begun, saving, GracefulStop(), Timings(CsvTable(folder.timings, resumed)), *callbacks],
+            callbacks=[begun, GracefulStop(), saving, Timings(CsvTable(folder.timings, resumed)), *callbacks],
             # One process, whatever a cluster has set aside; checkpoints as hetrl writes them.
             plugins=[LightningEnvironment(), files or CheckpointFiles()],
             enable_checkpointing=False,

@@ -69,11 +69,17 @@ class GracefulStop(L.Callback):
 
         def stop(number: int, frame: FrameType | None) -> None:
             self.asked = True
-            trainer.should_stop = True
             signal.signal(number, self._previous[number])
 
         for number in (signal.SIGINT, signal.SIGTERM):
             self._previous[number] = signal.signal(number, stop)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop here, and not wherever the signal comes: :class:`Checkpoints`, which is next, has to know of it."""
+        if self.asked:
+            trainer.should_stop = True
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Give the signals back now: at teardown Lightning has restored its own, and this would undo it."""

@@ -9,6 +9,7 @@ from hetrl.report.comparable import comparable
 from hetrl.report.curve import draw_runs
 from hetrl.report.page import write as write_page
 from hetrl.runs import run as runs
+from hetrl.runs.csv_table import read
 from hetrl.runs.folder import Folder
 
 TINY = [
@@ -108,16 +109,21 @@ def test_a_start_that_failed_does_not_block_the_next(more, tmp_path, monkeypatch
         runs.train(hetrl.load("happo", *TINY), tmp_path / "run", quiet=True)
 
 
-def test_what_was_trained_is_not_started_over(tmp_path):
-    recipe = hetrl.load("happo", *TINY)
+def test_a_run_that_ended_before_its_first_checkpoint_starts_again(tmp_path):
+    """The same one; what another has trained stays."""
+    recipe, other = hetrl.load("happo", *TINY), hetrl.load("happo", *TINY, "run.seed=3")
     (tmp_path / "recipe.yaml").write_text(recipe.yaml())
     (tmp_path / "metrics.csv").write_text("frames,return\n40,1\n")
-    with pytest.raises(RunError, match=r"holds this run, without a checkpoint; remove it, or choose another"):
-        runs.train(recipe, tmp_path, quiet=True)
-    (tmp_path / "notes").mkdir()
-    (tmp_path / "notes" / ".git").mkdir()
+    with pytest.raises(RunError, match=r"holds a run of another recipe \(run\.seed differs\)"):
+        runs.train(other, tmp_path, quiet=True)
+    assert runs.train(recipe, tmp_path, quiet=True).frames_saved() == 80
+    assert [row["frames"] for row in read(tmp_path / "metrics.csv")] == [0, 40, 80]
+
+
+def test_hidden_files_are_files(tmp_path):
+    (tmp_path / ".git").mkdir()
     with pytest.raises(RunError, match="exists and is no run"):
-        runs.train(recipe, tmp_path / "notes", quiet=True)
+        runs.train(hetrl.load("happo", *TINY), tmp_path, quiet=True)
 
 
 def test_slurm_is_not_asked(tmp_path, monkeypatch):
