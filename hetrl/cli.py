@@ -1,6 +1,5 @@
 """The command line: train, check, show, diff, list, eval, groups, probe, plot, compare, report, cp, new."""
 
-import shutil
 import sys
 import traceback
 from contextlib import nullcontext
@@ -13,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hetrl import catalog
+from hetrl.disk import replace_text
 from hetrl.errors import HetrlError, RecipeError, RunError, nearest
 from hetrl.recipe.check import check as check_recipe
 from hetrl.recipe.check.warnings import warnings_of
@@ -390,10 +390,9 @@ def cp(
             file = file / known[recipe].name
         if file.exists():
             raise RunError(f"{file} exists; choose another name.")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(known[recipe], file)
-    except OSError as error:
+    except OSError as error:  # a name too long, a folder that is closed to us
         raise RunError(f"{file} cannot be written: {error.strerror or error}.") from None
+    replace_text(file, known[recipe].read_text(encoding="utf-8"))
     out.print(f"{file}\nhetrl check {file}\nhetrl train {file}", soft_wrap=True, highlight=False)
 
 

@@ -49,8 +49,8 @@ def draw(run: Path, to: Path) -> Path:
             axis.text(0.5, 0.5, "not measured in this run", transform=axis.transAxes, ha="center", color="grey")
     for axis in axes[-1]:
         axis.set_xlabel("environment frames")
-    with written(to):
-        figure.savefig(to, dpi=110)
+    with written(to) as half:
+        figure.savefig(half, dpi=110)
     return to
 
 

@@ -1,6 +1,5 @@
 """Which runs may be compared: seeds of one recipe belong together, and recipes must have been measured alike."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
@@ -259,10 +258,8 @@ def _versions(runs: Sequence[Path]) -> list[str]:
     """Say which packages had other versions in some of the runs."""
     known: dict[str, set[str]] = {}
     for run in runs:
-        if Folder(run).versions.exists():
-            saved = json.loads(Folder(run).versions.read_text())
-            for package, version in saved.get("packages", {}).items():
-                known.setdefault(package, set()).add(version)
+        for package, version in Folder(run).machine().get("packages", {}).items():
+            known.setdefault(package, set()).add(str(version))
     return [
         f"{package} had versions {' and '.join(sorted(versions))}."
         for package, versions in known.items()

@@ -33,8 +33,8 @@ def draw(comparison: Comparison, path: Path) -> Path:
         _draw_scores(comparison, row[1], task)
         if n_pairs:
             _draw_pairs(row[2], comparison.statistics(task)[1])
-    with written(path):
-        figure.savefig(path, dpi=130)
+    with written(path) as half:
+        figure.savefig(half, dpi=130)
     return path
 
 

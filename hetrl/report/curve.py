@@ -129,8 +129,8 @@ def draw_panels(panels: Mapping[str, Sequence[Curve]], path: Path, *, ylabel: st
         axis.grid(alpha=0.3)
         axis.legend(loc="best", fontsize="small")
         axis.xaxis.set_major_formatter(frames_as_text)
-    with written(path):
-        figure.savefig(path, dpi=130)
+    with written(path) as half:
+        figure.savefig(half, dpi=130)
     return path
 
 

@@ -1,6 +1,5 @@
 """A run as one page of HTML that needs nothing else: no network, no scripts, no files beside it."""
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -67,8 +66,8 @@ def write(run: Path, path: Path) -> Path:
     Folder(run).refuse_if_empty()
     check_writable(path, PAGES)
     text = page(run)
-    with written(path):
-        path.write_text(text, encoding="utf-8")
+    with written(path) as half:
+        half.write_text(text, encoding="utf-8")
     return path
 
 
@@ -240,8 +239,6 @@ def _highlighted(text: str) -> Markup:
 
 
 def _versions(folder: Folder) -> list[tuple[str, str]]:
-    if not folder.versions.exists():
-        return []
-    saved = json.loads(folder.versions.read_text())
+    saved = dict(folder.machine())
     packages = saved.pop("packages", {})
     return [(str(name), str(value)) for name, value in [*packages.items(), *saved.items()]]

@@ -247,7 +247,7 @@ def table(name: str, found: Sequence[Level]) -> Table:
 
 def save(probed: Mapping[Path, Sequence[Level]], path: Path) -> Path:
     """Write the figures of some runs as CSV, a row for each deviation: means, and half the width of their intervals."""
-    with written(path), path.open("w", newline="") as file:
+    with written(path) as half, half.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(
             ["run", "noise", "episodes", *(word for figure in FIGURES for word in (figure, f"{figure}_half"))]
@@ -280,8 +280,8 @@ def draw(probed: Mapping[Path, Sequence[Level]], path: Path) -> Path:
         axis.set_xlabel("noise on the completion [halves of the range]")
         axis.grid(alpha=0.3)
         axis.legend(loc="best", fontsize="small")
-    with written(path):
-        figure.savefig(path, dpi=130)
+    with written(path) as half:
+        figure.savefig(half, dpi=130)
     return path
 
 

@@ -1,6 +1,7 @@
 """An episode as a film: mp4 with imageio and the ffmpeg that ``imageio-ffmpeg`` brings along, gif with Pillow."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -10,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from hetrl.data.environment import Environment
+from hetrl.disk import writes
 from hetrl.errors import DependencyError, RunError
 
 FPS = 20
@@ -92,9 +94,11 @@ class Film:
         """Add the frame of environment 0 as it is now."""
         frame = captioned(env.frame(0), f"step {step}", f"return so far {return_:.4g}")
         if self._writer is None:  # only now is it sure that there is something to write
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._writer = self._make(self._unfinished)
-        self._writer.add(frame)
+            with writes(self.path):
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._writer = self._make(self._unfinished)
+        with writes(self.path):
+            self._writer.add(frame)
 
     def __enter__(self) -> "Film":
         return self
@@ -103,11 +107,13 @@ class Film:
         if self._writer is None:
             return
         try:
-            self._writer.close()
-            if kind is None:
-                self._unfinished.replace(self.path)
+            with writes(self.path):
+                self._writer.close()
+                if kind is None:
+                    self._unfinished.replace(self.path)
         finally:
-            self._unfinished.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._unfinished.unlink(missing_ok=True)
 
 
 def _can_write_mp4() -> bool:

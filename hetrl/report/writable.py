@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from hetrl.disk import replaced, writes
 from hetrl.errors import RunError
 
 PICTURES = (".png", ".pdf", ".svg")
@@ -34,13 +35,12 @@ def check_writable(path: Path, suffixes: Sequence[str]) -> None:
 
 @contextmanager
 def written(path: Path) -> Iterator[Path]:
-    """Make the folders above a file, and say where writing it fails.
+    """Yield the name of a file to write, which then takes the place of ``path``; say where that fails.
+
+    Folders above are made. A file that was there stays until the new one is whole.
 
     Raises:
         RunError: it cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield path
-    except OSError as error:
-        raise RunError(f"{path} cannot be written: {error.strerror or error}.") from error
+    with writes(path), replaced(path) as half:
+        yield half

@@ -83,8 +83,8 @@ class GrowingTable:
             fresh = file.read()
         whole = fresh[: fresh.rfind(b"\n") + 1]
         self._at += len(whole)
-        columns = header.decode().strip().split(",")
-        for line in whole.decode().splitlines():
+        columns = header.decode(errors="replace").strip().split(",")
+        for line in whole.decode(errors="replace").splitlines():
             row = zip(columns, line.split(","), strict=False)
             with suppress(ValueError):  # a number cut off, where the file was rewritten between two looks
                 self.latest |= {name: float(word) for name, word in row if word}

@@ -1,6 +1,8 @@
 """Metrics as one CSV table, by environment frames."""
 
 import csv
+import io
+import math
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import Any
 
 from lightning.pytorch.loggers.logger import Logger
 
+from hetrl.disk import replaced, writes
 from hetrl.errors import RunError
 
 FRAMES = "frames"
@@ -22,17 +25,21 @@ class CsvTable(Logger):
 
     Args:
         path: the file.
-        keep: frames of the checkpoint that is resumed; later rows will come again and are dropped. None to start anew.
+        keep: frames of the checkpoint that is resumed; later rows will come again and are dropped, once the first of
+            them does. None to start anew.
+
+    Raises:
+        RunError: the file is there and cannot be read as a table, or a row cannot be written.
     """
 
     def __init__(self, path: Path, keep: int | None = None) -> None:
         super().__init__()
         self.path = path
         self._columns: list[str] = [FRAMES]
+        self._kept: list[TableRow] | None = None
         if keep is not None and path.exists():
-            rows = [row for row in read(path) if row[FRAMES] <= keep]
-            self._columns = list({FRAMES: None, **{name: None for row in rows for name in row}})
-            self._rewrite(rows)
+            self._kept = [row for row in read(path) if row[FRAMES] <= keep]
+            self._columns = list({FRAMES: None, **{name: None for row in self._kept for name in row}})
 
     @property
     def name(self) -> str:
@@ -51,22 +58,27 @@ class CsvTable(Logger):
         """Add a row."""
         row = {FRAMES: float(step or 0), **metrics}
         new = [name for name in row if name not in self._columns]
-        if new or not self.path.exists():
-            rows = read(self.path) if self.path.exists() else []
-            self._columns += new
-            self._rewrite([*rows, row])
+        if self._kept is None and not new and self.path.exists():
+            with writes(self.path), self.path.open("a", newline="", encoding="utf-8") as file:
+                self._writer(file).writerow(self._text(row))
             return
-        with self.path.open("a", newline="") as file:
-            self._writer(file).writerow(self._text(row))
+        rows = self._kept
+        if rows is None:
+            rows = read(self.path) if self.path.exists() else []
+        self._columns += new
+        self._rewrite([*rows, row])
+        self._kept = None
 
     def _rewrite(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Replace the file whole, so that a kill leaves the old one or the new one."""
-        half = self.path.with_suffix(".part")
-        with half.open("w", newline="") as file:
+        with (
+            writes(self.path),
+            replaced(self.path) as half,
+            half.open("w", newline="", encoding="utf-8") as file,
+        ):
             writer = self._writer(file)
             writer.writeheader()
             writer.writerows(map(self._text, rows))
-        half.replace(self.path)
 
     def _writer(self, file: Any) -> "csv.DictWriter[str]":
         return csv.DictWriter(file, self._columns)
@@ -79,12 +91,39 @@ class CsvTable(Logger):
 def read(path: Path) -> list[TableRow]:
     """Return the rows of a table; a row leaves out what was not logged with it.
 
+    A last line without its end was cut off by a kill or a full disk, and is left out.
+
     Raises:
-        RunError: there is no such table.
+        RunError: there is no such table, or something in it is no number.
     """
     if not path.exists():
         raise RunError(f"there are no metrics at {path}.")
-    with path.open(newline="") as file:
-        table = csv.DictReader(file)
-        complete = [row for row in table if None not in row.values() and None not in row]
-    return [{name: float(text) for name, text in row.items() if text not in ("", None)} for row in complete]
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise RunError(f"{path} is no table: it is no text ({error.reason} at byte {error.start}).") from None
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror or error}.") from error
+    table = csv.reader(io.StringIO(text[: text.rfind("\n") + 1], newline=""), strict=True)
+    try:
+        columns = next(table, [FRAMES])
+        if columns[:1] != [FRAMES]:
+            raise RunError(f"{path} is no table of metrics: its first column is not '{FRAMES}'.")
+        return [_row(columns, cells, f"{path}, line {table.line_num}") for cells in table]
+    except csv.Error as error:
+        raise RunError(f"{path}, line {table.line_num}: {error}; mend or drop that line.") from None
+
+
+def _row(columns: Sequence[str], cells: Sequence[str], where: str) -> TableRow:
+    """Return a row as numbers."""
+    if len(cells) != len(columns):
+        raise RunError(f"{where} has {len(cells)} cells for {len(columns)} columns; mend or drop that line.")
+    row: TableRow = {}
+    for name, cell in zip(columns, cells, strict=True):
+        try:
+            row |= {name: float(cell)} if cell else {}
+        except ValueError:
+            raise RunError(f"{where}: {name} is {cell[:40]!r}, no number; mend or drop that line.") from None
+    if not math.isfinite(row.get(FRAMES, math.nan)):
+        raise RunError(f"{where} does not say its {FRAMES}; mend or drop that line.")
+    return row

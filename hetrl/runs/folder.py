@@ -3,6 +3,7 @@
 import functools
 import json
 import platform
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -10,14 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 
 from hetrl import catalog
+from hetrl.disk import replace_text, writes
 from hetrl.errors import RunError
+from hetrl.recipe import text as yaml_text
 from hetrl.recipe.read import load
 from hetrl.recipe.same import first_difference
 from hetrl.recipe.schema import Recipe
+from hetrl.runs import lock
 from hetrl.runs.csv_table import FRAMES, read
+from hetrl.train import checkpoint_file
+from hetrl.train.restorable import refuse_malformed
 
 PACKAGES = ("hetrl", "torch", "torchrl", "tensordict", "lightning", "vmas", "numpy", "omegaconf")
 
@@ -57,30 +62,70 @@ class Folder:
         """Raise where the folder holds no run.
 
         Raises:
-            RunError: it has no recipe.
+            RunError: it has no recipe, or that is no run's.
+            RecipeError: it is no recipe at all.
         """
         if not self.recipe.exists():
             raise RunError(f"{self.path} is no run (it has no recipe.yaml).")
+        tree = self.tree()
+        for section in ("task", "run"):
+            if not isinstance(tree.get(section), dict):
+                raise RunError(f"{self.recipe} is no run's recipe: it has no section '{section}'.")
 
     def tree(self) -> dict[str, Any]:
-        """Return the resolved recipe as nested dicts; they are shared, and not to be changed."""
-        return _parsed(self.recipe.read_text(encoding="utf-8"))
-
-    def load_checkpoint(self) -> dict[str, Any]:
-        """Return the last checkpoint.
+        """Return the resolved recipe as nested dicts; they are shared, and not to be changed.
 
         Raises:
-            RunError: there is none, or it cannot be read, or it is another program's.
+            RunError: it cannot be read.
+            RecipeError: it is no recipe.
+        """
+        try:
+            with self.recipe.open(encoding="utf-8") as file:
+                text = file.read(yaml_text.MOST_LETTERS + 1)
+        except UnicodeDecodeError as error:
+            raise RunError(f"{self.recipe} is no text ({error.reason} at byte {error.start}).") from None
+        except OSError as error:
+            raise RunError(f"{self.recipe} cannot be read: {error.strerror or error}.") from error
+        return _parsed(text, str(self.recipe))
+
+    def machine(self) -> dict[str, Any]:
+        """Return what :func:`describe_machine` wrote; empty where the file is missing.
+
+        Raises:
+            RunError: it cannot be read.
+        """
+        try:
+            found = json.loads(self.versions.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise RunError(f"{self.versions} cannot be read: {error.strerror or error}.") from error
+        except (ValueError, RecursionError):  # half a file, or no text
+            found = None
+        if not isinstance(found, dict) or not isinstance(found.get("packages", {}), dict):
+            raise RunError(f"{self.versions} does not hold what hetrl wrote; remove it to go without.")
+        return found
+
+    def load_checkpoint(self) -> dict[str, Any]:
+        """Return the last checkpoint, once its digest is found right.
+
+        Raises:
+            RunError: there is none, or it cannot be read, is damaged, or another program's.
         """
         if not self.checkpoint.exists():
+            before = checkpoint_file.previous(self.checkpoint)
+            if before.exists():
+                raise RunError(
+                    f"{self.checkpoint} is gone; go on from the one before it: mv {before} {self.checkpoint}"
+                )
             raise RunError(f"{self.path} has no checkpoint yet (checkpoints/last.ckpt).")
         return self._read_checkpoint()
 
     def frames_saved(self) -> int:
-        """Return the frames of the last checkpoint, without reading its tensors; 0 where there is none.
+        """Return the frames of the last checkpoint; 0 where there is none.
 
         Raises:
-            RunError: it cannot be read.
+            RunError: it cannot be read, is damaged, or another program's.
         """
         return int(self._read_checkpoint(mmap=True)["hetrl"]["frames"]) if self.checkpoint.exists() else 0
 
@@ -89,20 +134,16 @@ class Folder:
         rows = read(self.metrics) if self.metrics.exists() else []
         return int(rows[-1][FRAMES]) if rows else 0
 
-    def _read_checkpoint(self, **how: bool) -> dict[str, Any]:
-        try:
-            found = torch.load(self.checkpoint, map_location="cpu", weights_only=True, **how)
-        except Exception as error:
-            raise RunError(f"{self.checkpoint} cannot be read as a checkpoint: {error}.") from error
-        if not isinstance(found, dict) or "hetrl" not in found:
-            raise RunError(f"{self.checkpoint} was not written by hetrl.")
+    def _read_checkpoint(self, *, mmap: bool = False) -> dict[str, Any]:
+        found = checkpoint_file.read(self.checkpoint, mmap=mmap)
+        refuse_malformed(found, self.checkpoint)
         return found
 
 
 @functools.lru_cache(maxsize=1024)
-def _parsed(text: str) -> dict[str, Any]:
+def _parsed(text: str, name: str) -> dict[str, Any]:
     # OmegaConf takes some hundredths of a second, and a comparison asks often.
-    return OmegaConf.to_container(OmegaConf.create(text))  # type: ignore[return-value]
+    return yaml_text.parse(text, name, whole=True)
 
 
 def task_name(task: Mapping[str, Any]) -> str:
@@ -121,30 +162,52 @@ def default_folder(recipe: Recipe, *, seeds: bool = False) -> Path:
     return path
 
 
+def is_free(path: Path) -> bool:
+    """Whether a folder is empty, but for its lock and for files that a kill left half written."""
+    return all(each.name == lock.NAME or (each.name[0] == "." and ".part" in each.name) for each in path.iterdir())
+
+
 def open_folder(path: Path, recipe: Recipe) -> Folder:
-    """Return a new run's folder, with the recipe and the versions in it.
+    """Return a new run's folder, with the recipe and the versions in it; to be called by its sole writer.
 
     Raises:
-        RunError: something is there already.
+        RunError: something is there already, or it cannot be written.
     """
     folder = Folder(path)
-    if path.exists() and any(path.iterdir()):
-        _refuse_taken(folder, recipe)
-    path.mkdir(parents=True, exist_ok=True)
-    folder.recipe.write_text(recipe.yaml())
-    folder.versions.write_text(json.dumps(describe_machine(recipe), indent=1) + "\n")
+    with writes(path):
+        path.mkdir(parents=True, exist_ok=True)
+        _make_room(folder, recipe)
+    replace_text(folder.recipe, recipe.yaml())
+    replace_text(folder.versions, json.dumps(describe_machine(recipe), indent=1) + "\n")
     return folder
 
 
-def _refuse_taken(folder: Folder, recipe: Recipe) -> None:
-    """Say what a folder that is not empty holds."""
+def _make_room(folder: Folder, recipe: Recipe) -> None:
+    """Clear away what a start without a checkpoint has left; say what any other folder holds.
+
+    The same recipe with the same seed makes the same rows again. Of another one, only what nothing was trained in goes.
+    """
     path = folder.path
+    if is_free(path):
+        return
     if not folder.recipe.exists():
         raise RunError(f"{path} exists and is no run; choose another --folder.")
+    if any(folder.checkpoint.parent.glob("*.ckpt")) or folder.frames_logged() > 0:
+        _refuse_taken(folder, recipe)
+    for file in (folder.metrics, folder.timings):
+        file.unlink(missing_ok=True)
+    for inner in (path / "tensorboard", folder.checkpoint.parent):
+        shutil.rmtree(inner, ignore_errors=True)
+
+
+def _refuse_taken(folder: Folder, recipe: Recipe) -> None:
+    """Say which run a folder holds, unless it is this one and there is nothing to go on from: it starts again."""
+    path = folder.path
     difference = first_difference(recipe.tree, load(folder.recipe).tree)
     if difference is not None:
         raise RunError(f"{path} holds a run of another recipe ({difference[0]} differs); choose another --folder.")
-    raise RunError(f"{path} holds this run already; continue it with --resume {path}, or choose another --folder.")
+    if any(folder.checkpoint.parent.glob("*.ckpt")):
+        raise RunError(f"{path} holds this run already; continue it with --resume {path}, or choose another --folder.")
 
 
 def describe_machine(recipe: Recipe) -> dict[str, Any]:

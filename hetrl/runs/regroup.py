@@ -6,15 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from hetrl.disk import writes
 from hetrl.engine.link import link
 from hetrl.engine.linked import Linked, SharedNetwork
+from hetrl.errors import RunError
 from hetrl.recipe.read import load
 from hetrl.recipe.schema import Recipe
 from hetrl.runs.folder import Folder, open_folder
+from hetrl.runs.lock import sole_writer
 from hetrl.runs.run import restored
 from hetrl.team import Agent
+from hetrl.train.checkpoint_file import write
 
 
 def regroup(run: Path, groups: Mapping[str, Sequence[str]], models: Mapping[str, str], to: Path) -> Folder:
@@ -40,6 +42,8 @@ def regroup(run: Path, groups: Mapping[str, Sequence[str]], models: Mapping[str,
     recipe = _shared(run, before, old.plan.policy, groups)
     new = link(recipe, env.team)
     checkpoint = Folder(run).load_checkpoint()
+    if len(checkpoint.get("optimizer_states", ())) != len(_trained(old)):
+        raise RunError(f"{run}: its checkpoint has not the state of every optimiser; nothing can go on from it.")
     sources = _sources(old, new, models)
     weights = checkpoint["state_dict"]
     checkpoint["state_dict"] = {f"linked.{name}": weights[f"linked.{_was(name, sources)}"] for name in new.state_dict()}
@@ -49,12 +53,18 @@ def regroup(run: Path, groups: Mapping[str, Sequence[str]], models: Mapping[str,
         for phase, net, module in _trained(new)
     ]
     checkpoint["hetrl"]["recipe"] = recipe.yaml()
-    folder = open_folder(to, recipe)
-    for table in ("metrics", "timings"):
-        if getattr(Folder(run), table).exists():
-            shutil.copyfile(getattr(Folder(run), table), getattr(folder, table))
-    folder.checkpoint.parent.mkdir()
-    torch.save(checkpoint, folder.checkpoint)
+    return _written(to, recipe, checkpoint, Folder(run))
+
+
+def _written(to: Path, recipe: Recipe, checkpoint: Mapping[str, Any], run: Folder) -> Folder:
+    """Return a new folder with a recipe, a checkpoint, and the tables of a run."""
+    with sole_writer(to):
+        folder = open_folder(to, recipe)
+        for old, new in ((run.metrics, folder.metrics), (run.timings, folder.timings)):
+            if old.exists():
+                with writes(new):
+                    shutil.copyfile(old, new)
+        write(checkpoint, folder.checkpoint)
     return folder
 
 

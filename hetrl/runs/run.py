@@ -2,29 +2,36 @@
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.fabric.plugins.environments import LightningEnvironment
-from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from hetrl.data.behaviour import Behaviour
 from hetrl.data.evaluate import Episodes, Watch, evaluate
+from hetrl.disk import replace_text
 from hetrl.engine.link import link
 from hetrl.engine.linked import Linked
-from hetrl.errors import DependencyError, RunError
+from hetrl.errors import DependencyError, RecipeError, RunError
+from hetrl.recipe import text
 from hetrl.recipe.read import load
 from hetrl.recipe.same import refuse_other_recipe
 from hetrl.recipe.schema import Recipe
 from hetrl.runs.csv_table import CsvTable
 from hetrl.runs.folder import Folder, default_folder, open_folder
+from hetrl.runs.lock import sole_writer
+from hetrl.train.begun import Begun
+from hetrl.train.board import Board, silent_threads
 from hetrl.train.build import build, evaluation_env, resolve_device
-from hetrl.train.callbacks import Checkpoints, GracefulStop, ProgressBar
+from hetrl.train.callbacks import Checkpoints, GracefulStop, ProgressBar, SizeNote
+from hetrl.train.checkpoint_file import CheckpointFiles
 from hetrl.train.collection import Collection
 from hetrl.train.learner import Learner
+from hetrl.train.restorable import other_weights, refuse_unfit
 from hetrl.train.timings import Timings
 
 
@@ -47,13 +54,15 @@ def train(
 
     Raises:
         RecipeError: the recipe does not link.
-        RunError: the folder is taken.
+        RunError: the folder is taken, or being written by somebody else, or cannot be written.
         DivergenceError: a loss became NaN or infinite, or a policy or the environment gave a number that is.
     """
     _require_wandb(wandb)
     module, data = build(recipe)  # before anything is written
-    opened = open_folder(folder or default_folder(recipe), recipe)
-    _fit(opened, module, data, None, _loggers(opened, None, wandb), [*callbacks, *_progress(quiet)])
+    path = folder or default_folder(recipe)
+    with sole_writer(path):
+        opened = open_folder(path, recipe)
+        _fit(opened, module, data, None, _loggers(opened, None, wandb), [*callbacks, *_progress(quiet)])
     return opened
 
 
@@ -74,21 +83,37 @@ def resume(
         quiet: no progress bar.
 
     Raises:
-        RunError: there is nothing to continue, or the overrides change the recipe.
+        RunError: there is nothing to continue, or the checkpoint is damaged or does not fit, or the overrides change
+            the recipe, or somebody else writes into the folder.
     """
     folder = Folder(path)
     folder.refuse_if_empty()
+    with sole_writer(path):
+        _resume(folder, overrides, wandb, [*callbacks, *_progress(quiet)])
+    return folder
+
+
+def _resume(folder: Folder, overrides: Sequence[str], wandb: str | None, callbacks: Sequence[L.Callback]) -> None:
     recipe = load(folder.recipe, *overrides)
-    state = folder.load_checkpoint()["hetrl"]
-    refuse_other_recipe(recipe, state["recipe"])
-    frames = int(state["frames"])
+    checkpoint = folder.load_checkpoint()
+    refuse_other_recipe(recipe, _recipe_in(checkpoint, folder).yaml())
+    frames = checkpoint["hetrl"]["frames"]
     if frames >= recipe.run.frames:
-        raise RunError(f"{path} is finished ({frames} frames); go on with run.frames=... above that.")
+        raise RunError(f"{folder.path} is finished ({frames} frames); go on with run.frames=... above that.")
     _require_wandb(wandb)
     module, data = build(recipe)
-    folder.recipe.write_text(recipe.yaml())
-    _fit(folder, module, data, frames, _loggers(folder, frames, wandb), [*callbacks, *_progress(quiet)])
-    return folder
+    refuse_unfit(checkpoint, module, data, folder.checkpoint)
+    files = CheckpointFiles(checkpoint)
+    del checkpoint  # it may hold a large buffer: in memory no longer than it takes to restore it
+    _fit(folder, module, data, frames, _loggers(folder, frames, wandb), callbacks, files)
+
+
+def _recipe_in(checkpoint: Mapping[str, Any], folder: Folder) -> Recipe:
+    """Return the recipe that a checkpoint says it is of."""
+    try:
+        return load(text.parse(checkpoint["hetrl"]["recipe"], "the checkpoint's recipe", whole=True))
+    except RecipeError as error:
+        raise RunError(f"{folder.checkpoint} is no checkpoint to go on from: {error}") from None
 
 
 def _fit(
@@ -98,18 +123,23 @@ def _fit(
     resumed: int | None,
     loggers: Sequence[Logger],
     callbacks: Sequence[L.Callback],
+    files: CheckpointFiles | None = None,
 ) -> None:
     """Train into a folder; ``resumed`` says at which frames its checkpoint stands, None that there is none."""
     run = module.recipe.run
     saving = Checkpoints(folder.checkpoint.parent, run.checkpoint_every or max(run.frames // 20, 1))
-    with _lightning_quiet():
+    begun = Begun(lambda: replace_text(folder.recipe, module.recipe.yaml()))
+    restoring = nullcontext() if resumed is None else begun.restoring(folder.checkpoint)
+    with _lightning_quiet(), silent_threads(), restoring:
         trainer = L.Trainer(
             max_epochs=1,
             accelerator="gpu" if data.device.type == "cuda" else "cpu",
             devices=1,
-            plugins=LightningEnvironment(),  # one process; Slurm's signals and variables are not Lightning's business
             logger=list(loggers),
-            callbacks=[saving, GracefulStop(), Timings(CsvTable(folder.timings, resumed)), *callbacks],
+            callbacks=[begun, GracefulStop(), saving, Timings(CsvTable(folder.timings, resumed)), *callbacks],
+            # One process, whatever a cluster has set aside, whose signals are not Lightning's business; checkpoints as
+            # hetrl writes them.
+            plugins=[LightningEnvironment(), files or CheckpointFiles()],
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -129,6 +159,7 @@ def _lightning_quiet() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
             warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # a deprecation between it and torch
+            warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
             yield
     finally:
         logger.setLevel(level)
@@ -141,7 +172,7 @@ def _loggers(folder: Folder, resumed: int | None, wandb: str | None) -> list[Log
     """
     own: list[Logger] = [
         CsvTable(folder.metrics, resumed),
-        TensorBoardLogger(str(folder.path), name="", version="tensorboard", purge_step=resumed),
+        Board(str(folder.path), name="", version="tensorboard", purge_step=resumed),
     ]
     if wandb is None:
         return own
@@ -159,7 +190,7 @@ def _require_wandb(project: str | None) -> None:
 
 
 def _progress(quiet: bool) -> list[L.Callback]:
-    return [] if quiet else [ProgressBar()]
+    return [] if quiet else [SizeNote(), ProgressBar()]
 
 
 def evaluate_run(path: Path, *overrides: str, n_episodes: int | None = None, watch: Watch | None = None) -> Episodes:
@@ -192,9 +223,9 @@ def restored(path: Path, *overrides: str) -> tuple[Recipe, Linked, Any]:
     device = resolve_device(recipe.run.device)
     env = evaluation_env(recipe, device)
     linked = link(recipe, env.team)
-    weights = folder.load_checkpoint()["state_dict"]
-    try:
-        linked.load_state_dict({name.removeprefix("linked."): value for name, value in weights.items()})
-    except RuntimeError as error:
-        raise RunError(f"{path} was trained with other networks than these overrides make: {error}") from None
+    saved = folder.load_checkpoint()["state_dict"]
+    weights = {name.removeprefix("linked."): value for name, value in saved.items()}
+    for problem in other_weights(linked.state_dict(), weights):
+        raise RunError(f"{path} was trained with other networks than this makes of its recipe: {problem}.")
+    linked.load_state_dict(weights)
     return recipe, linked.to(device), env

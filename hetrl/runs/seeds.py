@@ -6,13 +6,15 @@ from pathlib import Path
 
 from rich.console import Console
 
+from hetrl.disk import replace_text, writes
 from hetrl.errors import RunError
 from hetrl.recipe.check import check
 from hetrl.recipe.read import load
 from hetrl.recipe.same import refuse_other_recipe
 from hetrl.recipe.schema import Recipe
+from hetrl.runs import lock
 from hetrl.runs.board import SeedsBoard
-from hetrl.runs.folder import Folder, default_folder
+from hetrl.runs.folder import Folder, default_folder, is_free
 from hetrl.runs.launch import SeedProcess, StopSignals, command_line, n_cores, run_side_by_side
 from hetrl.train.build import make_env, resolve_device
 
@@ -37,7 +39,8 @@ class SeedsFolder:
     def add(self, seeds: Sequence[int]) -> None:
         """Make room for seeds."""
         for seed in seeds:
-            (self.path / f"seed{seed}").mkdir(parents=True, exist_ok=True)
+            with writes(self.path):
+                (self.path / f"seed{seed}").mkdir(parents=True, exist_ok=True)
 
 
 @dataclass
@@ -87,14 +90,15 @@ def train_seeds(
     check(recipe, make_env(recipe, resolve_device("cpu"), 0, n_envs=1).team)  # before anything is written
     resolve_device(recipe.run.device)
     folder = SeedsFolder(path or default_folder(recipe, seeds=True))
-    _refuse_taken(folder)
-    folder.add(range(recipe.run.seed, recipe.run.seed + count))
-    folder.recipe.write_text(recipe.yaml())
-    return _run_all(folder, recipe, [], at_once, wandb)
+    with lock.sole_writer(folder.path):
+        _refuse_taken(folder)
+        folder.add(range(recipe.run.seed, recipe.run.seed + count))
+        replace_text(folder.recipe, recipe.yaml())
+        return _run_all(folder, recipe, [], at_once, wandb)
 
 
 def _refuse_taken(folder: SeedsFolder) -> None:
-    if folder.path.exists() and any(folder.path.iterdir()):
+    if not is_free(folder.path):
         if not folder.recipe.exists():
             raise RunError(f"{folder.path} exists and is no folder of seeds; choose another --folder.")
         raise RunError(
@@ -124,17 +128,18 @@ def resume_seeds(
     folder = SeedsFolder(path)
     if not folder.recipe.exists():
         raise RunError(f"{path} is no folder of seeds (it has no seeds.yaml).")
-    recipe = load(folder.recipe, *overrides)
-    refuse_other_recipe(recipe, folder.recipe.read_text())
-    if count is not None:
-        folder.add(range(recipe.run.seed, recipe.run.seed + count))
-    if all(Folder(run).frames_saved() >= recipe.run.frames for run in folder.runs.values()):
-        raise RunError(
-            f"every seed in {path} is finished ({recipe.run.frames} frames); add some with --seeds, or go on with "
-            "run.frames=... above that."
-        )
-    folder.recipe.write_text(recipe.yaml())
-    return _run_all(folder, recipe, list(overrides), at_once, wandb)
+    with lock.sole_writer(path):
+        recipe = load(folder.recipe, *overrides)
+        refuse_other_recipe(recipe, load(folder.recipe).yaml())
+        if count is not None:
+            folder.add(range(recipe.run.seed, recipe.run.seed + count))
+        if all(Folder(run).frames_saved() >= recipe.run.frames for run in folder.runs.values()):
+            raise RunError(
+                f"every seed in {path} is finished ({recipe.run.frames} frames); add some with --seeds, or go on with "
+                "run.frames=... above that."
+            )
+        replace_text(folder.recipe, recipe.yaml())
+        return _run_all(folder, recipe, list(overrides), at_once, wandb)
 
 
 def _run_all(
@@ -149,8 +154,9 @@ def _run_all(
         if frames >= wanted:
             outcome.done.append(seed)
             continue
-        if not frames and any(run.iterdir()):
-            _start_again(seed, run, console)
+        with lock.sole_writer(run):  # it may be trained yet, by a process whose parent was killed
+            if not frames and not is_free(run):
+                _start_again(seed, run, console)
         new = [str(folder.recipe), f"run.seed={seed}", f"run.threads={threads}", "--folder", str(run)]
         words = ["--resume", str(run), *overrides] if frames else new
         processes.append(SeedProcess(seed, run, command_line(words, wandb)))
@@ -171,7 +177,9 @@ def _start_again(seed: int, run: Path, console: Console) -> None:
     kept, number = run.with_name(f"{run.name}.old"), 2
     while kept.exists():
         kept, number = run.with_name(f"{run.name}.old{number}"), number + 1
-    run.rename(kept)
+    with writes(kept):
+        run.rename(kept)
+        (kept / lock.NAME).unlink(missing_ok=True)
+        run.mkdir()
     text = f"seed {seed} has no checkpoint and starts again. What it had is kept in {kept}."
     console.print(text, highlight=False, soft_wrap=True)
-    run.mkdir()

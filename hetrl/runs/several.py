@@ -22,10 +22,11 @@ def run_folders(paths: Sequence[Path]) -> list[Path]:
         if seeds.recipe.exists():
             found += [run for run in seeds.runs.values() if Folder(run).recipe.exists()]
         else:
-            Folder(path).refuse_if_empty()
             found.append(path)
     if not found:
         raise RunError(f"no seed has been started in {paths[0]}; hetrl train --resume {paths[0]}.")
+    for run in found:
+        Folder(run).refuse_if_empty()
     return found
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from string import Template
 
 from hetrl import catalog
+from hetrl.disk import writes
 from hetrl.errors import RecipeError, RunError, nearest
 
 TEMPLATES = Path(__file__).parent / "template"
@@ -63,12 +64,10 @@ def new(kind: str, name: str, folder: Path) -> list[Path]:
         raise RunError(f"{folder} exists; name a folder that does not.")
     files = {folder / _filled(path, words): _template(_filled(source, words)) for path, source in FILES.items()}
     texts = {path: _filled(text, words) for path, text in files.items()}
-    try:
+    with writes(folder):
         for path, text in texts.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise RunError(f"{folder} cannot be written: {error.strerror}.") from error
     return list(texts)
 
 

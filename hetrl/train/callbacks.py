@@ -10,12 +10,19 @@ import lightning as L
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from hetrl.train.checkpoint_file import previous
+from hetrl.train.checkpoint_size import large
+from hetrl.train.collection import Collection
 from hetrl.train.learner import Learner
 from hetrl.train.signals import TakenSignals
 
 
 class Checkpoints(L.Callback):
-    """Writes ``last.ckpt`` every so many frames and at the end; a file is replaced whole or not at all."""
+    """Writes ``last.ckpt`` every so many frames and at the end; a file is replaced whole or not at all.
+
+    The one before it is kept as ``previous.ckpt``. For a Trainer with
+    :class:`~hetrl.train.checkpoint_file.CheckpointFiles` among its plugins.
+    """
 
     def __init__(self, folder: Path, every: int) -> None:
         self.folder, self.every = folder, every
@@ -31,12 +38,24 @@ class Checkpoints(L.Callback):
             self.save(trainer)
 
     def save(self, trainer: L.Trainer) -> Path:
-        """Write the checkpoint."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path, half = self.folder / "last.ckpt", self.folder / "last.ckpt.part"
-        trainer.save_checkpoint(half)
-        half.replace(path)
+        """Write the checkpoint.
+
+        Raises:
+            RunError: it cannot be written; the last one stays.
+        """
+        path = self.folder / "last.ckpt"
+        trainer.save_checkpoint(path, storage_options={"keep": previous(path)})
         return path
+
+
+class SizeNote(L.Callback):
+    """Says before training how large checkpoints will be, where they are large."""
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Say it."""
+        data = getattr(trainer, "datamodule", None)
+        if isinstance(pl_module, Learner) and isinstance(data, Collection) and (line := large(pl_module, data)):
+            Console(markup=False).print(line, highlight=False, soft_wrap=True)
 
 
 class GracefulStop(L.Callback):
@@ -55,11 +74,17 @@ class GracefulStop(L.Callback):
 
         def stop(number: int, frame: FrameType | None) -> None:
             self.asked = True
-            trainer.should_stop = True
             if number == signal.SIGINT:
                 self._signals.give_back(number)
 
         self._signals.take(stop)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop here, and not wherever the signal comes: :class:`Checkpoints`, which is next, has to know of it."""
+        if self.asked:
+            trainer.should_stop = True
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Give the signals back now: at teardown Lightning has restored its own, and this would undo it."""

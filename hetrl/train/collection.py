@@ -23,15 +23,12 @@ class Collection(L.LightningDataModule):
         """Where the batches are made."""
         return self.source.device
 
-    def train_dataloader(self) -> "Collection":
-        """Return itself: there is nothing to load in workers, and nothing to copy."""
-        return self
+    def train_dataloader(self) -> "Batches":
+        """Return the batches: there is nothing to load in workers, and nothing to copy."""
+        return Batches(self)
 
     def __len__(self) -> int:
-        """How many batches the run takes.
-
-        Without a length Lightning would collect a batch ahead, with policies that lack the update before it.
-        """
+        """How many batches the run takes."""
         return self.n_batches + self.source.n_collections(max(self.frames - self.collected, 0))
 
     def __iter__(self) -> Iterator[Collected]:
@@ -50,3 +47,31 @@ class Collection(L.LightningDataModule):
         """Continue from a state."""
         self.collected, self.n_batches = state_dict["collected"], state_dict["n_batches"]
         self.source.load_state_dict(state_dict["source"])
+
+
+class Batches:
+    """What Lightning iterates over, with an empty state: the collection's, in the checkpoint already, is not repeated.
+
+    It has one at all because Lightning takes what has none for something that cannot be continued.
+    """
+
+    def __init__(self, collection: Collection) -> None:
+        self._collection = collection
+
+    def __len__(self) -> int:
+        """How many batches the run takes.
+
+        Without a length Lightning would collect a batch ahead, with policies that lack the update before it.
+        """
+        return len(self._collection)
+
+    def __iter__(self) -> Iterator[Collected]:
+        """Collect batch after batch until the run's frames are done."""
+        return iter(self._collection)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return nothing: see above."""
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Do nothing, also with the whole state that earlier versions repeated here."""

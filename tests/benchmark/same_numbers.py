@@ -103,9 +103,22 @@ def checkpoint_parts(checkpoint: dict[str, Any]) -> dict[str, Leaves]:
         "optimizers": checkpoint["optimizer_states"],
         "data": {word: value for word, value in checkpoint.items() if word not in named},
         "run": run,
-        "progress": {word: checkpoint[word] for word in ("epoch", "global_step", "loops")},
+        "progress": {
+            "epoch": checkpoint["epoch"],
+            "global_step": checkpoint["global_step"],
+            "loops": _loops(checkpoint),
+        },
     }
     return {word: dict(leaves(tree)) for word, tree in trees.items()}
+
+
+def _loops(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """Return Lightning's progress without its state of the loader, in which earlier versions repeated the data."""
+    loops = checkpoint["loops"]
+    if "combined_loader" not in loops.get("fit_loop", {}).get("state_dict", {}):
+        return loops
+    inner = {word: value for word, value in loops["fit_loop"]["state_dict"].items() if word != "combined_loader"}
+    return loops | {"fit_loop": loops["fit_loop"] | {"state_dict": inner}}
 
 
 def part_digest(part: Leaves) -> str:

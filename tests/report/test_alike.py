@@ -10,6 +10,7 @@ from hetrl.report.alike import _acted, _merged, alike, distance
 from hetrl.runs.folder import Folder
 from hetrl.runs.run import train
 from hetrl.team import Box, Discrete
+from hetrl.train.checkpoint_file import write
 
 TINY = ["data.frames=28", "run.frames=28", "run.n_eval_episodes=3", "run.eval_every=null", "run.device=cpu",
         "nets.actor.hidden=[]", "nets.value.hidden=[8]"]  # fmt: skip
@@ -51,7 +52,7 @@ def made_alike(folder, *task):
     """A run whose first and third agents have the same weights, and whose second has others."""
     train(hetrl.load("happo", *TINY, *task), folder)
     place = Folder(folder)
-    checkpoint = torch.load(place.checkpoint, weights_only=True)
+    checkpoint = place.load_checkpoint()
     weights = checkpoint["state_dict"]
     names = sorted({name.split(".")[3] for name in weights if name.startswith("linked.nets.actor.")})
     for name in list(weights):
@@ -59,7 +60,7 @@ def made_alike(folder, *task):
             weights[name] = weights[name.replace(f".{names[2]}.", f".{names[0]}.")].clone()
         elif name.startswith(f"linked.nets.actor.{names[1]}.") and weights[name].is_floating_point():
             weights[name] = weights[name] + 3.0 * torch.randn_like(weights[name])
-    torch.save(checkpoint, place.checkpoint)
+    write(checkpoint, place.checkpoint)
     return names
 
 

@@ -431,4 +431,7 @@ def test_what_fails_while_writing_is_one_line(run, command, tmp_path, monkeypatc
     monkeypatch.setattr("hetrl.report.page.page", lambda run: "x")
     monkeypatch.setattr("pathlib.Path.write_text", fail)
     code, text = command(word, folder, "--to", to)
-    assert code == 2 and text.splitlines()[-1] == f"error {to} cannot be written: No space left on device."
+    assert (
+        code == 2
+        and text.splitlines()[-1] == f"error {to} cannot be written: No space left on device; make room, and try again."
+    )

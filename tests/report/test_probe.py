@@ -206,6 +206,6 @@ def test_a_run_that_cannot_be_probed_is_refused(recipe, changes, says, tmp_path)
     train(hetrl.load(recipe, *changes), tmp_path / "run", quiet=True)
     with pytest.raises(RunError, match=says):
         probe(tmp_path / "run", [0.1])
-    Folder(tmp_path / "run").checkpoint.unlink()
+    shutil.rmtree(Folder(tmp_path / "run").checkpoint.parent)
     with pytest.raises(RunError, match="has no checkpoint yet"):
         probe(tmp_path / "run", [0.1])
