@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from hetrl.errors import RecipeError, nearest
 
+_TAKEN = ("per", "owner", "of")
+"""Names that a shared network has a use for, beside torch's own."""
 Grouped = Mapping[str, Tensor]
 """Layout group -> something of its agents, stacked: ``[N, n, *]``."""
 
@@ -227,8 +229,10 @@ class Team:
         """
         body: dict[str, str] = {}
         for group, names in groups.items():
-            if hasattr(nn.ModuleDict(), group):  # in which a network is kept for each group
-                raise RecipeError(f"task.groups.{group}: torch has another use for the name '{group}'; choose another.")
+            if hasattr(nn.ModuleDict(), group) or group in _TAKEN:  # in which a network is kept for each group
+                raise RecipeError(
+                    f"task.groups.{group}: torch or hetrl has another use for the name '{group}'; choose another."
+                )
             if group in self.names and group not in names:
                 raise RecipeError(
                     f"task.groups.{group}: '{group}' is an agent, and what is logged of both would be one; choose "

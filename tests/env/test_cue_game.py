@@ -404,6 +404,10 @@ def test_the_random_stream_is_private():
         ({"n_envs": 0}, "env/cue_game: n_envs = 0: Input should be greater than 0."),
         ({"device": "gpu"}, "task.device: 'gpu' is no torch device; use 'cpu', 'cuda' or 'cuda:0'."),
         (
+            {"discrete_agents": 1001},
+            "task: discrete_agents and continuous_agents are 1,001 together; write at most 1,000.",
+        ),
+        (
             {"discrete_agents": 0},
             "task: discrete_agents and continuous_agents are both 0; a team has at least one agent.",
         ),

@@ -407,6 +407,7 @@ def test_building_leaves_the_random_state_of_vmas_alone():
         ({"reward": "means"}, "task.reward: no choice 'means'. Nearest: 'mean'."),
         ({"actions": "discret"}, "task.actions: no choice 'discret'. Nearest: 'discrete'."),
         ({"device": "gpu"}, "task.device: 'gpu' is no torch device; use 'cpu', 'cuda' or 'cuda:0'."),
+        ({"n_agents": 1001}, "task.n_agents = 1001: VMAS makes them one by one; write at most 1,000."),
         (
             {"n_agents": 1},
             "task: scenario 'balance' cannot be built with {'n_agents': 1}: an assertion in it failed. "

@@ -90,9 +90,9 @@ def _run(seed: int) -> str:
         with watched() as found:
             ended, recipe = _recipe(given, overrides, train=rng.random() < 0.2)
         left = [path.name for path in folder.iterdir() if path.name != "mine.yaml"]
-    assert not found and not left, f"it did what it should not: {found} {left}"
-    if recipe is not None:
-        _hold(recipe)
+        assert not found and not left, f"it did what it should not: {found} {left}"
+        if recipe is not None:
+            _hold(recipe)
     return f"{kind}: {ended}"
 
 
