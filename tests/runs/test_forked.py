@@ -66,7 +66,7 @@ def killed_and_whole(name, number, frames, place):
 
 
 def test_killed_while_it_writes(tmp_path):
-    killed_and_whole("on-policy", 4, 400, tmp_path)
+    killed_and_whole("on-policy", 4, 1000, tmp_path)
 
 
 @pytest.mark.slow

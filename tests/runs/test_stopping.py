@@ -20,7 +20,7 @@ from hetrl.train.signals import STOPS
 TINY = [
     "task={use: env/tabular_game, n_states: 3, n_actions: [2, 2], n_envs: 4, horizon: 7}",
     "nets.actor.use=net/categorical_policy", "nets.actor.hidden=[8]", "nets.value.hidden=[8]", "data.frames=40",
-    "run.frames=160", "run.eval_every=null", "run.checkpoint_every=1000", "run.device=cpu",
+    "run.frames=160", "run.eval_every=null", "run.checkpoint_every=160", "run.device=cpu",
 ]  # fmt: skip
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="these signals are POSIX's")
 
