@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from hetrl.engine.linked import Linked
-from hetrl.engine.rehearsal import refuse_mixing
+from hetrl.engine.rehearsal import refuse_misfits
 from hetrl.recipe.check import check
 from hetrl.recipe.plan import grouped
 from hetrl.recipe.schema import Recipe
@@ -19,10 +19,10 @@ def link(recipe: Recipe, team: Team, provided: Iterable[str] | None = None) -> L
         provided: the keys of a batch; left out, what the recipe's task and data write.
 
     Raises:
-        RecipeError: it does not link, or a net of a package is not what a net has to be.
+        RecipeError: it does not link, or a part of a package is not what such a part has to be.
     """
     team = grouped(recipe, team)
     linked = Linked(check(recipe, team, provided), team, recipe.run.seed)
     if provided is None:
-        refuse_mixing(linked)
+        refuse_misfits(linked)
     return linked

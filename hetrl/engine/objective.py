@@ -101,8 +101,13 @@ class Minibatch:
         return loss, means
 
     def figures(self) -> Metrics:
-        """Return the means of the first call, by name: ``loss.agent.surrogate`` is ``surrogate``."""
-        assert self._means is not None
+        """Return the means of the first call, by name: ``loss.agent.surrogate`` is ``surrogate``.
+
+        Raises:
+            RunError: the optimiser has not called it.
+        """
+        if self._means is None:
+            raise RunError("the optimiser took a step without calling its closure; step(closure) has to call it.")
         named = {key: keys.without_agent(key).split(".", 1)[1] for key in self._means if keys.is_output(key)}
         return {name: self._means[key] for key, name in named.items()}
 

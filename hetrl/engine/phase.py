@@ -15,7 +15,7 @@ from hetrl.engine.store import Store
 from hetrl.engine.turns import Programs, Turn, Turns, lanes_without_turn
 from hetrl.errors import RecipeError
 from hetrl.network import Network
-from hetrl.optim import Closure, optimizer_of
+from hetrl.optim import Closure, figures_of, optimizer_of
 from hetrl.recipe.schema import Phase
 from hetrl.recipe.step import Step
 
@@ -109,7 +109,7 @@ class PhaseRunner:
         for inputs in minibatches(rows, self.phase, generator):
             closure = Minibatch(turn.objective, turn.derivative, turn.parameters, inputs, refuse)
             step_optimizer(turn.optimizer, closure)
-            logged.append(closure.figures() | turn.optimizer.figures)
+            logged.append(closure.figures() | figures_of(turn.optimizer))
         return {
             f"{self.phase.name}/{turn.label}{name}": torch.stack([figures[name] for figures in logged]).mean()
             for name in logged[0]

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from hetrl.engine.store import Store
 from hetrl.engine.turns import Agents, lanes_without_turn
 from hetrl.errors import RecipeError
 from hetrl.recipe.plan import chunks
+from hetrl.recipe.schema import Phase
 from hetrl.recipe.step import Step
 from hetrl.team import Agent, Box, Team
 
@@ -36,7 +37,6 @@ class Scene:
     """Size of the batch's first dimension, which is time; that of its second is :data:`N_ENVS`."""
 
 
-@torch.no_grad()
 def rehearse(linked: Linked, batch: TensorDict) -> Iterator[Scene]:
     """Run every step of a recipe, for every agent that it runs for, on a batch; those that find their inputs.
 
@@ -44,7 +44,11 @@ def rehearse(linked: Linked, batch: TensorDict) -> Iterator[Scene]:
         linked: the recipe's modules.
         batch: from :func:`empty_batch`.
     """
-    store = Store(linked.team, batch)
+    yield from _scenes(linked, Store(linked.team, batch))
+
+
+@torch.no_grad()
+def _scenes(linked: Linked, store: Store) -> Iterator[Scene]:
     store.write_turns([(each,) for each in linked.team.agents])
     for step in (step for phase in linked.recipe.update for step in phase.every_step):
         for lane in lanes_without_turn(step, linked.team):
@@ -52,40 +56,93 @@ def rehearse(linked: Linked, batch: TensorDict) -> Iterator[Scene]:
             if not _ready(program, store, lane):
                 continue
             inputs = program.gather(store, lane)
-            values = program(dict(inputs))
+            try:
+                values = program(dict(inputs))
+            except Exception:
+                if not _foreign(step):
+                    raise
+                _refuse_outputs(step, program, inputs)
+                continue  # made-up values may not suit it; what fails for another reason will where it is trained
             for key in program.writes:
                 store.write(key, lane, values[key])
-            yield Scene(step, program, inputs, values, batch.shape[0])
+            yield Scene(step, program, inputs, values, store.batch_size[0])
 
 
 def _ready(program: Program, store: Store, lane: Agents) -> bool:
     return all(optional or key == keys.PLACE or store.has(key, lane) for key, optional in program.reads.items())
 
 
-def refuse_mixing(linked: Linked) -> None:
-    """Refuse nets of packages whose modes are not per sample: what they say of one depends on those beside it.
+def _foreign(step: Step) -> bool:
+    """Whether a step runs code of somebody else's."""
+    classes = [type_ for type_ in (step.component, *(step.network(mode) for mode in step.modes)) if type_ is not None]
+    return any(each.__module__.split(".")[0] != "hetrl" for each in classes)
 
-    A batch norm, a pooling over rows, or one number for the whole batch trains in silence, and gives collection, which
-    asks for other batches than training does, another policy.
+
+def refuse_misfits(linked: Linked) -> None:
+    """Refuse parts of packages that would train in silence, or in a way that nobody asked for.
+
+    A net's mode has to be per sample: a batch norm, a pooling over rows, or one number for the whole batch gives
+    collection, which asks for other batches than training does, another policy. A loss has to depend on the trained
+    net. A step has to return what its table says. Recipes of hetrl's own parts alone are not run.
 
     Raises:
-        RecipeError: naming the net and its mode.
+        RecipeError: naming the step, and what to do.
     """
-    own = {name for name, net in linked.recipe.nets.items() if net.network.__module__.split(".")[0] != "hetrl"}
-    if not own:
+    if not any(_foreign(step) for phase in linked.recipe.update for step in phase.every_step):
         return
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        batch = empty_batch(linked, random=True)
-        for scene in rehearse(copy.deepcopy(linked).cpu(), batch):
-            mode = scene.step.mode
-            if mode is not None and mode.net in own and not _per_sample(scene):
-                net = linked.recipe.nets[mode.net]
+        trial = copy.deepcopy(linked).cpu()
+        store = Store(trial.team, empty_batch(trial, random=True))
+        for scene in _scenes(trial, store):
+            if _foreign(scene.step) and scene.step.mode is not None and not _per_sample(scene):
+                net = linked.recipe.nets[scene.step.mode.net]
                 raise RecipeError(
-                    f"{net.where}: what {net.use} says in its mode '{mode.name}' is not one value for each sample of "
-                    f"that sample alone; let it begin with the batch, and pool or normalise no rows "
+                    f"{net.where}: what {net.use} says in its mode '{scene.step.mode.name}' is not one value for each "
+                    "sample of that sample alone; let it begin with the batch, and pool or normalise no rows "
                     "(hetrl.testing.check_net says more)."
                 )
+        for phase in trial.recipe.update:
+            _refuse_detached(phase, trial, store)
+
+
+def _refuse_outputs(step: Step, program: Program, inputs: Values) -> None:
+    """Refuse a step that returns something else than its table says."""
+    call = program.calls[0]
+    if call.own is not None:
+        return
+    try:
+        found = call.function(*(inputs.get(key) for key in call.inputs))
+    except Exception:
+        return
+    wanted = ", ".join(role for role, _ in call.outputs)
+    if not isinstance(found, Mapping):
+        raise RecipeError(f"{step} returns a {type(found).__name__}, and not a dict of {wanted}; return that.")
+    missing = next((role for role, _ in call.outputs if role not in found), None)
+    if missing is not None:
+        raise RecipeError(f"{step} returns no '{missing}', which its table writes; it returns {', '.join(found)}.")
+
+
+def _refuse_detached(phase: Phase, trial: Linked, store: Store) -> None:
+    """Refuse losses of packages that send no gradient to the net that their phase trains."""
+    losses = {key: step for step in phase.steps if _foreign(step) for key in step.table.writes.values()
+              if key.startswith(f"{keys.LOSS}.")}  # fmt: skip
+    lane = () if phase.order is None else trial.team.agents[:1]
+    program = trial.program(phase.steps, lane)
+    if phase.train is None or not losses or not _ready(program, store, lane):
+        return
+    trial.requires_grad_(False)
+    trial.nets[phase.train].requires_grad_(True)
+    try:
+        values = program(program.gather(store, lane))
+    except Exception:
+        return  # as above
+    for key, step in losses.items():
+        if not values[key].requires_grad:
+            raise RecipeError(
+                f"{step} sends no gradient to '{phase.train}', the net that {phase.where} trains; detach nothing in it "
+                "(hetrl.testing.check_component says more)."
+            )
 
 
 def _per_sample(scene: Scene) -> bool:

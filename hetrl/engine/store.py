@@ -7,6 +7,7 @@ from tensordict import TensorDictBase
 from torch import Tensor
 
 from hetrl import keys
+from hetrl.errors import RunError
 from hetrl.team import Agent, Team
 
 
@@ -45,7 +46,19 @@ class Store:
         return all((a.name, rest) in self._agent or (a.group, rest) in self._stacked for a in members)
 
     def read(self, key: str, lane: Sequence[Agent]) -> Tensor | tuple[Tensor, ...]:
-        """Return the lane's value of ``key``; team values are expanded to a lane of several agents."""
+        """Return the lane's value of ``key``; team values are expanded to a lane of several agents.
+
+        Raises:
+            RunError: nothing has written it.
+        """
+        try:
+            return self._read(key, lane)
+        except KeyError:
+            raise RunError(
+                f"'{key}' is not in the batch; whoever provides() it, the task or its source of data, did not give it."
+            ) from None
+
+    def _read(self, key: str, lane: Sequence[Agent]) -> Tensor | tuple[Tensor, ...]:
         scope = keys.scope(key)
         if not scope:
             return self.expanded(self._team[key], lane)

@@ -17,6 +17,8 @@ from hetrl.engine.linked import Linked, SharedNetwork
 from hetrl.engine.objective import Derivative, Evaluated, Objective, compiled
 from hetrl.engine.program import Program, Values
 from hetrl.engine.store import Store
+from hetrl.errors import RecipeError
+from hetrl.order import check_rounds
 from hetrl.recipe.schema import Phase
 from hetrl.recipe.step import Step
 from hetrl.team import Agent, Team
@@ -75,7 +77,10 @@ class Turns:
         members = self._linked.team.members(self._phase.order.of)
         order: Any = self._linked.orders[self._phase.name]
         values = {key: store.read(key, ()) for key in order.reads.values() if key != keys.MEMBERS}
-        return in_rounds(order, members, values)
+        try:
+            return in_rounds(order, members, values)
+        except RecipeError as error:
+            raise RecipeError(f"{self._phase.order.where} ({self._phase.order.name}): {error}") from None
 
     def of(self, agents: Agents) -> list[Turn]:
         """Return the turns of a round: its agents by the module that is trained for them."""
@@ -120,9 +125,13 @@ def in_rounds(order: Any, members: Sequence[Agents], values: Mapping[str, Any]) 
         order: a component of ``order/``; it may draw.
         members: agents, or sharing groups.
         values: key -> what it reads besides the members.
+
+    Raises:
+        RecipeError: its rounds are none.
     """
     given = {**values, keys.MEMBERS: torch.arange(len(members))}
     numbers = order.compute(**{role: given[key] for role, key in order.reads.items()})["round"].tolist()
+    check_rounds(numbers, len(members))
     return [
         tuple(agent for member, own in zip(members, numbers, strict=True) if own == number for agent in member)
         for number in sorted(set(numbers))

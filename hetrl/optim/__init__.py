@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hetrl import arguments
-from hetrl.errors import RecipeError
+from hetrl.errors import RecipeError, RunError
 
 Closure = Callable[[], tuple[Tensor, dict[str, Tensor]]]
 """What a step is given: it evaluates the phase's own steps, and returns the loss and the batch means by key. With
@@ -84,3 +84,17 @@ def optimizer_of(entry: Optim, parameters: Sequence[nn.Parameter], where: str) -
             "twice = False, or True."
         )
     return made
+
+
+def figures_of(optimizer: Any) -> Mapping[str, Tensor]:
+    """Return what an optimiser logs of its last step, by name.
+
+    Raises:
+        RunError: it keeps nothing.
+    """
+    try:
+        return optimizer.figures
+    except AttributeError:
+        raise RunError(
+            f"{type(optimizer).__name__} keeps no figures of its step; set self.figures there, {{}} for none."
+        ) from None

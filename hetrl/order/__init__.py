@@ -10,9 +10,29 @@ from typing import Protocol, runtime_checkable
 
 import torch
 
+from hetrl.errors import RecipeError
+
 
 @runtime_checkable
 class Seeded(Protocol):
     """An order that draws at random: from a generator of its own, which the run seeds and ``state_dict`` keeps."""
 
     generator: torch.Generator
+
+
+def check_rounds(numbers: list[object], n_members: int) -> None:
+    """Refuse rounds that are not one for each member, counted from 0 on without holes.
+
+    Args:
+        numbers: what an order has written.
+        n_members: how many there are to put in order.
+
+    Raises:
+        RecipeError: with the numbers.
+    """
+    whole = all(type(number) is int for number in numbers)
+    if len(numbers) != n_members or not whole or set(numbers) != set(range(len(set(numbers)))):
+        members = "1 member" if n_members == 1 else f"{n_members} members"
+        raise RecipeError(
+            f"the rounds of {members} are {numbers}; give one whole number for each, counted from 0 on without holes."
+        )

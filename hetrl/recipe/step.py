@@ -11,6 +11,7 @@ from pydantic import PrivateAttr, SkipValidation
 from hetrl import arguments, keys
 from hetrl.component import Component, Table
 from hetrl.errors import RecipeError
+from hetrl.network import Network
 from hetrl.recipe.frozen import frozen
 from hetrl.recipe.net import Mode, Net, without
 from hetrl.recipe.section import Section, close, entry, mapping
@@ -128,6 +129,10 @@ class Step(Section):
     def modes(self) -> list[Mode]:
         """Every mode that it runs or calls."""
         return [*([] if self.mode is None else [self.mode]), *self.calls.values()]
+
+    def network(self, mode: Mode) -> type[Network]:
+        """Return the class of the net behind one of its modes."""
+        return self._nets[mode.net].network
 
     @property
     def of_own_net(self) -> bool:

@@ -19,7 +19,7 @@ from hetrl.engine.rehearsal import team_batch
 from hetrl.engine.store import Store
 from hetrl.engine.turns import foldable, sharing_agents
 from hetrl.engine.turns import lanes as lanes_of
-from hetrl.errors import RecipeError
+from hetrl.errors import RecipeError, RunError
 from hetrl.recipe.check import check
 from hetrl.recipe.read import load, shipped
 from hetrl.team import Agent, Box, Discrete, Team
@@ -233,7 +233,64 @@ def test_an_order_may_read_what_earlier_phases_have_written(register):
     runners[1].run(store, 0.0, torch.Generator(), lambda optimizer, closure: optimizer.step(closure))
 
 
+class Odd(Component):
+    """Rounds that are none, in one way or another."""
+
+    reads = {"members": "members"}
+    writes = {"round": "round"}
+
+    def __init__(self, *, way: str = "holes") -> None:
+        super().__init__()
+        self.way = way
+
+    def compute(self, members):
+        n = len(members)
+        rounds = {"holes": 2 * torch.arange(n), "from 1": 1 + torch.arange(n), "floats": torch.arange(n).float(),
+                  "few": torch.arange(n - 1), "right": torch.arange(n)}  # fmt: skip
+        return {"round": rounds[self.way]}
+
+
+@pytest.mark.parametrize(
+    ("way", "numbers"), [("holes", "0, 2, 4"), ("from 1", "1, 2, 3"), ("floats", "0.0, 1.0, 2.0"), ("few", "0, 1")]
+)
+def test_rounds_that_are_none_are_refused_in_one_line(register, way, numbers):
+    register("order/odd", Odd)
+    order = f"update.actors.order={{use: order/odd, of: agent, way: {way}}}"
+    text = rf"^update.actors.order \(order/odd\): the rounds of 3 members are \[{numbers}\]; give one whole number for"
+    with pytest.raises(RecipeError, match=text):
+        linked("happo", order)
+    found = linked("happo", "update.actors.order={use: order/odd, of: agent, way: right}")
+    found.orders["actors"].way = way
+    with pytest.raises(RecipeError, match=text):
+        PhaseRunner(found.recipe.phase("actors"), found)._turns.rounds(filled(TEAM))
+
+
+def test_an_order_of_agents_puts_no_groups_in_order(register):
+    """Its tuple has a value for each agent, and the members are the groups."""
+    register("order/greatest", Greatest)
+    register("estimate/own", Own, "own_package")
+    tree = load("happo", "update.actors.order={use: order/greatest, of: group}").tree
+    tree["update"][0]["steps"].append({"use": "estimate/own"})
+    found = link(load(tree), ALIKE)
+    store = filled(ALIKE)
+    for agent in ALIKE.agents:
+        store.write("agent.advantage", (agent,), torch.ones(SIZE))
+    runner = PhaseRunner(found.recipe.phase("actors"), found)
+    found.orders["actors"].compute = lambda who, advantage: {"round": torch.arange(len(advantage))}
+    with pytest.raises(
+        RecipeError, match=r"^update.actors.order \(order/greatest\): the rounds of 1 member are \[0, 1"
+    ):
+        runner._turns.rounds(store)
+
+
 # ----- the store
+
+
+def test_what_was_promised_and_not_given_is_one_line():
+    with pytest.raises(RunError, match=r"^'bonus' is not in the batch; whoever provides\(\) it, the task or"):
+        filled(TEAM).read("bonus", ())
+    with pytest.raises(RunError, match=r"^'agent.bonus' is not in the batch"):
+        filled(TEAM).read("agent.bonus", (A0,))
 
 
 def test_store_reads_what_was_collected():
@@ -350,6 +407,7 @@ def test_agents_role_works_through_a_phase(register):
     found = linked("happo", "update.actors.steps=[{net: actor.log_prob}, {use: loss/spread}]", "nets.actor.hidden=[]",
                    "update.actors.before=[{net: actor.log_prob}]", "update.actors.epochs=1",
                    "update.actors.minibatches=2", "update.actors.order={use: order/fixed, of: agent}")  # fmt: skip
+    Spread.seen = []  # what was tried out before does not count
     store = filled(TEAM, advantage=torch.randn(SIZE), factor=torch.ones(SIZE))
     runner = PhaseRunner(found.recipe.update[1], found)
     runner.run(store, 0.0, torch.Generator().manual_seed(0), lambda optimizer, closure: optimizer.step(closure))

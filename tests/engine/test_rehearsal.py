@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from hetrl import catalog
+from hetrl.component import Component
 from hetrl.engine.link import link
 from hetrl.engine.rehearsal import empty_batch, rehearse
 from hetrl.errors import RecipeError
@@ -72,6 +73,49 @@ def test_what_mixes_samples_is_refused(recipe, way):
     with pytest.raises(RecipeError, match=r"^nets.value: what net/toy.value says in its mode 'value' is not one val"):
         link(recipe(way), TEAM)
     assert torch.equal(torch.get_rng_state(), outside)
+
+
+class Loss(Component):
+    """A loss, right or wrong in one way."""
+
+    reads = {"log_prob": "agent.log_prob", "advantage": "advantage"}
+    writes = {"loss": "loss.agent.mine"}
+
+    def __init__(self, *, way: str = "right") -> None:
+        super().__init__()
+        self.way = way
+
+    def compute(self, log_prob, advantage):
+        loss = -log_prob * advantage
+        if self.way == "raises":
+            raise ValueError("only on real data")
+        return {"right": {"loss": loss}, "detached": {"loss": loss.detach()}, "bare": loss, "other": {"lost": loss}}[
+            self.way
+        ]
+
+
+@pytest.mark.parametrize(
+    ("way", "text"),
+    [
+        ("detached", "sends no gradient to 'actor', the net that update.actors trains; detach nothing in it"),
+        ("bare", "returns a Tensor, and not a dict of loss; return that."),
+        ("other", "returns no 'loss', which its table writes; it returns lost."),
+        ("right", ""),
+        ("raises", ""),
+    ],
+)
+def test_a_loss_of_a_package_is_tried_out(monkeypatch, way, text):
+    """Also beside another loss, where the rest would train on in silence; what it cannot bear is left to training."""
+    package = types.ModuleType("toy_package")
+    package.Loss = Loss
+    monkeypatch.setitem(sys.modules, "toy_package", package)
+    monkeypatch.setitem(catalog.BUILT_IN, "loss/toy.mine", "toy_package:Loss")
+    recipe = load("happo", f"update.actors.steps.clipped_surrogate={{use: loss/toy.mine, way: {way}}}")
+    if not text:
+        link(recipe, TEAM)
+        return
+    with pytest.raises(RecipeError, match=rf"^update.actors.steps\[1\] \(loss/toy.mine\) {text}"):
+        link(recipe, TEAM)
 
 
 @pytest.mark.parametrize("name", [name for name in shipped() if not name.startswith("task/")])

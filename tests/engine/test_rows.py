@@ -107,10 +107,13 @@ def test_a_turn_on_all_chunks_is_the_same_however_they_are_cut():
     ("recurrent", "words"), [(True, "9 is more than the 8 chunks of 3 steps"), (False, "25 is more than the 24 rows")]
 )
 def test_more_minibatches_than_there_are(recurrent, words):
-    linked, store = parts(recurrent, minibatches=words.split()[0])
-    runner = PhaseRunner(linked.recipe.update[1], linked)
+    """The checker says it, and so does the phase where a batch comes from elsewhere."""
+    with pytest.raises(RecipeError, match=rf"^update.actors.minibatches = {words} of a batch; write at most"):
+        parts(recurrent, minibatches=words.split()[0])
+    linked, store = parts(recurrent)
+    phase = hetrl.load("happo", f"update.actors.minibatches={words.split()[0]}").phase("actors")
     with pytest.raises(RecipeError, match=rf"^update.actors.minibatches = {words} of a batch\.$"):
-        runner.run(store, 0.0, torch.Generator(), lambda *_: None)
+        next(minibatches([rows_of(linked, store, TEAM.agents)], phase, torch.Generator()))
 
 
 def test_what_does_not_begin_with_its_rows_is_refused():

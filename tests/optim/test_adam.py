@@ -169,3 +169,15 @@ def test_a_linear_learning_rate_follows_the_run():
         (optimizer,) = critic.optimizers.values()
         assert optimizer.param_groups[0]["lr"] == pytest.approx(lr)
         assert math.isclose(abs(bias.item() - before), lr, rel_tol=0.2, abs_tol=1e-12) or progress == 0.5
+
+
+def test_an_optimiser_that_keeps_no_figures_or_asks_for_nothing_is_one_line():
+    from hetrl.engine.objective import Minibatch
+    from hetrl.errors import RunError
+    from hetrl.optim import figures_of
+
+    plain = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
+    with pytest.raises(RunError, match=r"^SGD keeps no figures of its step; set self.figures there, \{\} for none.$"):
+        figures_of(plain)
+    with pytest.raises(RunError, match=r"^the optimiser took a step without calling its closure; step\(closure\) has t"):
+        Minibatch(None, None, [], [], None).figures()

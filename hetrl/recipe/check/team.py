@@ -5,6 +5,7 @@ import torch
 from hetrl import keys
 from hetrl.errors import RecipeError
 from hetrl.network import Policy
+from hetrl.order import check_rounds
 from hetrl.recipe.net import Net
 from hetrl.recipe.plan import Plan
 from hetrl.recipe.schema import Order
@@ -38,7 +39,8 @@ def _check_order(order: Order, team: Team) -> None:
     if list(cls.reads.values()) != [keys.MEMBERS]:
         return  # it asks for values of a batch, and there is none yet
     try:
-        cls(**order.arguments).compute(torch.arange(len(team.members(order.of))))
+        n_members = len(team.members(order.of))
+        check_rounds(cls(**order.arguments).compute(torch.arange(n_members))["round"].tolist(), n_members)
     except RecipeError as error:
         raise RecipeError(f"{order.where} ({order.name}): {error}") from None
 
