@@ -109,7 +109,7 @@ class PhaseRunner:
         for inputs in minibatches(rows, self.phase, generator):
             closure = Minibatch(turn.objective, turn.derivative, turn.parameters, inputs, refuse)
             step_optimizer(turn.optimizer, closure)
-            logged.append(closure.figures() | figures_of(turn.optimizer))
+            logged.append({**closure.figures(), **figures_of(turn.optimizer)})
         return {
             f"{self.phase.name}/{turn.label}{name}": torch.stack([figures[name] for figures in logged]).mean()
             for name in logged[0]
