@@ -8,6 +8,8 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# The files of tests on all cores, each process with one thread of torch's.
+AT_ONCE := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile
 DOCS_READY := $(VENV)/.ready-docs
 # First and by its exact version: a CPU build serves where pip finds one; a bare "torch" would bring the newest CUDA.
 TORCH := $(shell sed -n '/^torch==/p' constraints.txt)
@@ -25,10 +27,10 @@ test: $(READY)  ## lint, format, types, import directions, and the tests
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest $(ARGS)
+	$(AT_ONCE) $(ARGS)
 
 test-all: $(READY)  ## the tests, slow ones too
-	$(BIN)/pytest -m "not gpu" $(ARGS)
+	$(AT_ONCE) -m "not gpu" $(ARGS)
 
 bench: $(READY)  ## measure speed and memory against vmas, TorchRL and BenchMARL
 	$(BIN)/python tests/benchmark/run.py $(ARGS)
