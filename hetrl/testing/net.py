@@ -52,7 +52,6 @@ def check_net(
         AssertionError: one line, what is broken and what to do.
     """
     part = Part.of(net, "net", values)
-    check_docstring(part, of_a_paper=False)
     team = team or made_up_team(part.cls)
     for agent in _served(part.cls, team):
         nets: dict[torch.dtype, Network] = {}
@@ -68,6 +67,7 @@ def check_net(
             _check_acting(part, agent, team)
     if issubclass(part.cls, Policy):
         _check_batched(part, team)
+    check_docstring(part, of_a_paper=False)
 
 
 def _served(cls: type[Network], team: Team) -> list[Agent]:
