@@ -21,7 +21,7 @@ class Section(BaseModel):
     where: str
     """Its place in the recipe, for messages."""
 
-    __delattr__ = __replace__ = refuse  # type: ignore[assignment]
+    __delattr__ = __replace__ = refuse
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_"):  # what is no word of the recipe is filled in while it is read

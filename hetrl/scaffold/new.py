@@ -43,8 +43,6 @@ CALLED = {
     "data": "A source of data",
 }
 """What each kind is in a sentence."""
-_NO_FORMULA = ("net", "data")
-"""Kinds that are no equation of a paper, and whose docstring needs none."""
 FILES = {
     ".gitignore": "gitignore",
     "README.md": "README.md",
@@ -119,7 +117,7 @@ def _words(kind: str, name: str) -> dict[str, str]:
         "check": CHECKS[kind][0],
         "given": CHECKS[kind][1],
         "a_part": CALLED[kind],
-        "docstring": "the docstring" if kind in _NO_FORMULA else "the docstring and the formula",
+        "docstring": "the docstring" if kind == "data" else "the docstring and the formula",
         "replaced": STEPS[kind].split(",")[0],
         "version": ".".join(version("hetrl").split(".")[:2]),
         **{f"{each}_step": entry if each == kind else step for each, step in STEPS.items()},

@@ -22,10 +22,10 @@ _SWEEPS = 6
 def check_order(order: str | type[Component], /, **values: Any) -> None:
     """Check an order against the contract of rounds, on teams of one to five members.
 
-    It is a sound component (:func:`hetrl.testing.check_component`). Every member gets a round, 0 to k - 1 without holes, whatever the
-    number of members (or a RecipeError says why not that many). Its draws, if any, are its own generator's, which
-    the run seeds: the same seed gives the same sweeps, torch's global generator is left alone, and the sweeps go on
-    where ``state_dict`` was taken. It may read other keys, of the team or of all agents.
+    It is a sound component (:func:`hetrl.testing.check_component`). Every member gets a round, 0 to k - 1 without
+    holes, whatever the number of members (or a RecipeError says why not that many). Its draws, if any, are its own
+    generator's, which the run seeds: the same seed gives the same sweeps, torch's global generator is left alone, and
+    the sweeps go on where ``state_dict`` was taken. It may read other keys, of the team or of all agents.
 
     Args:
         order: a catalog name or a class.

@@ -66,6 +66,7 @@ class Bare(Source):
 
     def attach(self, env, behaviour, reward, seed, critic=None):
         self.steps.attach(env, behaviour, reward, seed, critic)
+        self.where = env.device
 
     def collect(self):
         return self.steps.collect()
@@ -82,6 +83,15 @@ class Bare(Source):
 
 def test_a_source_says_where_it_is():
     with pytest.raises(AssertionError, match=r"^Bare: it has no device once it is attached; set self.device in attach"):
+        check_data(Bare)
+
+
+def test_a_source_that_never_mentions_its_device(monkeypatch):
+    def attach(self, env, behaviour, reward, seed, critic=None):
+        self.steps.attach(env, behaviour, reward, seed, critic)
+
+    monkeypatch.setattr(Bare, "attach", attach)
+    with pytest.raises(AssertionError, match=r"^Bare: it has no attribute 'device'.*; set self.device in attach\(\).$"):
         check_data(Bare)
 
 
