@@ -263,7 +263,7 @@ WRONG = [
     ("net", Forgetful, r"is recurrent \(it has chunk_of\) and has no remember\(\); define it"),
     ("optim", NoReads, "has no attribute 'reads', as every optim/... has; set reads on the class"),
     ("optim", OnceIsAWord, "has once = 'yes' where a bool is meant"),
-    ("optim", NoConstraints, "has no attribute 'constraints', as every optim/... has; set self.constraints in __init__"),
+    ("optim", NoConstraints, "has no attribute 'constraints', as every optim/... has; set self.constraints in __"),
     ("optim", NoOptimizer, "has no method 'optimizer', as every optim/... has; derive it .* and define it"),
     ("optim", TakesNothing, r"has optimizer\(self\), which has to take parameters"),
     ("optim", ByPosition, r"takes 'lr' by position; make its hyperparameters keyword-only, def __in"),
