@@ -14,6 +14,7 @@ from hetrl.engine.link import link
 from hetrl.errors import HetrlError
 from hetrl.network import Network, Policy, mode
 from hetrl.recipe.check import check
+from hetrl.recipe.loaded import need_recipe
 from hetrl.recipe.read import load
 from hetrl.recipe.schema import Recipe
 
@@ -41,6 +42,7 @@ def build(recipe: Recipe) -> tuple[Any, Any]:
     Raises:
         RecipeError: the recipe does not link, or its task cannot be built.
     """
+    need_recipe(recipe, "hetrl.build({})")
     from hetrl.train.build import build  # importing lightning takes seconds
 
     return build(recipe)

@@ -87,7 +87,8 @@ def register(name: str, part: type[Any]) -> None:
     """Give a class a name that recipes of this process can use.
 
     A recipe holds the name, and so does a run's folder: whoever goes on with the run registers the class again first.
-    For use by others, and on the command line, put it into a package (``hetrl new``).
+    What the class has is looked at, here and in :func:`hetrl.check`; what it does is for ``check_env`` and the others
+    of ``hetrl.testing``. For use by others, and on the command line, put it into a package (``hetrl new``).
 
     Args:
         name: ``kind/vendor.name``, such as ``env/my.forage``.

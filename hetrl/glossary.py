@@ -4,6 +4,7 @@ What a loss writes under ``loss.`` or ``log.`` needs no word here: its component
 documentation is made from this and from the key tables of all components.
 """
 
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -153,6 +154,18 @@ def base(key: str) -> str:
     """
     *places, word = (word for word in keys.single(key).split(".") if word != keys.NEXT)
     return ".".join([*places, word.removeprefix(OLD)])
+
+
+def shape_of(key: str) -> str | None:
+    """Return the dimensions of a key's value, as its word has them; None where it has no word or several shapes.
+
+    >>> shape_of("next.agents.log_prob"), shape_of("terminated"), shape_of("q")
+    ('B', 'B', 'E B')
+    """
+    word = next((group[base(key)] for group in WORDS.values() if base(key) in group), None)
+    if word is None or " or " in word.shape:
+        return None
+    return re.sub(r",? (bool|integers)$", "", word.shape)
 
 
 def unexplained(used: Iterable[str]) -> list[str]:

@@ -89,9 +89,10 @@ def _lacking(found: type, interface: type, kind: str) -> str:
     """Return what a class lacks of an interface."""
     how = f"as every {kind}/... has; derive it from {interface.__module__}.{interface.__name__}"
     for name, hint in get_type_hints(interface).items():
-        if not _known(found, name):
-            return f"has no attribute '{name}', {how}, or add it"
         wanted, value = _class_wide(hint), inspect.getattr_static(found, name, None)
+        if not _known(found, name):
+            derived = interface in found.__mro__
+            return f"has no attribute '{name}', {_set_it(name, kind, wanted) if derived else f'{how}, or add it'}"
         if wanted is not None and not isinstance(value, wanted):
             return f"has {name} = {value!r} where a {wanted.__name__.lower()} is meant"
     for name, method in _methods(interface):
@@ -102,6 +103,12 @@ def _lacking(found: type, interface: type, kind: str) -> str:
         if problem:
             return problem
     return ""
+
+
+def _set_it(name: str, kind: str, class_wide: type | None) -> str:
+    """Return what to do about an attribute that the interface itself only declares."""
+    place = "on the class" if class_wide else "in attach()" if kind == "data" else "in __init__"
+    return f"as every {kind}/... has; set {name if class_wide else f'self.{name}'} {place}"
 
 
 def _known(found: type, name: str) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from hetrl.engine.linked import Linked
 from hetrl.engine.rehearsal import refuse_misfits
 from hetrl.recipe.check import check
+from hetrl.recipe.loaded import need_recipe
 from hetrl.recipe.plan import grouped
 from hetrl.recipe.schema import Recipe
 from hetrl.team import Team
@@ -21,6 +22,7 @@ def link(recipe: Recipe, team: Team, provided: Iterable[str] | None = None) -> L
     Raises:
         RecipeError: it does not link, or a part of a package is not what such a part has to be.
     """
+    need_recipe(recipe, "hetrl.link({}, team)")
     team = grouped(recipe, team)
     linked = Linked(check(recipe, team, provided), team, recipe.run.seed)
     if provided is None:

@@ -1,10 +1,10 @@
 """Printing the linked program: each step with the keys it reads and writes and, given a team, their shapes."""
 
 from rich.console import Group, RenderableType
-from rich.table import Column
 from rich.table import Table as Grid
 from rich.text import Text
 
+from hetrl.engine.cell import Cell
 from hetrl.engine.link import link
 from hetrl.engine.rehearsal import N_ENVS, empty_batch, rehearse
 from hetrl.recipe.check import check
@@ -38,14 +38,26 @@ def show(recipe: Recipe, team: Team | None = None) -> RenderableType:
 
 def _phase(phase: Phase, shapes: dict[str, str]) -> Grid:
     words = [f"train {phase.train}, {turns(phase)}" if phase.train else "no gradient"]
-    words += [f"{phase.epochs} epochs x {phase.minibatches} minibatches"] if phase.train else []
+    words += (
+        [_several(phase.epochs, "epoch", "epochs"), _several(phase.minibatches, "minibatch", "minibatches")]
+        if phase.train
+        else []
+    )
     words += [f"every {phase.every}"] if phase.every > 1 else []
-    columns = [Column(word, overflow="fold") for word in ("", "step", "reads", "writes")]  # no name is cut short
-    grid = Grid(*columns, title=f"{phase.name}: {', '.join(words)}", title_justify="left", title_style="bold")
+    grid = Grid(
+        "",
+        "step",
+        "reads",
+        "writes",
+        title=f"{phase.name}: {', '.join(words)}",
+        title_justify="left",
+        title_style="bold",
+    )
     for section, steps in phase.sections.items():
         for step in steps:
             values = ", ".join(f"{name}={value}" for name, value in step.arguments.items())
-            grid.add_row(
+            _add_row(
+                grid,
                 section if phase.train else "",
                 "\n".join(
                     [_title(step), *([values] if values else []), *(f"calls {mode}" for mode in step.calls.values())]
@@ -54,6 +66,14 @@ def _phase(phase: Phase, shapes: dict[str, str]) -> Grid:
                 _listed(step.table.writes.values(), shapes),
             )
     return grid
+
+
+def _several(n: int, what: str, several: str) -> str:
+    return f"{n} {what if n == 1 else several}"
+
+
+def _add_row(grid: Grid, *words: str) -> None:
+    grid.add_row(*map(Cell, words))
 
 
 def _title(step: Step) -> str:
@@ -70,7 +90,7 @@ def _nets(plan: Plan) -> Grid:
         values = ", ".join(f"{word}={value}" for word, value in net.arguments.items())
         if net.target is not None:
             values += f", target: tau={net.target.tau}, every={net.target.every}"
-        grid.add_row(name + (" (acts)" if name == plan.policy else ""), net.use, plan.per[name], values)
+        _add_row(grid, name + (" (acts)" if name == plan.policy else ""), net.use, plan.per[name], values)
     return grid
 
 
@@ -78,7 +98,7 @@ def _team(team: Team) -> Grid:
     grid = Grid("agent", "layout group", "sharing group", "observes", "acts", title=f"team, state [{team.state_size}]",
                 title_justify="left", title_style="bold")  # fmt: skip
     for agent in team.agents:
-        grid.add_row(agent.name, agent.group, agent.body, f"[{agent.observation_size}]", str(agent.action))
+        _add_row(grid, agent.name, agent.group, agent.body, f"[{agent.observation_size}]", str(agent.action))
     return grid
 
 
@@ -96,4 +116,6 @@ def _shape(value: object, n_steps: int) -> str:
     if isinstance(value, tuple):
         return "(" + ", ".join(_shape(part, n_steps) for part in value) + ")"
     shape = list(getattr(value, "shape", ()))
-    return f"[{', '.join(['B', *map(str, shape[2:])])}]" if shape[:2] == [n_steps, N_ENVS] else str(shape)
+    rows = [place for place in range(len(shape)) if shape[place : place + 2] == [n_steps, N_ENVS]]
+    words = [*shape[: rows[0]], "B", *shape[rows[0] + 2 :]] if rows else shape  # of an ensemble, its members come first
+    return f"[{', '.join(map(str, words))}]"

@@ -26,6 +26,12 @@ def override(tree: Tree, text: str) -> None:
     Raises:
         RecipeError: the text is no such change, or leads nowhere.
     """
+    if not isinstance(text, str):
+        shown = repr(text)
+        raise RecipeError(
+            f"an override is a text, 'run.seed=3', not {shown if len(shown) < _MOST_SHOWN else type(text).__name__}; "
+            "write several one after the other."
+        )
     path, equals, value = text.partition("=")
     text = text if len(text) < _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}..."
     if not equals or not path.strip():

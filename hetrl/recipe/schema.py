@@ -1,5 +1,6 @@
 """A recipe and its sections: the tree as it was written, and every part of it checked for its words and types."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
@@ -95,9 +96,7 @@ class Phase(Section):
         name = named(tree.pop("phase"), f"{where}.phase")
         where = f"update.{name}"
         if "per" in tree:
-            raise RecipeError(
-                f"{where}.per is said by the order now; write order: {{use: order/random_permutation, of: agent}}."
-            )
+            raise RecipeError(f"{where}.per is said by the order now; {_of_now(tree)} in place of per and order.")
         known_only(tree, ["phase", *(word for word in cls.model_fields if word not in ("where", "name"))], where)
         tree = {word: each for word, each in tree.items() if each is not None or word not in _MAY_BE_NULL}
         if "steps" not in tree:
@@ -241,14 +240,19 @@ def _refuse_format(tree: Mapping[str, Any], name: str) -> None:
     if type(said) is not int or said != 1:
         raise RecipeError(f"hetrl: {said!r} is no recipe format that this version reads; write hetrl: {FORMAT}.")
     phases = [phase for phase in tree.get("update") or [] if isinstance(phase, Mapping) and "order" in phase]
-    turns = [
-        f"update.{phase.get('phase')}.order: "
-        f"{{use: {phase['order'].get('use') if isinstance(phase['order'], Mapping) else '...'}, "
-        f"of: {phase.get('per', 'agent')}}}"
-        for phase in phases
-    ]
-    instead = f" and, in place of per and order, {'; '.join(turns)}" if turns else ""
+    turns = "; ".join(f"in phase '{phase.get('phase')}' {_of_now(phase)}" for phase in phases)
+    instead = f", and {turns} in place of per and order" if turns else ""
     raise RecipeError(f"{name}: hetrl: 1 is the format of earlier versions; write hetrl: {FORMAT}{instead}.")
+
+
+def _of_now(phase: Mapping[str, Any]) -> str:
+    """Return what to write in a phase of the first format, whose ``per`` said whose turns its order orders."""
+    order = phase.get("order")
+    said = dict(order) if isinstance(order, Mapping) else {}
+    words = {"use": said.pop("use", "order/random_permutation"), "of": phase.get("per", "agent")}
+    words |= {word: value for word, value in said.items() if word != "of"}
+    listed = (f"{word}: {each if isinstance(each, str) else json.dumps(each)}" for word, each in words.items())
+    return f"write order: {{{', '.join(listed)}}}"
 
 
 def _groups(tree: Any) -> Mapping[str, list[str]]:

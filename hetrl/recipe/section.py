@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hetrl import arguments, catalog, keys
 from hetrl.errors import RecipeError, nearest
-from hetrl.recipe.frozen import FrozenDict, Tree, frozen
+from hetrl.recipe.frozen import FrozenDict, Tree, frozen, refuse
 
 _WHOLE = ("int_type", "int_from_float", "greater_than")
 
@@ -20,6 +20,13 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, arbitrary_types_allowed=True)
     where: str
     """Its place in the recipe, for messages."""
+
+    __delattr__ = __replace__ = refuse
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith("_"):  # what is no word of the recipe is filled in while it is read
+            refuse()
+        super().__setattr__(name, value)
 
     def __hash__(self) -> int:
         return id(self)

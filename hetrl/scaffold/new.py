@@ -33,6 +33,16 @@ CHECKS = {
     "data": ("check_data", ", frames=24"),
 }
 """The check of ``hetrl.testing`` that each kind goes through, and the arguments that it is given."""
+CALLED = {
+    "estimate": "An estimate",
+    "weight": "A weight",
+    "loss": "A loss",
+    "order": "An order",
+    "net": "A net",
+    "optim": "An optimiser",
+    "data": "A source of data",
+}
+"""What each kind is in a sentence."""
 FILES = {
     ".gitignore": "gitignore",
     "README.md": "README.md",
@@ -106,6 +116,8 @@ def _words(kind: str, name: str) -> dict[str, str]:
         "distribution": package.replace("_", "-"),
         "check": CHECKS[kind][0],
         "given": CHECKS[kind][1],
+        "a_part": CALLED[kind],
+        "docstring": "the docstring" if kind == "data" else "the docstring and the formula",
         "replaced": STEPS[kind].split(",")[0],
         "version": ".".join(version("hetrl").split(".")[:2]),
         **{f"{each}_step": entry if each == kind else step for each, step in STEPS.items()},

@@ -58,6 +58,14 @@ def check_component(
         AssertionError: one line, what is broken and what to do.
     """
     subject = Subject.of(component, values, given or {})
+    check_behaviour(subject, per_sample, permutes, stopped)
+    check_docstring(subject)
+
+
+def check_behaviour(
+    subject: Subject, per_sample: bool | None = None, permutes: bool = True, stopped: Collection[str] = ()
+) -> None:
+    """Check all that :func:`check_component` checks but the docstring."""
     for role in stopped:
         subject.require(role in subject.cls.reads, f"there is no role '{role}' to stop a gradient at.")
     _check_arguments(subject)
@@ -73,7 +81,6 @@ def check_component(
     _check_optional(subject)
     _check_state(subject)
     _check_wiring(subject)
-    check_docstring(subject)
     _check_compiled(subject)
 
 

@@ -43,7 +43,6 @@ def check_data(data: str | type[Source], /, **values: Any) -> None:
         AssertionError: one line, what is broken and what to do.
     """
     part = Part.of(data, "data", values)
-    check_docstring(part, of_a_paper=False)
     with part.doing("the arguments are refused"):
         arguments.check(part.cls.__init__, values, part.name)
         part.cls.check_arguments(dict(values), N_ENVS)
@@ -53,6 +52,7 @@ def check_data(data: str | type[Source], /, **values: Any) -> None:
         _check_sample(part, "mean", RecurrentPolicy, ["agent.memory"])
     _check_counts(part)
     _check_state(part)
+    check_docstring(part, of_a_paper=False)
 
 
 def _attached(part: Part, reward: str = "mean", seed: int = 0, policy: type[Policy] = MixedPolicy) -> Any:
@@ -65,6 +65,8 @@ def _attached(part: Part, reward: str = "mean", seed: int = 0, policy: type[Poli
     source = part.build()
     with part.doing("attach() failed"):
         source.attach(env, Behaviour(env.team, lambda lane: policies[lane[0].name]), reward, seed)
+    known = isinstance(getattr(source, "device", None), torch.device)
+    part.require(known, "it has no device once it is attached; set self.device in attach(), such as env.device.")
     return source
 
 

@@ -41,7 +41,6 @@ def check_env(env: str | type, /, *, steps: int = 8, exact: bool = True, **value
         AssertionError: one line, what is broken and what to do.
     """
     part = Part.of(env, "env", values)
-    check_docstring(part, of_a_paper=False)
     with part.doing("the arguments are refused"):
         arguments.check(part.cls.__init__, values, part.name)
         part.cls.check_arguments(dict(values))
@@ -58,6 +57,7 @@ def check_env(env: str | type, /, *, steps: int = 8, exact: bool = True, **value
     _check_state(part, steps)
     if exact:
         _check_seeds(part, steps)
+    check_docstring(part, of_a_paper=False)
 
 
 @contextmanager

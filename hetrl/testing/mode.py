@@ -14,6 +14,7 @@ from hetrl.team import Agent, Team
 from hetrl.testing.batch import close
 from hetrl.testing.net_inputs import Inputs
 from hetrl.testing.part import Part
+from hetrl.testing.subject import as_dict
 
 __tracebackhide__ = True  # pytest shows the line of the test, not these
 N_ROWS = 7
@@ -41,6 +42,10 @@ class BuiltMode:
         with self.part.doing(f"inputs of mode '{self.name}' cannot be made up"):
             return Inputs(net, self.agent, self.team).make(self.name, n, dtype)
 
+    def rows(self, net: Network, n: int = N_ROWS) -> tuple[int, ...]:
+        """Return the batch dimensions of ``n`` made-up rows."""
+        return Inputs(net, self.agent, self.team).rows(self.name, n)
+
     def places(self, net: Network) -> dict[str, int]:
         """Return the place of the rows in each role that has them."""
         return Inputs(net, self.agent, self.team).places(self.name)
@@ -51,6 +56,10 @@ class BuiltMode:
         with self.part.doing(f"mode '{self.name}' failed{when}"), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             outputs = getattr(net, self.name)(**inputs)
+        self.require(
+            isinstance(outputs, Mapping),
+            f"it returns a {type(outputs).__name__}, not a dict; return {as_dict(net.modes[self.name].writes)}.",
+        )
         if not same_state(state, net.state_dict()):
             net.load_state_dict(state)
         return dict(outputs)

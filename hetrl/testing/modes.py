@@ -2,12 +2,13 @@
 
 import copy
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import torch
 from torch import Tensor
 
-from hetrl.testing.batch import close, parts
+from hetrl import glossary
+from hetrl.testing.batch import annotation, close, dims, parts, sample_dim
 from hetrl.testing.compiling import for_compiling
 from hetrl.testing.mode import BuiltMode
 from hetrl.testing.mode_gradients import check_gradients
@@ -21,6 +22,7 @@ def check_mode(mode: BuiltMode, stopped: Collection[str]) -> None:
     """Check one mode; see :func:`hetrl.testing.net.check_net`."""
     _check_outputs(mode)
     places = check_rows(mode)
+    _check_numbers(mode)
     if not mode.takes_statistics:
         check_lanes(mode, places)
         check_gradients(mode, stopped)
@@ -52,6 +54,32 @@ def _check_outputs(mode: BuiltMode) -> None:
         for exact, rough in zip(parts(value), parts(found[0][role]), strict=True):
             same = rough.shape == exact.shape and torch.allclose(rough.to(exact.dtype), exact, rtol=1e-2, atol=1e-3)
             mode.require(same, f"output '{role}' in float32 is not that in float64, up to rounding.")
+
+
+def _check_numbers(mode: BuiltMode) -> None:
+    """What is one number for each row has the rows' dimensions and no other."""
+    net = mode.net()
+    rows = mode.rows(net)
+    with torch.no_grad():
+        outputs = mode.run(net, mode.inputs(net))
+    for role in filter(lambda role: _one_number(mode, role), outputs):
+        for part in parts(outputs[role]):
+            forgotten = "squeeze its last dimension, .squeeze(-1)" if part.shape == (*rows, 1) else "return that"
+            mode.require(
+                part.shape == rows,
+                f"output '{role}' has shape {list(part.shape)} for rows of {list(rows)}, and is one number for each "
+                f"row; {forgotten}.",
+            )
+
+
+def _one_number(mode: BuiltMode, role: str) -> bool:
+    """Whether an output is one number for each row: by its key's word, or by what the mode is annotated to return."""
+    key = mode.part.cls.modes[mode.name].writes[role]
+    if (shape := glossary.shape_of(key)) is not None:
+        return shape == "B"
+    returned = get_args(get_type_hints(getattr(mode.part.cls, mode.name)).get("return"))
+    shape, _ = annotation(returned[1]) if len(returned) == 2 else (None, False)
+    return shape is not None and len(dims(shape)) == 1 and sample_dim(shape) == 0
 
 
 def _check_optional(mode: BuiltMode) -> None:

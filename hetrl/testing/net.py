@@ -30,10 +30,12 @@ def check_net(
     """Check a network against the contract of its modes, on made-up rows.
 
     Of every mode: it returns the roles of its table, finite, one value for each row, in the float type of its inputs,
-    and the same in float32 and float64. What it makes of a row depends on that row alone: not on the others, not on its
-    place, and not on how many dimensions the rows have (recurrent modes have time in front, and rows behind it). Where
-    it is learned, a gradient reaches a parameter, otherwise none; an input's gradient is the derivative. It runs
-    without its optional roles. State survives ``state_dict``, and ``torch.compile`` makes one graph of it.
+    and the same in float32 and float64. What is one number for each row, by its key's word or by the annotation of what
+    the mode returns (``Float[Tensor, "*batch"]``), has the rows' dimensions and no other. What it makes of a row
+    depends on that row alone: not on the others, not on its place, and not on how many dimensions the rows have
+    (recurrent modes have time in front, and rows behind it). Where it is learned, a gradient reaches a parameter,
+    otherwise none; an input's gradient is the derivative. It runs without its optional roles. State survives
+    ``state_dict``, and ``torch.compile`` makes one graph of it.
 
     A mode that draws at random, though its noise is given, is recognised: it has the same draws when only another row
     changes. A mode that is not learned may take the batch into statistics of the network, such as a running mean.
@@ -52,7 +54,6 @@ def check_net(
         AssertionError: one line, what is broken and what to do.
     """
     part = Part.of(net, "net", values)
-    check_docstring(part, of_a_paper=False)
     team = team or made_up_team(part.cls)
     for agent in _served(part.cls, team):
         nets: dict[torch.dtype, Network] = {}
@@ -68,6 +69,7 @@ def check_net(
             _check_acting(part, agent, team)
     if issubclass(part.cls, Policy):
         _check_batched(part, team)
+    check_docstring(part, of_a_paper=False)
 
 
 def _served(cls: type[Network], team: Team) -> list[Agent]:

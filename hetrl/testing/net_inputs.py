@@ -1,6 +1,6 @@
 """Made-up teams, and made-up inputs for the modes of a network."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
@@ -118,7 +118,10 @@ class Inputs:
             with torch.no_grad(), torch.random.fork_rng(devices=[]):
                 torch.manual_seed(2)
                 dtype = next((each.dtype for each in self.net.parameters()), torch.get_default_dtype())
-                value: Tensor = getattr(self.net, mode)(**self.make(mode, n, dtype, within))[role]
+                outputs = getattr(self.net, mode)(**self.make(mode, n, dtype, within))
+            value = outputs.get(role) if isinstance(outputs, Mapping) else None
+            if not isinstance(value, Tensor):  # the check of that mode says it
+                continue
             noise = torch.randn(value.shape, generator=generator).to(value.dtype)
             return value + 0.1 * noise if value.is_floating_point() else value
         return None

@@ -67,7 +67,6 @@ def check_optim(optim: str | type, /, **values: Any) -> None:
         AssertionError: one line, what is broken and what to do.
     """
     part = Part.of(optim, "optim", values)
-    check_docstring(part)
     entry = part.build()
     part.require(
         set(entry.constraints) == set(part.cls.reads.values()),
@@ -77,6 +76,7 @@ def check_optim(optim: str | type, /, **values: Any) -> None:
     _check_own(part)
     _check_schedules(part)
     _check_state(part)
+    check_docstring(part)
 
 
 def _made(part: Part, **changed: Any) -> tuple[_Bowl, Any]:

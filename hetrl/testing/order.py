@@ -10,7 +10,8 @@ from hetrl.errors import RecipeError
 from hetrl.interface import misfit
 from hetrl.order import Seeded
 from hetrl.testing.batch import annotation, made_up
-from hetrl.testing.contract import check_component
+from hetrl.testing.contract import check_behaviour
+from hetrl.testing.docstring import check_docstring
 from hetrl.testing.subject import Subject
 
 __tracebackhide__ = True  # pytest shows the line of the test, not these
@@ -21,10 +22,10 @@ _SWEEPS = 6
 def check_order(order: str | type[Component], /, **values: Any) -> None:
     """Check an order against the contract of rounds, on teams of one to five members.
 
-    It is a sound component (:func:`check_component`). Every member gets a round, 0 to k - 1 without holes, whatever the
-    number of members (or a RecipeError says why not that many). Its draws, if any, are its own generator's, which
-    the run seeds: the same seed gives the same sweeps, torch's global generator is left alone, and the sweeps go on
-    where ``state_dict`` was taken. It may read other keys, of the team or of all agents.
+    It is a sound component (:func:`hetrl.testing.check_component`). Every member gets a round, 0 to k - 1 without
+    holes, whatever the number of members (or a RecipeError says why not that many). Its draws, if any, are its own
+    generator's, which the run seeds: the same seed gives the same sweeps, torch's global generator is left alone, and
+    the sweeps go on where ``state_dict`` was taken. It may read other keys, of the team or of all agents.
 
     Args:
         order: a catalog name or a class.
@@ -36,12 +37,13 @@ def check_order(order: str | type[Component], /, **values: Any) -> None:
     subject = Subject.of(order, values, {})
     problem = misfit(subject.cls, "order")
     subject.require(not problem, f"it {problem}.")
-    check_component(order, per_sample=False, **values)
+    check_behaviour(subject, per_sample=False)
     served = [n for n in _TEAMS if _serves(subject, n)]
     subject.require(bool(served), f"it refuses teams of {', '.join(map(str, _TEAMS))} members.")
     for n in served:
         _check_rounds(subject, n)
         _check_draws(subject, n)
+    check_docstring(subject)
 
 
 def _serves(subject: Subject, n: int) -> bool:

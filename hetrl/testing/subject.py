@@ -1,7 +1,7 @@
 """What is checked: a class, the arguments to build it with, and the batch that it runs on."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
@@ -98,7 +98,12 @@ class Subject:
         try:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
-                return dict(component.compute(**batch))
+                outputs = component.compute(**batch)
+            self.require(
+                isinstance(outputs, Mapping),
+                f"compute returns a {type(outputs).__name__}, not a dict; return {as_dict(self.cls.writes)}.",
+            )
+            return dict(outputs)
         except AssertionError:
             raise
         except Exception as error:
@@ -125,6 +130,11 @@ def fake_batch(component: str | type[Component], dtype: torch.dtype = torch.floa
         dtype: of the floats.
     """
     return Subject.of(component, {}, {}).batch(dtype)
+
+
+def as_dict(writes: Iterable[str]) -> str:
+    """Return what has to be returned for these roles, as a message says it."""
+    return "{" + ", ".join(f"'{role}': ..." for role in writes) + "}"
 
 
 def first_line(error: Exception) -> str:

@@ -1,12 +1,14 @@
 """What ``hetrl show`` prints."""
 
 import io
+import re
 from dataclasses import replace
 
 import pytest
 import torch
 from rich.console import Console
 
+from hetrl.engine.cell import broken
 from hetrl.engine.rehearsal import team_batch
 from hetrl.engine.show import show
 from hetrl.errors import RecipeError
@@ -31,8 +33,8 @@ def test_the_program():
         "HAPPO. Kuba et al. 2022",
         "actor (acts)",
         "estimate: no gradient",
-        "actors: train actor, agents by order/random_permutation, 5 epochs x 4 minibatches",
-        "critic: train value, at once, 5 epochs x 4 minibatches",
+        "actors: train actor, agents by order/random_permutation, 5 epochs, 4 minibatches",
+        "critic: train value, at once, 5 epochs, 4 minibatches",
         "loss/clipped_surrogate",
         "clip=0.2",
         "loss.agent.surrogate",
@@ -102,3 +104,34 @@ def test_an_empty_batch_has_what_collection_delivers():
 
 def test_no_name_is_cut_short_where_the_terminal_is_narrow():
     assert "…" not in text(load("happo"), ALIKE, width=80)
+
+
+@pytest.mark.parametrize("name", ["happo", "omdpg"])
+def test_names_break_where_their_parts_do(name, width=80):
+    lines = text(load(name), ALIKE, width=width).splitlines()
+    assert max(map(len, lines)) <= width
+    pieces = {
+        piece
+        for line in text(load(name), ALIKE).splitlines()
+        for word in re.split(r"[│┃|\s]", line)
+        for piece in re.split(r"(?<=[/_.])", word)
+    }
+    found = {piece for line in lines for word in re.split(r"[│┃|\s]", line) for piece in re.split(r"(?<=[/_.])", word)}
+    assert {piece for piece in found - pieces if not set(piece) & set("━─┏┳┡╇└┴┓┩┘")} == set()
+
+
+def test_where_a_line_breaks():
+    assert list(broken("next.agent.log_prob [B, 12]", 11)) == ["next.agent.", "log_prob", "[B, 12]"]
+    assert list(broken("tau=0.005, every=2", 11)) == ["tau=0.005,", "every=2"]
+    assert list(broken("loss/clipped_surrogate", 14)) == ["loss/clipped_", "surrogate"]
+    assert list(broken("", 4)) == [""]
+    for line in ("hidden=[128, 128], std=[", "([B, 2], [B, 3])", "a], b [c", "{'use': 'a b'}"):
+        assert "".join("".join(broken(line, 5)).split()) == "".join(line.split())
+
+
+def test_one_epoch_and_the_members_of_an_ensemble():
+    assert (
+        "critic: train value, at once, 1 epoch, 1 minibatch "
+        in text(load("happo", "update.critic.epochs=1", "update.critic.minibatches=1")) + " "
+    )
+    assert re.search(r"\bq \[2, B\]", text(load("hasac"), ALIKE))

@@ -53,7 +53,7 @@ def test_no_argument_can_be_changed_in_place(change):
 def test_no_word_of_a_section_can_be_set(section):
     recipe = hetrl.load("happo")
     owner = recipe.run if section == "run" else recipe.update[1]
-    with pytest.raises(ValueError, match="frozen"):
+    with pytest.raises(RecipeError, match=REFUSED):
         owner.frames = 3
 
 

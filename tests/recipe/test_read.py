@@ -215,7 +215,8 @@ def test_unknown_recipes():
         ("update.actors.every=true", "update.actors.every must be a whole number above 0, not True"),
         (
             "update.actors.per=agent",
-            "^update.actors.per is said by the order now; write order: {use: order/random_permu",
+            "^update.actors.per is said by the order now; write order: {use: order/random_permutation, of: agent} in "
+            "place of per and order.$",
         ),
         (
             "update.actors.order.of=agents",
@@ -294,12 +295,50 @@ def test_the_format_of_before_is_refused_with_what_to_write(file):
         "    train: value\n", "    train: value\n    per: group\n    order: {use: order/fixed, order: [1, 0]}\n"
     )
     refused(
-        r"^mine: hetrl: 1 is the format of earlier versions; write hetrl: 2 and, in place of per and order, "
-        r"update.critic.order: {use: order/fixed, of: group}.$",
+        r"^mine: hetrl: 1 is the format of earlier versions; write hetrl: 2, and in phase 'critic' write "
+        r"order: {use: order/fixed, of: group, order: \[1, 0\]} in place of per and order.$",
         recipe=file(old),
     )
     refused(r"^mine: hetrl: 1 is the format of earlier versions; write hetrl: 2.$",
             recipe=file(MINIMAL.replace("hetrl: 2", "hetrl: 1")))  # fmt: skip
+
+
+def test_who_takes_turns_is_said_in_the_words_of_the_file(file):
+    old = MINIMAL.replace(
+        "    train: value\n", "    train: value\n    per: agent\n    order: {use: order/simultaneous}\n"
+    )
+    refused(
+        r"^update.critic.per is said by the order now; write order: {use: order/simultaneous, of: agent} in place of "
+        r"per and order.$",
+        recipe=file(old),
+    )
+
+
+@pytest.mark.parametrize("call", [hetrl.check, hetrl.build, lambda each: hetrl.link(each, None)])
+@pytest.mark.parametrize(
+    ("given", "written"), [("happo", r"hetrl.load\('happo'\)"), ({"hetrl": 2}, r"hetrl.load\({...}\)")]
+)
+def test_what_takes_a_recipe_takes_one_that_is_loaded(call, given, written):
+    with pytest.raises(
+        RecipeError, match=rf"^hetrl.\w+ takes a recipe, not a \w+; load it first: hetrl.\w+\({written}"
+    ):
+        call(given)
+
+
+@pytest.mark.parametrize("override", [["run.seed=3"], {"run.seed": 3}, 3])
+def test_an_override_is_a_text(override):
+    refused("^an override is a text, 'run.seed=3', not .*; write several one after the other.$", override)
+
+
+@pytest.mark.parametrize("part", [lambda recipe: recipe.run, lambda recipe: recipe.update[0],
+                                  lambda recipe: recipe.nets["actor"]])  # fmt: skip
+def test_a_section_refuses_a_change(part):
+    section = part(load("happo"))
+    for change in (lambda: setattr(section, "where", 5), lambda: delattr(section, "where")):
+        with pytest.raises(
+            RecipeError, match=r"^a recipe is its tree, .* make another one: hetrl.load\(recipe, [^\n]*$"
+        ):
+            change()
 
 
 def test_unknown_and_missing_sections():

@@ -13,7 +13,7 @@ import hetrl
 from hetrl import catalog, cli
 from hetrl.errors import HetrlError
 from hetrl.recipe.read import shipped
-from hetrl.scaffold.new import FILES, STEPS, SUFFIX, TEMPLATES, new, taken
+from hetrl.scaffold.new import CALLED, FILES, STEPS, SUFFIX, TEMPLATES, new, taken
 from hetrl.testing.docstring import TO_FILL_IN
 
 KINDS = list(STEPS)
@@ -180,3 +180,11 @@ def test_the_version_it_asks_for_is_ours(tmp_path):
     asked = re.search(r'"hetrl>=([\d.]+)"', (tmp_path / "made" / "pyproject.toml").read_text())[1]
     assert hetrl.__version__.startswith(asked)
     assert importlib.metadata.version("hetrl").startswith(asked)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_readme_calls_the_part_what_it_is(kind, tmp_path):
+    new(kind, "acme.some_thing", tmp_path / "made")
+    text = (tmp_path / "made" / "README.md").read_text()
+    assert f"\n{CALLED[kind]} for hetrl, to be used in a recipe as `use: {kind}/acme.some_thing`." in text
+    assert ("formula" in text) == (kind != "data")

@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from hetrl.arguments import Count
+from hetrl.data.collected import Source
 from hetrl.data.on_policy import OnPolicy
 from hetrl.testing import check_data
 
@@ -47,6 +49,50 @@ def half_a_state(self):
 
 def seedless(self, env, behaviour, reward, seed, critic=None):
     OnPolicy.attach(self, env, behaviour, reward, int(torch.randint(1000, ())), critic)
+
+
+class Bare(Source):
+    """A source that does not say where its samples are.
+
+    Args:
+        frames: steps per collection.
+    """
+
+    in_order = True
+    provides = staticmethod(OnPolicy.provides)
+
+    def __init__(self, *, frames: Count = 24) -> None:
+        self.steps = OnPolicy(frames=frames)
+
+    def attach(self, env, behaviour, reward, seed, critic=None):
+        self.steps.attach(env, behaviour, reward, seed, critic)
+        self.where = env.device
+
+    def collect(self):
+        return self.steps.collect()
+
+    def n_collections(self, frames):
+        return self.steps.n_collections(frames)
+
+    def state_dict(self):
+        return self.steps.state_dict()
+
+    def load_state_dict(self, state):
+        self.steps.load_state_dict(state)
+
+
+def test_a_source_says_where_it_is():
+    with pytest.raises(AssertionError, match=r"^Bare: it has no device once it is attached; set self.device in attach"):
+        check_data(Bare)
+
+
+def test_a_source_that_never_mentions_its_device(monkeypatch):
+    def attach(self, env, behaviour, reward, seed, critic=None):
+        self.steps.attach(env, behaviour, reward, seed, critic)
+
+    monkeypatch.setattr(Bare, "attach", attach)
+    with pytest.raises(AssertionError, match=r"^Bare: it has no attribute 'device'.*; set self.device in attach\(\).$"):
+        check_data(Bare)
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,14 @@ def other_role(self, state: Float[Tensor, "*batch size"]):
     return {"v": self.body(state).squeeze(-1)}
 
 
+def unsqueezed(self, state: Float[Tensor, "*batch size"]):
+    return {"value": self.body(state)}
+
+
+def a_tensor(self, state: Float[Tensor, "*batch size"]):
+    return self.body(state).squeeze(-1)
+
+
 def infinite(self, state: Float[Tensor, "*batch size"]):
     return {"value": self.body(state).squeeze(-1) / 0}
 
@@ -134,6 +142,11 @@ def running(self, x: Float[Tensor, "*batch"]):
         (half_detached, r"output 'value' changes with 'state' at a rate of .*; detach nothing, .*\['value.state'\]"),
         (single, "output 'value' is torch.float32 where the inputs are torch.float64"),
         (other_role, r"it returns \['v'\], but its table writes \['value'\]"),
+        (
+            unsqueezed,
+            r"output 'value' has shape \[7, 1\] for rows of \[7\], and is one number for each row; squeeze its last",
+        ),
+        (a_tensor, "it returns a Tensor, not a dict; return {'value': ...}.$"),
         (infinite, "output 'value' is not finite"),
         (a_number, "output 'value' is a float, not a tensor"),
         (failing, "failed in torch.float32: RuntimeError"),
@@ -146,6 +159,30 @@ def test_notices_a_broken_mode(function, problem):
     with pytest.raises(AssertionError, match=rf"^Broken: mode 'value'.*{problem}") as caught:
         check_net(broken(function))
     assert "\n" not in str(caught.value)
+
+
+def test_one_number_for_each_row_where_the_annotation_says_so():
+    """The key is no word of hetrl's."""
+
+    def score(self, state: Float[Tensor, "*batch size"]) -> dict[str, Float[Tensor, "*batch"]]:
+        return {"score": self.body(state)}
+
+    def scores(self, state: Float[Tensor, "*batch size"]) -> dict[str, Float[Tensor, "*batch one"]]:
+        return {"score": self.body(state)}
+
+    one, several = (mode(reads={"state": "state"}, writes={"score": "score"})(each) for each in (score, scores))
+    check_net(type("Scored", (Sound,), {"__doc__": Sound.__doc__, "scores": several}))
+    with pytest.raises(AssertionError, match=r"^Scored: mode 'score': output 'score' has shape \[7, 1\] for rows of"):
+        check_net(type("Scored", (Sound,), {"__doc__": Sound.__doc__, "score": one}))
+
+
+def test_a_mode_that_another_one_reads_is_blamed_itself():
+    """Its output is wrong, and the other mode's inputs are made of it."""
+    made = mode(reads={"state": "state"}, writes={"made": "made"})(lambda self, state: self.body(state).squeeze(-1))
+    reading = mode(reads={"made": "made"}, writes={"same": "same"}, learned=False)(lambda self, made: {"same": made})
+    cls = type("Broken", (Sound,), {"__doc__": Sound.__doc__, "first_read": reading, "made": made})
+    with pytest.raises(AssertionError, match=r"^Broken: mode 'made': it returns a Tensor, not a dict"):
+        check_net(cls)
 
 
 def test_a_mode_that_is_not_learned_reaches_no_parameter():

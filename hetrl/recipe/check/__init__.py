@@ -10,6 +10,7 @@ from hetrl.recipe.check.nets import check_net, check_nets_used
 from hetrl.recipe.check.phases import check_phase, check_time
 from hetrl.recipe.check.scopes import check_scopes
 from hetrl.recipe.check.team import check_team
+from hetrl.recipe.loaded import need_recipe
 from hetrl.recipe.plan import Plan, grouped
 from hetrl.recipe.schema import Recipe
 from hetrl.team import Team
@@ -27,6 +28,7 @@ def check(recipe: Recipe, team: Team | None = None, provided: Iterable[str] | No
     Raises:
         RecipeError: where, what, and what to do, in one line.
     """
+    need_recipe(recipe, "hetrl.check({})")
     for net in recipe.nets.values():
         check_net(net)
     own = provided is None
