@@ -1,5 +1,6 @@
 """Shapes are types: in tests, every annotated shape in the maths is checked at run time."""
 
+import os
 import random
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
+os.environ.setdefault("COLUMNS", "200")  # tables are as wide in every process that runs tests
 sys.path.insert(0, str(Path(__file__).parent))
 MATHS = [f"hetrl.{part}" for part in ("ops", "order", "estimate", "weight", "loss", "net")]
 install_import_hook(MATHS, "beartype.beartype")

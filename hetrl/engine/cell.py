@@ -22,6 +22,9 @@ class Cell:
     def __init__(self, text: str) -> None:
         self._lines = text.split("\n")
 
+    def __str__(self) -> str:
+        return "\n".join(self._lines)
+
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         pieces = [piece for line in self._lines for word in _WORDS.findall(line) for piece in _PIECES.split(word)]
         least = max((len(piece.rstrip()) for piece in pieces), default=0)
