@@ -1,7 +1,7 @@
 """What a turn minimises: per-sample losses down to one number, its gradient, and the minibatch an optimiser calls."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import reduce
+from functools import cache, reduce
 from operator import add
 
 import torch
@@ -108,8 +108,12 @@ class Minibatch:
         """
         if self._means is None:
             raise RunError("the optimiser took a step without calling its closure; step(closure) has to call it.")
-        named = {key: keys.without_agent(key).split(".", 1)[1] for key in self._means if keys.is_output(key)}
-        return {name: self._means[key] for key, name in named.items()}
+        return {_figure(key): mean for key, mean in self._means.items() if keys.is_output(key)}
+
+
+@cache
+def _figure(key: str) -> str:
+    return keys.without_agent(key).split(".", 1)[1]
 
 
 # ----- from per-sample values to a number
