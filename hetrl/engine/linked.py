@@ -95,11 +95,11 @@ class Linked(nn.Module):
         self.scheduled: list[tuple[nn.Module, str, schedule.Linear]] = []
         self.orders = nn.ModuleDict()
         for phase in plan.recipe.update:
-            for section, steps in phase.sections.items():
+            for stage, steps in phase.stages.items():
                 for index, step in enumerate(steps):
                     if step.use is not None:
                         # The name is part of every checkpoint; whoever looks for the module has the step.
-                        self._behind[step] = self.components[f"{phase.name}:{section}:{index}"] = self._make(step)
+                        self._behind[step] = self.components[f"{phase.name}:{stage}:{index}"] = self._make(step)
         for phase in plan.recipe.update:
             if phase.order is not None:
                 order = build(phase.order, "order")

@@ -53,12 +53,12 @@ def _phase(phase: Phase, shapes: dict[str, str]) -> Grid:
         title_justify="left",
         title_style="bold",
     )
-    for section, steps in phase.sections.items():
+    for stage, steps in phase.stages.items():
         for step in steps:
             values = ", ".join(f"{name}={value}" for name, value in step.arguments.items())
             _add_row(
                 grid,
-                section if phase.train else "",
+                stage if phase.train else "",
                 "\n".join(
                     [_title(step), *([values] if values else []), *(f"calls {mode}" for mode in step.calls.values())]
                 ),

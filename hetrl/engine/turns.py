@@ -96,10 +96,10 @@ class Turns:
         return self._made[agents]
 
     def _make(self, agents: Agents) -> Turn:
-        sections = {word: steps for word, steps in self._phase.sections.items() if word != "before"}
+        stages = {word: steps for word, steps in self._phase.stages.items() if word != "before"}
         programs = {
             word: [(lane, self._linked.program(steps, lane)) for lane in lanes(self._linked, agents, steps)]
-            for word, steps in sections.items()
+            for word, steps in stages.items()
         }
         owner = self._trained.owner(agents[0] if agents else None)
         optimizer = self._optimizers[owner]

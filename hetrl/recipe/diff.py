@@ -16,7 +16,7 @@ from hetrl import arguments, catalog
 from hetrl.recipe.check import check
 from hetrl.recipe.net import Net
 from hetrl.recipe.plan import Plan
-from hetrl.recipe.schema import STEPS, Order, Phase, Recipe
+from hetrl.recipe.schema import STAGES, Order, Phase, Recipe
 from hetrl.recipe.section import Use
 from hetrl.recipe.step import Step
 
@@ -193,12 +193,12 @@ def _phase(mine: Phase, theirs: Phase) -> Iterator[Difference]:
     yield from _values(name, "order", *({"of": order and order.of} for order in orders))
     yield from _use(name, *orders, "order")
     yield from _use(name, mine.optim, theirs.optim, "optim")
-    for section in STEPS:
-        for left, right in _placed(mine.sections[section], theirs.sections[section]):
+    for stage in STAGES:
+        for left, right in _placed(mine.stages[stage], theirs.stages[stage]):
             if left is None or right is None or _title(left) != _title(right):
-                yield Difference(name, section, _step(left), _step(right))
+                yield Difference(name, stage, _step(left), _step(right))
             else:
-                yield from _same_step(name, f"{section}: {_title(left)}", left, right)
+                yield from _same_step(name, f"{stage}: {_title(left)}", left, right)
 
 
 def _same_step(name: str, what: str, left: Step, right: Step) -> Iterator[Difference]:
@@ -212,7 +212,7 @@ def _same_step(name: str, what: str, left: Step, right: Step) -> Iterator[Differ
 
 
 def _placed(one: Sequence[Step], other: Sequence[Step]) -> Iterator[tuple[Step | None, Step | None]]:
-    """Yield the steps of two sections side by side: equal ones, and between those, what took another's place."""
+    """Yield the steps of two stages side by side: equal ones, and between those, what took another's place."""
     mine: list[Step] = []
     theirs: list[Step] = []
     for left, right in [*_aligned([*map(_title, one)], [*map(_title, other)]), (None, None)]:

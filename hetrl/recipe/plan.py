@@ -12,7 +12,7 @@ from hetrl.team import Team
 
 @dataclass(frozen=True)
 class Plan:
-    """A recipe that links."""
+    """What :func:`hetrl.check` returns of a recipe that links."""
 
     recipe: Recipe
     per: Mapping[str, Per]

@@ -21,8 +21,8 @@ Of = Literal["agent", "group"]
 Inactive = Literal["skip", "count"]
 _MAY_BE_NULL = ("train", "order", "optim", "before", "prepare", "after")
 """Words of a phase that an override may take away again."""
-STEPS = ("before", "prepare", "steps", "after")
-"""The sections of a phase, in the order in which they run."""
+STAGES = ("before", "prepare", "steps", "after")
+"""The lists of steps in a phase, in the order in which they run."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class Order:
     of: Of
 
     @classmethod
-    def read(cls, tree: Any, where: str) -> "Order":
+    def parse(cls, tree: Any, where: str) -> "Order":
         """Return what ``{use: order/name, of: agent, argument: value, ...}`` says.
 
         Raises:
@@ -43,7 +43,7 @@ class Order:
         """
         tree = mapping(tree, where)
         of = tree.pop("of", None)
-        use = Use.read(tree, where)
+        use = Use.parse(tree, where)
         if of not in get_args(Of):
             said = "" if of is None else f"; {of!r} is neither"
             hint = "" if of is None else close(str(of), get_args(Of))
@@ -103,23 +103,23 @@ class Phase(Section):
             raise RecipeError(f"{where} has no steps.")
         if "train" in tree and not isinstance(tree["train"], str):
             raise RecipeError(f"{where}.train must be the name of a net, not {tree['train']!r}.")
-        for word in STEPS:
+        for word in STAGES:
             if word in tree:
                 entries = enumerate(sequence(tree[word], f"{where}.{word}"))
                 tree[word] = tuple(Step.parse(each, f"{where}.{word}[{i}]", nets) for i, each in entries)
-        parts: Tree = {"order": Order, "optim": Use}
-        tree |= {word: part.read(tree[word], f"{where}.{word}") for word, part in parts.items() if word in tree}
+        parts: dict[str, type[Order] | type[Use]] = {"order": Order, "optim": Use}
+        tree |= {word: part.parse(tree[word], f"{where}.{word}") for word, part in parts.items() if word in tree}
         return cls.read(tree, where, name=name)
 
     @property
-    def sections(self) -> Mapping[str, tuple[Step, ...]]:
-        """Section -> its steps, in the order in which they run."""
-        return {word: getattr(self, word) for word in STEPS}
+    def stages(self) -> Mapping[str, tuple[Step, ...]]:
+        """Stage -> its steps, in the order in which they run."""
+        return {word: getattr(self, word) for word in STAGES}
 
     @property
     def every_step(self) -> Iterator[Step]:
         """All steps, in the order in which they run."""
-        return (step for steps in self.sections.values() for step in steps)
+        return (step for steps in self.stages.values() for step in steps)
 
 
 class RunSettings(Section):
@@ -181,10 +181,10 @@ class Recipe:
             _tree=frozen(tree),
             name=name,
             about=str(tree.get("about", "")),
-            task=Use.read(task, "task"),
+            task=Use.parse(task, "task"),
             groups=None if groups is None else _groups(groups),
             nets=frozen(nets),
-            data=Use.read(tree["data"], "data"),
+            data=Use.parse(tree["data"], "data"),
             update=_phases(tree["update"], nets),
             run=RunSettings.read(tree["run"], "run"),
         )

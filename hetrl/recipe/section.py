@@ -67,7 +67,7 @@ class Use:
     arguments: Mapping[str, Any] = field(default_factory=FrozenDict)
 
     @classmethod
-    def read(cls, tree: Any, where: str) -> "Use":
+    def parse(cls, tree: Any, where: str) -> "Use":
         """Return what ``{use: kind/name, argument: value, ...}`` says.
 
         Raises:

@@ -46,7 +46,7 @@ def cue_game(**changes) -> CueGame:
 
 
 def section(linked: Linked, phase: str, name: str, lane: Sequence, store: Store) -> None:
-    linked.program(linked.recipe.phase(phase).sections[name], lane).run(store, lane)
+    linked.program(linked.recipe.phase(phase).stages[name], lane).run(store, lane)
 
 
 def test_where_episodes_begin():

@@ -121,7 +121,7 @@ def turns(found, agents):
 
 
 def lanes(found, agents, section, phase="actors"):
-    steps = found.recipe.phase(phase).sections[section]
+    steps = found.recipe.phase(phase).stages[section]
     return [tuple(agent.name for agent in lane) for lane in lanes_of(found, agents, steps)]
 
 

@@ -82,7 +82,7 @@ def test_what_is_read_is_what_is_saved(name):
     tree = recipe.tree
     assert dict(recipe.task.arguments) == {w: v for w, v in tree["task"].items() if w not in ("use", "groups")}
     for phase, written in zip(recipe.update, tree["update"], strict=True):
-        for section, steps in phase.sections.items():
+        for section, steps in phase.stages.items():
             for step, entry in zip(steps, written.get(section, []), strict=True):
                 words = ("use", "net", "at", "keys", "reads", "writes")
                 assert dict(step.arguments) == {w: v for w, v in entry.items() if w not in words}

@@ -26,11 +26,11 @@ def check_keys(plan: Plan, provided: Iterable[str]) -> None:
         if phase.order is not None:
             flow.order(phase)
             flow.written[keys.TURN] = None
-        for section, steps in phase.sections.items():
+        for stage, steps in phase.stages.items():
             before = flow.copy()
             for step in steps:
                 flow.step(step, phase)
-            if section == "steps" and phase.train is not None:
+            if stage == "steps" and phase.train is not None:
                 flow.drop(before, phase)
                 flow.train(phase.train, phase)
 
