@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from hetrl.env.torchrl_specs import Flags, Part, Reading
 from hetrl.env.torchrl_world import Written
+from hetrl.ops.scaled import scaled
 from hetrl.team import Box, Discrete, Grouped
 
 
@@ -30,6 +31,11 @@ class Reader:
             if isinstance(space := agents[0].action, Box)
         }
 
+        self.leaving = any(reading.own_ends) or any(reading.here)
+        """Whether agents may be out of their episode."""
+        self.ending = any(reading.own_ends)
+        """Whether agents may end before it."""
+
     def here(self, leaves: Sequence[Tensor]) -> list[Tensor]:
         """Return the leaves on the device."""
         return [leaf.to(self._device) for leaf in leaves]
@@ -39,8 +45,10 @@ class Reader:
         found = {}
         for group, places in self._places.items():
             by_leaf = zip(*(self._reading.sight[place] for place in places), strict=True)
+            dtype = self.team.layout[group][0].observation_dtype
             seen = [self._side_by_side(leaves, parts) for parts in by_leaf]
-            found[group] = seen[0].clone() if len(seen) == 1 else torch.cat(seen, -1)
+            # Images beside numbers count from 0 to 1.
+            found[group] = torch.cat([each if dtype == each.dtype else scaled(each).to(dtype) for each in seen], -1)
         return found
 
     def reward(self, leaves: Sequence[Tensor]) -> Grouped:
@@ -151,7 +159,7 @@ def _own(leaves: Sequence[Tensor], part: Part) -> Tensor:
 def _flat(value: Tensor, start: int, options: int) -> Tensor:
     if options:
         value = functional.one_hot(value.long(), options)
-    return (value if value.dim() > start else value.unsqueeze(-1)).flatten(start).float()
+    return (value if value.dim() > start else value.unsqueeze(-1)).flatten(start)
 
 
 def _end(leaves: Sequence[Tensor], flags: Flags) -> tuple[Tensor, Tensor]:

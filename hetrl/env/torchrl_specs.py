@@ -46,6 +46,8 @@ class Leaf:
     """How many words of the path lead to that list."""
     later: bool = False
     """Whether it is there after a step only."""
+    image: bool = False
+    """Whether it is of bytes."""
 
 
 @dataclass(frozen=True)
@@ -132,9 +134,9 @@ class _Reader:
         names = [group.members[place] for group, place in agents]
         acts = tuple(tuple(self._acts(*agent)) for agent in agents)
         sight = tuple(tuple(self._sight(*agent)) for agent in agents)
-        sizes = [sum(self._size(part) for part in parts) for parts in sight]
         spaces = [self._space(name, own) for name, own in zip(names, acts, strict=True)]
-        team = Team.of(names, sizes, spaces)
+        dtypes = [self._dtype(parts) for parts in sight]
+        team = Team.of(names, [self._shape(parts) for parts in sight], spaces, dtypes=dtypes)
         masks = tuple(
             self._mask(group, place, space) for (group, place), space in zip(agents, spaces, strict=True)
         )
@@ -148,8 +150,9 @@ class _Reader:
         state = None
         if "state" in self.seen.keys() and not any(self._is(part, ("state",)) for parts in sight for part in parts):
             state = self._part(self.seen, (), ("state",), None)
-        return Reading(self.name, team, tuple(self.leaves), sight, rewards, masks, here, own_ends, ends, state,
-                       self._infos(agents), acts)  # fmt: skip
+        infos = self._infos(agents)
+        leaves = tuple(self.leaves)  # now that all are known
+        return Reading(self.name, team, leaves, sight, rewards, masks, here, own_ends, ends, state, infos, acts)
 
     def _refuse(self, problem: str) -> None:
         raise RecipeError(f"task ({self.name}): {problem}")
@@ -207,10 +210,10 @@ class _Reader:
         later = tree is self.paid
         if place is not None and isinstance(branch, StackedComposite):
             spec = dict(_items(branch[place]))[rest]
-            leaf = Leaf((*path, *rest), tuple(spec.shape), place, len(path), later)
+            leaf = Leaf((*path, *rest), tuple(spec.shape), place, len(path), later, spec.dtype == torch.uint8)
             return Part(self.leaves.setdefault(leaf, len(self.leaves)), None, options)
         spec = dict(_items(branch))[rest]
-        leaf = Leaf((*path, *rest), tuple(spec.shape), later=later)
+        leaf = Leaf((*path, *rest), tuple(spec.shape), later=later, image=spec.dtype == torch.uint8)
         return Part(self.leaves.setdefault(leaf, len(self.leaves)), place, options)
 
     def _own(self, tree: Composite, group: _Group, place: int) -> dict[Path, TensorSpec]:
@@ -305,6 +308,17 @@ class _Reader:
         """Entries that an agent has of a leaf."""
         shape = list(self.leaves)[part.leaf].shape
         return math.prod(shape if part.column is None else shape[1:]) * max(1, part.options)
+
+    def _shape(self, parts: Sequence[Part]) -> tuple[int, ...]:
+        """Of an agent's observation: that of its only leaf, or flat."""
+        if len(parts) > 1 or parts[0].options:
+            return (sum(self._size(part) for part in parts),)
+        shape = list(self.leaves)[parts[0].leaf].shape
+        return (shape if parts[0].column is None else shape[1:]) or (1,)
+
+    def _dtype(self, parts: Sequence[Part]) -> torch.dtype:
+        images = all(list(self.leaves)[part.leaf].image and not part.options for part in parts)
+        return torch.uint8 if images else torch.float32
 
     def _is(self, part: Part, path: Path) -> bool:
         return list(self.leaves)[part.leaf].path == path

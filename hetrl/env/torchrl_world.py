@@ -3,6 +3,7 @@
 Both speak in *leaves*: the tensors of a step or a reset, in the order of :class:`~hetrl.env.torchrl_specs.Reading`.
 """
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from tensordict import LazyStackedTensorDict, TensorDict, TensorDictBase
 from torch import Tensor
-from torchrl.envs import EnvBase
+from torchrl.envs import Compose, EnvBase, StepCounter, TransformedEnv
 
 from hetrl.env.torchrl_specs import Leaf, Reading, read
 from hetrl.env.workers import Rows
@@ -44,6 +45,10 @@ class Single:
         told = self._kept_to(lambda: self.env.reset(asked, **words), "a reset")
         self.carried, self.n_steps = told, 0 if asked is None else self.n_steps
         return self._leaves(told, "at a reset", first=True)
+
+    def standing(self) -> list[Tensor]:
+        """Return the leaves of where it stands, with zeros where a step alone has one."""
+        return self._leaves(self.carried, "in what was saved", first=True)
 
     def step(self, written: Written) -> list[Tensor]:
         """Take a step; returns leaves."""
@@ -168,6 +173,10 @@ class Copy:
             leaves = self.step(*written)
         return leaves
 
+    def max_steps(self) -> int | None:
+        """See :func:`max_steps`."""
+        return max_steps(self._single.env)
+
     def picture(self) -> np.ndarray | None:
         """What it looks like, see :func:`picture`."""
         return picture(self._single.env, 0)
@@ -191,6 +200,14 @@ class Copies:
         self._generator = torch.Generator().manual_seed(seed)
         self._seeds = torch.zeros(n_envs, dtype=torch.int64)
         self._leaves: list[Tensor] = []
+
+    def reading(self) -> Reading:
+        """What the specs say."""
+        return self.rows.call(Copy.reading, [0])[0]
+
+    def max_steps(self) -> int | None:
+        """See :func:`max_steps`."""
+        return self.rows.call(Copy.max_steps, [0])[0]
 
     def seed(self, seed: int) -> None:
         """Start the stream of seeds afresh."""
@@ -281,6 +298,14 @@ class Batch:
         """The environment."""
         return self.single.env
 
+    def reading(self) -> Reading:
+        """What the specs say."""
+        return self.single.reading
+
+    def max_steps(self) -> int | None:
+        """See :func:`max_steps`."""
+        return max_steps(self.env)
+
     def seed(self, seed: int) -> None:
         """Start the random streams afresh."""
         self.stream.seed(seed)
@@ -302,6 +327,15 @@ class Batch:
         with self.stream:
             return self.single.reset(asked, select_reset_only=True)
 
+    def leaves(self) -> list[Tensor]:
+        """Return the leaves of where it stands; of the reward there are none."""
+        return self.single.standing()
+
+    def over(self) -> Tensor:
+        """Which rows TorchRL would reset now, ``[N]`` bool."""
+        flags = [self.single.carried.get(key).reshape(self.n_envs, -1) for key in self.env.done_keys]
+        return torch.cat(flags, 1).any(1).cpu()
+
     def step(self, written: Written) -> list[Tensor]:
         """Take a step; returns leaves."""
         device = self.env.device
@@ -322,14 +356,23 @@ class Batch:
 # --------------------------------------------------------------------------- both
 
 
+def max_steps(env: Any) -> int | None:
+    """After how many steps an environment cuts its episodes, by its ``StepCounter`` or ``max_steps``; None: unknown."""
+    while isinstance(env, TransformedEnv):
+        for transform in env.transform if isinstance(env.transform, Compose) else [env.transform]:
+            if isinstance(transform, StepCounter) and transform.max_steps:
+                return int(transform.max_steps)
+        env = env.base_env
+    found = getattr(env, "max_steps", None)
+    return found if isinstance(found, int) and not isinstance(found, bool) and found > 0 else None
+
+
 def picture(env: Any, row: int) -> np.ndarray | None:
     """Draw a row by the environment's ``render()``, ``[H, W, 3]``; None where it has none, or gives nothing.
 
     One that takes ``row``, ``index`` or ``env_index`` is told which, and one that takes ``mode`` is told ``rgb_array``.
     Of an array ``[N, H, W, 3]`` the row is taken.
     """
-    import inspect
-
     render = getattr(env, "render", None)
     if not callable(render):
         return None
