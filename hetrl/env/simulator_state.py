@@ -57,19 +57,22 @@ def _items(node: Any) -> Iterator[tuple[Any, Any]]:
     return iter(vars(node).items())
 
 
-def walk(root: object, first: Sequence[KeyPath] = ()) -> Iterator[tuple[KeyPath, Any]]:
+def walk(
+    root: object, first: Sequence[KeyPath] = (), closed: tuple[type, ...] = ()
+) -> Iterator[tuple[KeyPath, Any]]:
     """Yield every node once with its shortest path.
 
     Args:
         root: the simulator.
         first: paths of containers whose members are named before any other node. The owners of objects belong here:
             a reference that changes while running (an agent's goal) must never be the one that names its object.
+        closed: kinds of objects that hold no state.
     """
     seen: set[int] = set()
     queue: deque[tuple[KeyPath, Any]] = deque()
 
     def visit(path: KeyPath, node: Any) -> None:
-        if id(node) not in seen and _is_node(node):
+        if id(node) not in seen and _is_node(node) and not isinstance(node, closed):
             seen.add(id(node))
             queue.append((path, node))
 
@@ -146,12 +149,13 @@ def _twins(tensors: Sequence[Tensor], devices: Sequence[str | torch.device]) -> 
     return twins
 
 
-def snapshot(root: object, first: Sequence[KeyPath] = ()) -> Snapshot:
+def snapshot(root: object, first: Sequence[KeyPath] = (), closed: tuple[type, ...] = ()) -> Snapshot:
     """Everything the simulator holds, as tensors and primitives.
 
     Functions, enum members and the like are not state and are left out; :func:`restore` keeps those it finds.
+    For ``closed`` see :func:`walk`.
     """
-    nodes = list(walk(root, first))
+    nodes = list(walk(root, first, closed))
     names = {id(node): "/".join(map(str, path)) for path, node in nodes}
     tensors: dict[int, Tensor] = {}
     order: dict[int, int] = {}
@@ -226,7 +230,8 @@ def restore(root: object, state: Snapshot) -> None:
         target, items = live[name], node["items"]
         if node["kind"] == "object":
             slots = vars(target)
-            fresh = {key: decode(value, slots.get(key)) for key, value in items}
+            kept_here = (item for item in items if item[1] != {"keep": True} or item[0] in slots)
+            fresh = {key: decode(value, slots.get(key)) for key, value in kept_here}
             slots.clear()
             slots.update(fresh)
         elif node["kind"] == "list":

@@ -13,10 +13,16 @@ import numpy as np
 import torch
 from tensordict import LazyStackedTensorDict, TensorDict, TensorDictBase
 from torch import Tensor
+from torchrl.data import TensorSpec
+from torchrl.data.tensor_specs import Box as SpecBox
+from torchrl.envs import EnvBase
+from torchrl.envs.utils import _StepMDP
 
 from hetrl.env.simulator_state import KeyPath, get, put, restore, snapshot, walk
 from hetrl.env.torchrl_world import Batch, Written
 
+_CLOSED = (TensorSpec, SpecBox, _StepMDP)
+"""TorchRL's own, which does not change while an environment runs."""
 _STEPS = 6
 """Before and after the trial's snapshot."""
 
@@ -24,8 +30,11 @@ _STEPS = 6
 def save(batch: Batch) -> dict[str, Any]:
     """Return where an environment stands: what it holds, its generators, and what goes from step to step."""
     env = batch.env
+    for _, node in walk(env, closed=_CLOSED):
+        if isinstance(node, EnvBase):
+            node.empty_cache()  # it is made again when it is asked for
     return {
-        "simulator": snapshot(env),
+        "simulator": snapshot(env, closed=_CLOSED),
         "others": [[list(path), _encoded(value)] for path, value in _others(env)],
         "carried": _taken_apart(batch.single.carried),
         "n_steps": batch.single.n_steps,
@@ -126,7 +135,7 @@ def _put_together(saved: Any, device: torch.device | None) -> Any:
 def _others(env: object) -> Iterator[tuple[KeyPath, Any]]:
     """Arrays and generators that an environment holds, each under its first path."""
     seen: set[int] = set()
-    for path, node in walk(env):
+    for path, node in walk(env, closed=_CLOSED):
         slots = enumerate(node.values()) if isinstance(node, dict) else (
             enumerate(node) if isinstance(node, (list, tuple)) else vars(node).items() if hasattr(node, "__dict__") else ()
         )  # fmt: skip

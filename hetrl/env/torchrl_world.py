@@ -290,6 +290,7 @@ class Batch:
 
     def __init__(self, env: EnvBase, n_envs: int, stream: Stream, seed: int) -> None:
         self.single, self.n_envs, self.stream = Single(env, read(env), (n_envs,)), n_envs, stream
+        self._closed = False
         with stream:
             env.set_seed(seed)
 
@@ -349,8 +350,10 @@ class Batch:
             return picture(self.env, row)
 
     def close(self) -> None:
-        """Close the environment."""
-        close(self.env)
+        """Close the environment; once more does nothing."""
+        if not self._closed:
+            self._closed = True
+            close(self.env)
 
 
 # --------------------------------------------------------------------------- both
@@ -388,6 +391,6 @@ def picture(env: Any, row: int) -> np.ndarray | None:
 
 
 def close(env: EnvBase) -> None:
-    """Close an environment, if it is open."""
-    if not env.is_closed:
-        env.close()
+    """Close an environment, whether or not it was ever opened."""
+    takes = "raise_if_closed" in inspect.signature(env.close).parameters
+    env.close(**({"raise_if_closed": False} if takes else {}))

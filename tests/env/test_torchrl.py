@@ -353,7 +353,7 @@ def test_every_environment_is_closed():
         "agent.observation", "agent.reward", "state", "reward", "agent.action_mask",
     ]  # fmt: skip
     env.close()
-    assert len(made) == 6 and all(each.closed == 1 for each in made)
+    assert [each.closed for each in made] == [1] * 6
 
 
 # ----- errors
@@ -395,7 +395,9 @@ def changed(**words):
 
 def masked_by(n):
     env = Walk()
-    env.observation_spec["guards", "action_mask"] = Categorical(2, shape=(1, n), dtype=torch.bool)
+    seen = env.observation_spec.clone().unlock_()
+    seen["guards", "action_mask"] = Categorical(2, shape=(1, n), dtype=torch.bool)
+    env.observation_spec = seen
     return env
 
 

@@ -163,9 +163,8 @@ class Alone(EnvBase):
                 )
             }
         )
-        self.action_spec = actions or Composite(
-            {"move": MultiCategorical([2, 3]), "talk": Binary(2, shape=(2,), dtype=torch.int8)}
-        )
+        usual = Composite({"move": MultiCategorical([2, 3]), "talk": Binary(2, shape=(2,), dtype=torch.int8)})
+        self.action_spec = usual if actions is None else actions
         self.reward_spec = Unbounded((1,))
         self.done_spec = Composite({word: flag(1) for word in ("done", "terminated", "truncated")})
         self.state_spec = self.observation_spec.clone()
