@@ -20,7 +20,10 @@ from hetrl.errors import RecipeError, nearest
 _TAKEN = ("per", "owner", "of")
 """Names that a shared network has a use for, beside torch's own."""
 Grouped = Mapping[str, Tensor]
-"""Layout group -> something of its agents, stacked: ``[N, n, *]``."""
+"""Layout group -> something of its agents, stacked: ``[N, n, *]``. Observations of a team whose environment has a state
+of its own hold that too, under :data:`STATE`: ``[N, S]``."""
+STATE = "state"
+"""Where observations hold the state of an environment that has one of its own."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,8 @@ class Team:
     state_from: tuple[tuple[int, int], ...] = ()
     """Where each entry of the state is seen: place of an agent in the team, and entry of its observation. Left out,
     the state is all observations side by side."""
+    own_state: bool = False
+    """Whether the environment has a state of its own, which comes with the observations (see :data:`Grouped`)."""
 
     @classmethod
     def of(
@@ -118,7 +123,7 @@ class Team:
             spaces: each one's actions.
             physiques: each one's mass, strength and whatever else tells bodies apart; all alike by default.
         """
-        words = _unique_words(names)
+        words = unique_words(names)
         layouts = list(zip(sizes, spaces, strict=True))
         groups = _titles(words, layouts)
         bodies = _titles(words, list(zip(layouts, physiques or [None] * len(words), strict=True)))
@@ -163,14 +168,17 @@ class Team:
         return list(self.bodies.values()) if of == "group" else [(agent,) for agent in self.agents]
 
     def state(self, observation: Mapping[str, Tensor]) -> Tensor:
-        """Return the global state: all agents' observations side by side, in team order, or what ``state_from`` says.
+        """Return the global state: all agents' observations side by side, in team order, or what ``state_from`` says;
+        of an environment with a state of its own, that.
 
         Args:
-            observation: layout group -> ``[*B, n, F]``.
+            observation: layout group -> ``[*B, n, F]``, and :data:`STATE` -> ``[*B, S]`` where it is the environment's.
 
         Returns:
             ``[*B, S]``; a view where one layout group holds the team in its order, or one agent sees it in a row.
         """
+        if self.own_state:
+            return observation[STATE]
         first = self.agents[0].group
         if self._span is not None:
             agent, columns = self._span
@@ -258,8 +266,12 @@ class Team:
         return replace(self, agents=tuple(replace(agent, body=body[agent.name]) for agent in self.agents))
 
 
-def _unique_words(names: Sequence[str]) -> list[str]:
-    """``names`` with letters, digits and underscores only, still unique."""
+def unique_words(names: Sequence[str]) -> list[str]:
+    """Return ``names`` with letters, digits and underscores only, still unique.
+
+    >>> unique_words(["a 1", "a_1"])
+    ['a_1', 'a_1_2']
+    """
     words: list[str] = []
     for name in names:
         word = base = re.sub(r"\W", "_", name, flags=re.ASCII)
@@ -289,4 +301,4 @@ def _group_names(groups: Sequence[Sequence[str]]) -> list[str]:
     for i, (names, own) in enumerate(zip(groups, stems, strict=True)):
         others = set().union(*(stem for j, stem in enumerate(stems) if j != i))
         chosen.append(next(iter(own)) if len(own) == 1 and not own & others else names[0])
-    return _unique_words(chosen)
+    return unique_words(chosen)
