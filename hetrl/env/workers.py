@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from itertools import pairwise
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -69,6 +69,11 @@ class Here:
 
     def __init__(self, make: Make, n_rows: int, seed: int | None) -> None:
         self._rows = _Owned(make, range(n_rows), seed)
+
+    @property
+    def simulators(self) -> list[Any]:
+        """The simulators, by row."""
+        return list(self._rows.simulators.values())
 
     def call(
         self, work: Callable[..., T], rows: Sequence[int], *each: Sequence[Any], seeds: Sequence[int] | None = None
@@ -204,7 +209,7 @@ class _Owned:
     """Simulators of some rows, and the streams of what they draw from the generators of the process."""
 
     def __init__(self, make: Make, rows: Iterable[int], seed: int | None) -> None:
-        self._simulators: dict[int, Any] = {}
+        self.simulators: dict[int, Any] = {}
         self._turns: dict[int, Turn] = {}
         try:
             with nullcontext() if seed is None else kept():
@@ -212,7 +217,7 @@ class _Owned:
                     if seed is not None:
                         self._turns[row] = Turn()
                         self._turns[row].begin(derive(seed, "row", str(row)))
-                    self._simulators[row] = make(row)
+                    self.simulators[row] = make(row)
                     if seed is not None:
                         self._turns[row].pause()
         except BaseException:
@@ -235,22 +240,17 @@ class _Owned:
 
     def _do(self, work: Callable[..., T], task: _Task) -> T:
         try:
-            return work(self._simulators[task.row], *task.arguments)
+            return work(self.simulators[task.row], *task.arguments)
         except Exception as error:
             error.add_note(f"This was in environment {task.row} of the task (they count from 0).")
             raise
 
     def close(self) -> None:
-        """Close all of them, also where one refuses; the first such error is raised."""
-        simulators, self._simulators = self._simulators, {}
-        problems = []
+        """Close all of them, whatever they say to it."""
+        simulators, self.simulators = self.simulators, {}
         for simulator in simulators.values():
-            try:
+            with suppress(Exception):
                 simulator.close()
-            except Exception as error:
-                problems.append(error)
-        if problems:
-            raise problems[0]
 
 
 # --------------------------------------------------------------------------- in a process
