@@ -209,7 +209,7 @@ class Simulated(TeamEnv):
         """Everything that the next steps depend on, as tensors: seeds and actions of the episodes under way."""
         longest = int(self._steps.max()) if self.repeats else 0
         return {
-            "strangers": self._strangers,
+            **({"strangers": True} if self._strangers else {}),
             "generator": self._generator.get_state(),
             "episode_seeds": self._episode_seeds.clone(),
             "steps": self._steps.clone(),
@@ -261,7 +261,7 @@ class Simulated(TeamEnv):
         found = {group: list(kept.shape[1:]) for group, kept in state["actions"].items()}
         if found != expected or len(next(iter(state["actions"].values()))) > self.horizon:
             raise RunError(f"state: saved with actions [n_envs, agents, size] = {found}, this task has {expected}.")
-        if state["strangers"] != self._strangers:
+        if state.get("strangers", False) != self._strangers:
             raise RunError("state: only one of the saved environment and this task comes from a factory.")
 
     def _replay(self, arrived: Mapping[str, Tensor]) -> None:

@@ -26,10 +26,10 @@ class TorchRL(TeamEnv):
     """``n_envs`` rows of a TorchRL environment, with the groups, agents and actions that its specs tell of.
 
     *Who.* The groups are those of ``group_map``, or else the nested keys of the action specs; an action at the root is
-    that of a team of one. *What they see* is the leaf ``observation`` of a group (all that is under it), or else all its
-    leaves of real numbers, flat and side by side. A root leaf ``state`` is the team's state. *Who may do what* is told by
-    ``action_mask``, *who takes part* by ``mask``, or by an end of an agent's own (``done`` in its group). *Rewards* are
-    each agent's, or one at the root which every agent earns. *An episode* ends where the root says so, or, where it has
+    that of a team of one. *What they see* is the leaf ``observation`` of a group (all that is under it), or else all
+    its leaves of real numbers, flat and side by side. *Who may do what* is told by ``action_mask``, *who takes part* by
+    ``mask``, or by an end of an agent's own (``done`` in its group). *Rewards* are each agent's, or one at the root
+    which every agent earns. *An episode* ends where the root says so, or, where it has
     no ``done``, when every agent has ended; ``horizon`` cuts it. Numbers under ``info`` are told of where episodes end,
     the mean over agents where each has one.
 
@@ -219,8 +219,8 @@ class TorchRL(TeamEnv):
             self._repeats = not problem
             if problem:
                 warnings.warn(
-                    f"task ({self._name}): where it stands cannot be saved, as a trial showed ({problem}); a run that is "
-                    "resumed begins fresh episodes. Let the factory make one environment with an empty batch_size, "
+                    f"task ({self._name}): where it stands cannot be saved, as a trial showed ({problem}); a run that "
+                    "is resumed begins fresh episodes. Let the factory make one environment with an empty batch_size, "
                     "or write task.repeats=false.",
                     stacklevel=2,
                 )

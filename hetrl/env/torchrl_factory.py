@@ -43,8 +43,8 @@ class Factory:
             found = list(env.batch_size)
             close(env)
             raise RecipeError(
-                f"task ({title(env)}): it has a batch of {found} environments, and task.n_envs = {self._n_envs}; let it, "
-                "or its factory, take 'n_envs' and make as many, or make one with an empty batch_size."
+                f"task ({title(env)}): it has a batch of {found} environments, and task.n_envs = {self._n_envs}; let "
+                "it, or its factory, take 'n_envs' and make as many, or make one with an empty batch_size."
             )
         return env
 
@@ -131,7 +131,7 @@ def _named(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     # Of a class its constructor is asked: TorchRL's metaclass takes anything.
     is_class = inspect.isclass(function)
     try:
-        parameters = inspect.signature(function.__init__ if is_class else function).parameters  # type: ignore[misc]
+        parameters = inspect.signature(function.__init__ if is_class else function).parameters
     except (TypeError, ValueError):  # of something written in C
         return {}
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)

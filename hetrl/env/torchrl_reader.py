@@ -112,9 +112,9 @@ class Reader:
     def _side_by_side(self, leaves: Sequence[Tensor], parts: Sequence[Part]) -> Tensor:
         """One part of each agent of a group, ``[N, n, *]``, flat."""
         first, whole = parts[0], leaves[parts[0].leaf]
-        if [(part.leaf, part.column) for part in parts] == [(first.leaf, place) for place in range(len(parts))]:
-            if len(parts) == whole.shape[1]:
-                return _flat(whole, 2, first.options)
+        in_order = [(first.leaf, place) for place in range(len(parts))]
+        if [(part.leaf, part.column) for part in parts] == in_order and len(parts) == whole.shape[1]:
+            return _flat(whole, 2, first.options)
         return torch.stack([_flat(_own(leaves, part), 1, part.options) for part in parts], 1)
 
     def _own(self, leaves: Sequence[Tensor], part: Part | None, options: int) -> Tensor:
@@ -143,7 +143,8 @@ class Reader:
                 else:
                     stacked.setdefault(act.path, []).append((act.member, value))
         for path, values in stacked.items():
-            found.append((path, None, 0, torch.stack([value for _, value in sorted(values, key=lambda each: each[0])], 1)))
+            in_order = sorted(values, key=lambda each: each[0])
+            found.append((path, None, 0, torch.stack([value for _, value in in_order], 1)))
         return found
 
     def _within(self, group: str, action: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from torchrl.data import (
     MultiCategorical,
     MultiOneHot,
     OneHot,
+    Stacked,
     StackedComposite,
     TensorSpec,
     Unbounded,
@@ -124,8 +125,9 @@ def read(env: EnvBase) -> Reading:
 class _Reader:
     def __init__(self, env: EnvBase) -> None:
         self.env, self.name = env, title(env)
-        self.seen, self.given = env.full_observation_spec_unbatched, env.full_action_spec_unbatched
-        self.paid, self.over = env.full_reward_spec_unbatched, env.full_done_spec_unbatched
+        n_dims = len(env.batch_size)
+        self.seen, self.given = (_of_row(spec, n_dims) for spec in (env.full_observation_spec, env.full_action_spec))
+        self.paid, self.over = (_of_row(spec, n_dims) for spec in (env.full_reward_spec, env.full_done_spec))
         self.groups = self._groups()
         self.leaves: dict[Leaf, int] = {}
 
@@ -137,38 +139,40 @@ class _Reader:
         spaces = [self._space(name, own) for name, own in zip(names, acts, strict=True)]
         dtypes = [self._dtype(parts) for parts in sight]
         team = Team.of(names, [self._shape(parts) for parts in sight], spaces, dtypes=dtypes)
-        masks = tuple(
-            self._mask(group, place, space) for (group, place), space in zip(agents, spaces, strict=True)
-        )
+        masks = tuple(self._mask(group, place, space) for (group, place), space in zip(agents, spaces, strict=True))
         here = tuple(self._single(self.seen, group, place, "mask") for group, place in agents)
         alone = self.groups[0].path == ()
         own_ends = tuple({} if alone else self._ends(self.over, *agent) for agent in agents)
-        ends = {word: self._part(self.over, (), (word,), None) for word in _FLAGS if word in self.over.keys()}
+        ends = {word: self._part(self.over, (), (word,), None) for word in _FLAGS if _has(self.over, word)}
         if not ends and not all(own_ends):
-            self._refuse("its done_spec has no 'done', for all or for each agent; episodes have to end somewhere.")
+            raise self._problem(
+                "its done_spec has no 'done', for all or for each agent; episodes have to end somewhere."
+            )
         rewards = tuple(self._reward(*agent) for agent in agents)
         state = None
-        if "state" in self.seen.keys() and not any(self._is(part, ("state",)) for parts in sight for part in parts):
+        if _has(self.seen, "state") and not any(self._is(part, ("state",)) for own in sight for part in own):
             state = self._part(self.seen, (), ("state",), None)
         infos = self._infos(agents)
         leaves = tuple(self.leaves)  # now that all are known
         return Reading(self.name, team, leaves, sight, rewards, masks, here, own_ends, ends, state, infos, acts)
 
-    def _refuse(self, problem: str) -> None:
-        raise RecipeError(f"task ({self.name}): {problem}")
+    def _problem(self, text: str) -> RecipeError:
+        return RecipeError(f"task ({self.name}): {text}")
 
     # ----- who
 
     def _groups(self) -> list[_Group]:
         told = getattr(self.env, "group_map", None)
-        map_ = {str(group): tuple(map(str, names)) for group, names in told.items()} if _is_map(told) else None
+        map_ = None
+        if isinstance(told, Mapping) and all(isinstance(names, (list, tuple)) for names in told.values()):
+            map_ = {str(group): tuple(map(str, names)) for group, names in told.items()}
         paths = dict.fromkeys(_group_of(_path(key), map_) for key in self.given.keys(True, True))
         if not paths:
-            self._refuse("its action_spec is empty; nobody acts in it.")
+            raise self._problem("its action_spec is empty; nobody acts in it.")
         for group in map_ or ():
             if (group,) not in paths:
                 known = ", ".join(".".join(path) or "the root" for path in paths)
-                self._refuse(f"its group_map has the group '{group}', and its action_spec has {known}.")
+                raise self._problem(f"its group_map has the group '{group}', and its action_spec has {known}.")
         return [self._group(path, map_) for path in paths]
 
     def _group(self, path: Path, map_: Mapping[str, tuple[str, ...]] | None) -> _Group:
@@ -177,7 +181,9 @@ class _Reader:
         if count is None and names is not None and len(names) > 1:
             count = len(names)
         if names is not None and len(names) != (count or 1):
-            self._refuse(f"its group_map has {len(names)} agents in '{'.'.join(path)}', and its specs have {count}.")
+            raise self._problem(
+                f"its group_map has {len(names)} agents in '{'.'.join(path)}', and its specs have {count}."
+            )
         if names is None:
             stem = ".".join(path) or "agent"
             names = (stem,) if count is None else tuple(f"{stem}_{place}" for place in range(count))
@@ -185,8 +191,10 @@ class _Reader:
             for rest, leaf in _leaves(tree, path) if count is not None and path else ():
                 whole = rest[0] in ("reward", "info") and len(leaf.shape) < 2  # one number for the whole group
                 if not whole and (not len(leaf.shape) or leaf.shape[0] != count):
-                    self._refuse(f"'{'.'.join((*path, *rest))}' is {list(leaf.shape)}, and its group has {count} agents; "
-                                 "their dimension comes first.")  # fmt: skip
+                    raise self._problem(
+                        f"'{'.'.join((*path, *rest))}' is {list(leaf.shape)}, and its group has {count} agents; their "
+                        "dimension comes first."
+                    )
         return _Group(path, names, count is not None)
 
     def _count(self, path: Path) -> int | None:
@@ -238,11 +246,15 @@ class _Reader:
             if not group.path and len(found) > 1:
                 found = [rest for rest in found if rest != ("state",)]
         if not found:
-            self._refuse(f"'{group.members[place]}' sees nothing: its observation_spec has no 'observation' for it, "
-                         "nor any real numbers.")  # fmt: skip
+            raise self._problem(
+                f"'{group.members[place]}' sees nothing: its observation_spec has no 'observation' for it, nor any "
+                "real numbers."
+            )
         for rest in found:
             if own[rest].dtype is None or not isinstance(own[rest].shape, torch.Size) or own[rest].dtype.is_complex:
-                self._refuse(f"'{group.members[place]}' sees '{'.'.join(rest)}', which is no tensor of real numbers.")
+                raise self._problem(
+                    f"'{group.members[place]}' sees '{'.'.join(rest)}', which is no tensor of real numbers."
+                )
             kinds = (MultiCategorical, Binary, OneHot)
             one_hot = isinstance(own[rest], Categorical) and not isinstance(own[rest], kinds)
             options = int(own[rest].space.n) if one_hot and own[rest].dtype != torch.bool else 0
@@ -254,13 +266,15 @@ class _Reader:
             whole = dict(_leaves(self.paid, group.path)).get(own[0])
             each = group.stacked and (whole is None or len(whole.shape) > 1 or whole.shape[:1] == (len(group.members),))
             part = self._part(self.paid, group.path, own[0], place if each else None)
-        elif "reward" in self.paid.keys():
+        elif _has(self.paid, "reward"):
             part = self._part(self.paid, (), ("reward",), None)
         else:
-            self._refuse(f"its reward_spec has no reward, for all or for '{group.members[place]}'.")
+            raise self._problem(f"its reward_spec has no reward, for all or for '{group.members[place]}'.")
         if self._size(part) != 1:
             leaf = list(self.leaves)[part.leaf]
-            self._refuse(f"the reward '{'.'.join(leaf.path)}' is {list(leaf.shape)}, and an agent earns one number.")
+            raise self._problem(
+                f"the reward '{'.'.join(leaf.path)}' is {list(leaf.shape)}, and an agent earns one number."
+            )
         return part
 
     def _ends(self, tree: Composite, group: _Group, place: int) -> Flags:
@@ -285,8 +299,10 @@ class _Reader:
         ((rest, leaf), *_) = own.items()
         options = sum(space.choices) if isinstance(space, Discrete) else None
         if math.prod(leaf.shape) != options:
-            self._refuse(f"'{group.members[place]}' has an action_mask of {math.prod(leaf.shape)} entries, and its "
-                         f"action is {space}; a mask has one entry for each option.")  # fmt: skip
+            raise self._problem(
+                f"'{group.members[place]}' has an action_mask of {math.prod(leaf.shape)} entries, and its action is "
+                f"{space}; a mask has one entry for each option."
+            )
         return self._part(self.seen, group.path, rest, place if group.stacked else None)
 
     def _infos(self, agents: Sequence[tuple[_Group, int]]) -> dict[str, tuple[Part, ...]]:
@@ -330,8 +346,10 @@ class _Reader:
         for rest, spec in self._own(self.given, group, place).items():
             space = _space(spec)
             if space is None:
-                self._refuse(f"'{group.members[place]}' acts in {_words(spec)}; only Bounded and Unbounded real numbers, "
-                             "Categorical, MultiCategorical, OneHot, MultiOneHot and Binary are known.")  # fmt: skip
+                raise self._problem(
+                    f"'{group.members[place]}' acts in {_words(spec)}; only Bounded and Unbounded real numbers, "
+                    "Categorical, MultiCategorical, OneHot, MultiOneHot and Binary are known."
+                )
             one_hot = isinstance(spec, OneHot)
             member = place if group.stacked else None
             yield Act((*group.path, *rest), member, unlike, tuple(spec.shape), spec.dtype, space, one_hot)
@@ -341,10 +359,12 @@ class _Reader:
         spaces = [act.space for act in acts]
         boxes = [space for space in spaces if isinstance(space, Box)]
         if not boxes:
-            return Discrete(tuple(n for space in spaces for n in space.choices))
+            return Discrete(tuple(n for space in spaces if isinstance(space, Discrete) for n in space.choices))
         if len(boxes) < len(spaces):
-            self._refuse(f"'{agent}' both chooses and steers ({', '.join('.'.join(act.path) for act in acts)}); only "
-                         "one kind of action for an agent is known.")  # fmt: skip
+            raise self._problem(
+                f"'{agent}' both chooses and steers ({', '.join('.'.join(act.path) for act in acts)}); only one kind "
+                "of action for an agent is known."
+            )
         return Box(tuple(x for box in boxes for x in box.low), tuple(x for box in boxes for x in box.high))
 
 
@@ -355,10 +375,6 @@ def _path(key: Any) -> Path:
     return (key,) if isinstance(key, str) else tuple(key)
 
 
-def _is_map(told: Any) -> bool:
-    return isinstance(told, Mapping) and all(isinstance(names, (list, tuple)) for names in told.values())
-
-
 def _group_of(path: Path, map_: Mapping[str, Any] | None) -> Path:
     """The group whose action a path is."""
     if map_ and path[0] in map_:
@@ -366,10 +382,26 @@ def _group_of(path: Path, map_: Mapping[str, Any] | None) -> Path:
     return path[: path.index("action")] if "action" in path else path[:-1]
 
 
+def _of_row(spec: Any, n_dims: int) -> Any:
+    """The spec of a single row. TorchRL's own way to it fails where agents are kept as a list."""
+    if not n_dims or spec is None:
+        return spec
+    if isinstance(spec, (StackedComposite, Stacked)):
+        parts = [_of_row(part, n_dims) for part in spec.unbind(spec.stack_dim)]
+        return torch.stack(parts, spec.stack_dim - n_dims)
+    if isinstance(spec, Composite):
+        return Composite({key: _of_row(spec[key], n_dims) for key in list(spec.keys())}, shape=spec.shape[n_dims:])
+    return spec[(0,) * n_dims]
+
+
+def _has(tree: Composite, word: str) -> bool:
+    return word in list(tree.keys())  # a Composite is no container of its keys
+
+
 def _branch(tree: Composite, path: Path) -> Any:
     """What is at a path of a tree; None where nothing is."""
     for word in path:
-        if not isinstance(tree, Composite) or word not in tree.keys():
+        if not isinstance(tree, Composite) or not _has(tree, word):
             return None
         tree = tree[word]
     return tree

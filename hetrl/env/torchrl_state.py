@@ -6,7 +6,7 @@ written in C, in another process, in a class) cannot, and nothing tells beforeha
 """
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,11 @@ from torchrl.data.tensor_specs import Box as SpecBox
 from torchrl.envs import EnvBase
 from torchrl.envs.utils import _StepMDP
 
-from hetrl.env.simulator_state import KeyPath, get, put, restore, snapshot, walk
+from hetrl.env.simulator_state import KeyPath, get, put, restore, slots_of, snapshot, walk
 from hetrl.env.torchrl_world import Batch, Written
 
+Draw = Callable[[list[Tensor], torch.Generator], Written]
+"""Draws actions, given leaves."""
 _CLOSED = (TensorSpec, SpecBox, _StepMDP)
 """TorchRL's own, which does not change while an environment runs."""
 _STEPS = 6
@@ -59,7 +61,7 @@ def load(batch: Batch, state: dict[str, Any]) -> None:
     batch.stream.load_state_dict(state["stream"])
 
 
-def holds(make: Callable[[int], Batch], draw: Callable[[list[Tensor], torch.Generator], Written]) -> str:
+def holds(make: Callable[[int], Batch], draw: Draw) -> str:
     """Try whether an environment goes on alike where it was saved; returns what it does not do, ``""`` where it does.
 
     One is stepped and reset in part, saved, and loaded into a second one, which was seeded otherwise and has gone
@@ -89,7 +91,7 @@ def holds(make: Callable[[int], Batch], draw: Callable[[list[Tensor], torch.Gene
     return "" if same else "two of them went different ways from there"
 
 
-def _walk(batch: Batch, draw: Callable[[list[Tensor], torch.Generator], Written], steps: int, seed: int) -> list[Tensor]:
+def _walk(batch: Batch, draw: Draw, steps: int, seed: int) -> list[Tensor]:
     """Everything seen in some random steps, with resets of some rows between them."""
     generator, rows = torch.Generator().manual_seed(seed), torch.arange(batch.n_envs)
     seen = []
@@ -136,10 +138,7 @@ def _others(env: object) -> Iterator[tuple[KeyPath, Any]]:
     """Arrays and generators that an environment holds, each under its first path."""
     seen: set[int] = set()
     for path, node in walk(env, closed=_CLOSED):
-        slots = enumerate(node.values()) if isinstance(node, dict) else (
-            enumerate(node) if isinstance(node, (list, tuple)) else vars(node).items() if hasattr(node, "__dict__") else ()
-        )  # fmt: skip
-        for key, value in slots:
+        for key, value in slots_of(node):
             if isinstance(value, _KINDS) and id(value) not in seen:
                 seen.add(id(value))
                 yield (*path, key), value

@@ -29,6 +29,7 @@ import torch
 from hetrl.errors import RecipeError, RunError
 from hetrl.rng import Turn, derive, kept
 
+_METHOD = "fork" if sys.platform.startswith("linux") else "spawn"
 _PATIENCE = 10.0
 """How long a process may take to close its simulators [s]."""
 T = TypeVar("T")
@@ -64,7 +65,7 @@ class Here:
     Args:
         make: see :data:`Make`.
         n_rows: simulators.
-        seed: of the streams in which each of them is made; None for those who leave the generators of the process alone.
+        seed: of the streams in which each of them is made; None for those who leave the process's generators alone.
     """
 
     def __init__(self, make: Make, n_rows: int, seed: int | None) -> None:
@@ -89,9 +90,9 @@ class Here:
 class Processes:
     """Simulators in processes of their own, each with neighbouring rows.
 
-    On Linux processes are forked, so that ``make`` may be anything (a lambda, a class of a notebook), and begin at once;
-    elsewhere they are spawned, and ``make`` is sent with cloudpickle. They leave Ctrl-C to this process, and end with
-    it, however it ends.
+    On Linux processes are forked, so that ``make`` may be anything (a lambda, a class of a notebook), and begin at
+    once; elsewhere they are spawned, and ``make`` is sent with cloudpickle. They leave Ctrl-C to this process, and end
+    with it, however it ends.
 
     Args:
         make: see :data:`Make`.
@@ -106,9 +107,8 @@ class Processes:
     def __init__(self, make: Make, n_rows: int, n_workers: int, seed: int | None) -> None:
         shares = np.linspace(0, n_rows, min(n_workers, n_rows) + 1).round().astype(int).tolist()
         self._shares = list(pairwise(shares))
-        method = "fork" if sys.platform.startswith("linux") else "spawn"
-        context = multiprocessing.get_context(method)
-        given = make if method == "fork" else _sent(make)
+        given = make if _METHOD == "fork" else _sent(make)
+        context = multiprocessing.get_context(_METHOD)
         self._pools: list[ProcessPoolExecutor] = []
         self._pids: list[int] = []
         try:
@@ -118,7 +118,7 @@ class Processes:
                 # A fork while threads run: the child uses none of what they may hold.
                 warnings.filterwarnings("ignore", ".*multi-threaded.*", DeprecationWarning)
                 begun = [self._submit(pool, _begun) for pool in self._pools]
-            self._pids = [pid for (pid,) in self._results(begun)]
+            self._pids = self._results(begun)
         except BaseException:
             self.close()
             raise
@@ -166,13 +166,13 @@ class Processes:
             broken.set_exception(error)
             return broken
 
-    def _results(self, pending: Sequence[Future[Any] | None]) -> list[list[Any]]:
+    def _results(self, pending: Sequence[Future[Any] | None]) -> list[Any]:
         """What the processes made, all of them having finished; the first error of theirs is raised."""
-        found: list[list[Any]] = []
+        found: list[Any] = []
         problem: BaseException | None = None
         for place, future in enumerate(pending):
             try:
-                values, error = future.result() if future is not None else ([], None)
+                values, error = ([], None) if future is None else future.result()
             except BrokenProcessPool:
                 first, last = self._shares[place]
                 values, error = [], RunError(
@@ -202,7 +202,8 @@ class _Task(NamedTuple):
 
 def _tasks(rows: Sequence[int], each: Sequence[Sequence[Any]], seeds: Sequence[int] | None) -> list[_Task]:
     arguments = zip(*each, strict=True) if each else [()] * len(rows)
-    return [_Task(*task) for task in zip(rows, arguments, seeds or [None] * len(rows), strict=True)]
+    begun: Sequence[int | None] = [None] * len(rows) if seeds is None else seeds
+    return [_Task(*task) for task in zip(rows, arguments, begun, strict=True)]
 
 
 class _Owned:
@@ -281,8 +282,8 @@ def _follow() -> None:
         os._exit(1)
 
 
-def _begun() -> tuple[list[Any], Any]:
-    return [os.getpid()], _failed[0] if _failed else None
+def _begun() -> tuple[int, Any]:
+    return os.getpid(), _failed[0] if _failed else None
 
 
 def _share(work: Callable[..., Any], tasks: Sequence[_Task]) -> tuple[list[Any], Any]:

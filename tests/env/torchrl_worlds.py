@@ -103,7 +103,7 @@ class Walk(EnvBase):
 class Leaving(EnvBase):
     """Three agents in a group without a group map: the second dies at step 2, the third is cut at 3, the first at 4.
 
-    They choose two things at once, one-hot. All earn 1 in each step, from the root. Nobody says when the episode is over.
+    They choose two things at once, one-hot. All earn 1 in each step, from the root, which has no end.
     """
 
     def __init__(self, masked=False, batch_size=()):
@@ -155,14 +155,9 @@ class Alone(EnvBase):
 
     def __init__(self, actions=None, seen=None, **changed):
         super().__init__(batch_size=torch.Size([]))
-        self.observation_spec = Composite(
-            seen
-            or {
-                "observation": Composite(
-                    {"kind": Categorical(3), "numbers": Unbounded((2,)), "picture": Unbounded((2, 2), dtype=torch.uint8)}
-                )
-            }
-        )
+        picture = Unbounded((2, 2), dtype=torch.uint8)
+        mixed = Composite({"kind": Categorical(3), "numbers": Unbounded((2,)), "picture": picture})
+        self.observation_spec = Composite(seen or {"observation": mixed})
         usual = Composite({"move": MultiCategorical([2, 3]), "talk": Binary(2, shape=(2,), dtype=torch.int8)})
         self.action_spec = usual if actions is None else actions
         self.reward_spec = Unbounded((1,))
