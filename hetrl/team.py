@@ -234,8 +234,8 @@ class Team:
         of an environment with a state of its own, that.
 
         Args:
-            observation: layout group -> ``[*B, n, F]``, where images among others count from 0 to 1; and :data:`STATE` ->
-                ``[*B, S]`` where it is the environment's own.
+            observation: layout group -> ``[*B, n, F]``; images among others count from 0 to 1 there. And :data:`STATE`
+                -> ``[*B, S]``, where it is the environment's own.
 
         Returns:
             ``[*B, S]``; a view where one layout group holds the team in its order, or one agent sees it in a row.
