@@ -115,7 +115,7 @@ class Stream:
             restore(state, self._device)
 
 
-class Turn:
+class Interleaved:
     """The stream of one of several who draw from the global generators in turns, all within ``with kept():``.
 
     It costs half of what entering a :class:`Stream` for each of them would.
@@ -141,7 +141,7 @@ class Turn:
 @contextmanager
 def kept() -> Iterator[None]:
     """Put the global generators back afterwards."""
-    turn = Turn()
+    turn = Interleaved()
     turn.pause()
     try:
         yield

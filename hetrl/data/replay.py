@@ -23,7 +23,7 @@ from hetrl.errors import RecipeError, RunError
 from hetrl.network import Network
 from hetrl.ops.episodes import finished_sums
 from hetrl.ops.n_step import n_step_weights
-from hetrl.team import Grouped
+from hetrl.team import STATE, Grouped
 
 _BLOCK = 128
 """Steps of one collection that are looked over, and then stored, together."""
@@ -279,6 +279,9 @@ class Replay(Source):
             for word in ("observation", "action", "reward"):
                 steps[word, group] = [each[group, word] for each in taken]
             steps["next_observation", group] = [each["next", group, "observation"] for each in taken]
+        if self._team.own_state:
+            steps["observation", STATE] = [each[STATE] for each in taken]
+            steps["next_observation", STATE] = [each["next", STATE] for each in taken]
         for word, parts in zip(("observation", "action"), now, strict=False):
             for group, value in parts.items():
                 steps[word, group].append(value)
@@ -301,6 +304,8 @@ class Replay(Source):
             step[group] = {"observation": observation[group], "action": action[group], "reward": moved.reward[group]}
             step[group] |= _of(group, masks)
             step["next"][group] = {"observation": moved.next_observation[group], **_of(group, moved.next_masks)}
+        if self._team.own_state:
+            step[STATE], step["next"][STATE] = observation[STATE], moved.next_observation[STATE]
         return TensorDict(step, batch_size=[self.n_envs])
 
     # ----- drawing
@@ -343,8 +348,11 @@ class Replay(Source):
         if self._reward != "per_agent":
             batch["reward"] = earned
         batch["discount"] = discount.to(earned.dtype)
-        for place in (batch, batch["next"]):
-            place["state"] = self._team.state({group: place[group]["observation"] for group in groups})
+        for place, path, chosen in ((batch, (), rows), (batch["next"], ("next",), final)):
+            seen = {group: place[group]["observation"] for group in groups}
+            if self._team.own_state:
+                seen[STATE] = stored[(*path, STATE)].index_select(0, chosen)
+            place["state"] = self._team.state(seen)
         return TensorDict(batch, batch_size=rows.shape, device=self.device)
 
     # ----- exact continuation

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from hetrl.env.workers import Here, Rows, rows_of
+from hetrl.env.workers import Bank, Here, rows_of
 
 T = TypeVar("T")
 
@@ -65,7 +65,7 @@ class Simulators:
         self, make: Callable[[int], Any], count: int, seed: int | None = None, workers: int | None = None
     ) -> None:
         self._make, self._count, self._seed, self._workers = make, count, seed, workers
-        self._rows: Rows | None = None
+        self._rows: Bank | None = None
         self.open()
 
     def open(self) -> None:
@@ -107,7 +107,7 @@ class Simulators:
             self._rows = None
 
     @property
-    def _open_rows(self) -> Rows:
+    def _open_rows(self) -> Bank:
         self.open()
         assert self._rows is not None
         return self._rows

@@ -1,7 +1,9 @@
 """Any multi-agent environment of TorchRL (Bou et al. 2023, arXiv 2306.00577), by a factory."""
 
+import math
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -12,14 +14,14 @@ from hetrl.arguments import Count, Seed, checked
 from hetrl.env import torchrl_state
 from hetrl.env.team_env import Reward, TeamEnv
 from hetrl.env.torchrl_factory import Factory, world_of
-from hetrl.env.torchrl_reader import Reader
+from hetrl.env.torchrl_reader import LeafReader
 from hetrl.env.torchrl_specs import Reading
 from hetrl.env.torchrl_world import Batch, Copies, Written
 from hetrl.env.transition import Masks
 from hetrl.errors import RecipeError, RunError
 from hetrl.ops import categorical
 from hetrl.rng import Stream
-from hetrl.team import Box, Grouped
+from hetrl.team import STATE, Box, Grouped, Team
 
 
 class TorchRL(TeamEnv):
@@ -46,7 +48,8 @@ class TorchRL(TeamEnv):
         reward: see :data:`~hetrl.env.team_env.Reward`.
         seed: of all episodes.
         device: where the tensors live, also those of an environment that takes a ``device``.
-        state: ``own`` is the environment's, where it has one; ``observations`` are those of all agents side by side.
+        state: ``own`` is the environment's, a leaf ``state`` at the root; ``observations`` are those of all agents side
+            by side; left out, its own where it has one.
         repeats: whether an episode repeats itself from its seed and actions; otherwise who resumes begins afresh.
         workers: processes over which the rows are spread, where each is an environment of its own; None for this one.
 
@@ -65,7 +68,7 @@ class TorchRL(TeamEnv):
         reward: Reward = "mean",
         seed: Seed = 0,
         device: str = "cpu",
-        state: Literal["own", "observations"] = "own",
+        state: Literal["own", "observations"] | None = None,
         repeats: bool = True,
         workers: Count | None = None,
     ) -> None:
@@ -75,19 +78,19 @@ class TorchRL(TeamEnv):
         self._factory = Factory(factory, n_envs, place)
         self._world = world_of(self._factory, n_envs, seed, workers)
         try:
-            self._begin(horizon, reading=self._world.reading(), repeats=repeats)
+            self._begin(horizon, self._world.reading(), state, repeats)
         except BaseException:
             self._world.close()
             raise
 
     __init__ = checked(__init__, "env/torchrl")
 
-    def _begin(self, horizon: int | None, *, reading: Reading, repeats: bool) -> None:
+    def _begin(self, horizon: int | None, reading: Reading, state: str | None, repeats: bool) -> None:
         found = horizon or self._world.max_steps()
         if not found:
             raise RecipeError(f"task.horizon: {reading.name} has no max_steps; say after how many steps to cut.")
-        self.horizon, self._name, self.team = found, reading.name, reading.team
-        self._reader = Reader(reading, self.device)
+        self.horizon, self._name, self.team = found, reading.name, _team(reading, state)
+        self._reader = LeafReader(reading, self.device)
         self._repeats: bool | None = repeats if isinstance(self._world, Copies) or not repeats else None
         everybody = torch.ones(self.n_envs, len(self.team), dtype=torch.bool, device=self.device)
         self._active, self._acted, self._ended = everybody, everybody, ~everybody
@@ -202,7 +205,8 @@ class TorchRL(TeamEnv):
         return self._observation
 
     def _seen(self) -> Grouped:
-        return self._reader.observation(self._leaves)
+        own = {STATE: self._reader.state(self._leaves)} if self.team.own_state else {}
+        return {**self._reader.observation(self._leaves), **own}
 
     # ----- exact continuation
 
@@ -306,3 +310,19 @@ class TorchRL(TeamEnv):
             for step in range(longest)
         ]
         self._leaves = self._reader.here(world.restore(state["world"], played, self._steps.tolist()))
+
+
+def _team(reading: Reading, state: str | None) -> Team:
+    """The team, with the environment's own state where it is asked for, or there and not refused.
+
+    Raises:
+        RecipeError: it is asked for, and there is none.
+    """
+    if state == "observations" or (state is None and reading.state is None):
+        return reading.team
+    if reading.state is None:
+        raise RecipeError(f"task.state: {reading.name} has no 'state' of its own; write state: observations.")
+    leaf = reading.leaves[reading.state.leaf]
+    shape = leaf.shape or (1,)
+    dtype = torch.uint8 if leaf.image else torch.float32
+    return replace(reading.team, state_size=math.prod(shape), state_shape=shape, state_dtype=dtype)

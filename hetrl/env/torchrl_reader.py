@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hetrl.env.torchrl_specs import Flags, Part, Reading
+from hetrl.env.torchrl_specs import Column, Flags, Reading
 from hetrl.env.torchrl_world import Written
 from hetrl.ops.scaled import scaled
 from hetrl.team import Box, Discrete, Grouped
 
 
-class Reader:
+class LeafReader:
     """Reads leaves, and writes actions.
 
     Args:
@@ -69,7 +69,8 @@ class Reader:
     def state(self, leaves: Sequence[Tensor]) -> Tensor:
         """The environment's own state, ``[N, S]``."""
         assert self._reading.state is not None
-        return leaves[self._reading.state.leaf].flatten(1).float()
+        own = leaves[self._reading.state.leaf]
+        return own.reshape(len(own), -1).to(torch.uint8 if own.dtype == torch.uint8 else torch.float32)
 
     def infos(self, leaves: Sequence[Tensor]) -> dict[str, Tensor]:
         """Name -> ``[N]``, the mean over the agents where each has one."""
@@ -109,7 +110,7 @@ class Reader:
 
     # ----- leaves
 
-    def _side_by_side(self, leaves: Sequence[Tensor], parts: Sequence[Part]) -> Tensor:
+    def _side_by_side(self, leaves: Sequence[Tensor], parts: Sequence[Column]) -> Tensor:
         """One part of each agent of a group, ``[N, n, *]``, flat."""
         first, whole = parts[0], leaves[parts[0].leaf]
         in_order = [(first.leaf, place) for place in range(len(parts))]
@@ -117,12 +118,12 @@ class Reader:
             return _flat(whole, 2, first.options)
         return torch.stack([_flat(_own(leaves, part), 1, part.options) for part in parts], 1)
 
-    def _own(self, leaves: Sequence[Tensor], part: Part | None, options: int) -> Tensor:
+    def _own(self, leaves: Sequence[Tensor], part: Column | None, options: int) -> Tensor:
         if part is None:
             return torch.ones(len(leaves[0]), options, dtype=torch.bool, device=self._device)
         return _own(leaves, part).flatten(1).bool()
 
-    def _numbers(self, leaves: Sequence[Tensor], parts: Sequence[Part]) -> Grouped:
+    def _numbers(self, leaves: Sequence[Tensor], parts: Sequence[Column]) -> Grouped:
         each = torch.stack([_own(leaves, part).reshape(len(leaves[0]), -1)[:, 0].float() for part in parts], 1)
         return self.grouped(each)
 
@@ -151,7 +152,7 @@ class Reader:
         return action.clamp(*self._bounds[group]) if group in self._bounds else action
 
 
-def _own(leaves: Sequence[Tensor], part: Part) -> Tensor:
+def _own(leaves: Sequence[Tensor], part: Column) -> Tensor:
     """What an agent has in a leaf, ``[N, *]``."""
     leaf = leaves[part.leaf]
     return leaf if part.column is None else leaf[:, part.column]

@@ -28,7 +28,7 @@ from hetrl.errors import RecipeError
 from hetrl.team import Box, Discrete, Team
 
 Path = tuple[str, ...]
-Flags = dict[str, "Part"]
+Flags = dict[str, "Column"]
 """``done``, ``terminated`` and ``truncated`` of somebody, as far as they are there."""
 _FLAGS = ("done", "terminated", "truncated")
 _NO_SIGHT = ("info", "action_mask", "mask", *_FLAGS)
@@ -52,7 +52,7 @@ class Leaf:
 
 
 @dataclass(frozen=True)
-class Part:
+class Column:
     """What one agent has in a leaf."""
 
     leaf: int
@@ -85,21 +85,21 @@ class Reading:
     """Of the environment's class."""
     team: Team
     leaves: tuple[Leaf, ...]
-    sight: tuple[tuple[Part, ...], ...]
+    sight: tuple[tuple[Column, ...], ...]
     """What each agent sees, in the order in which it is joined."""
-    rewards: tuple[Part, ...]
-    masks: tuple[Part | None, ...]
-    here: tuple[Part | None, ...]
+    rewards: tuple[Column, ...]
+    masks: tuple[Column | None, ...]
+    here: tuple[Column | None, ...]
     """Who takes part, where a group has a ``mask``."""
     own_ends: tuple[Flags, ...]
     ends: Flags
-    state: Part | None
-    infos: Mapping[str, tuple[Part, ...]]
+    state: Column | None
+    infos: Mapping[str, tuple[Column, ...]]
     acts: tuple[tuple[Act, ...], ...]
 
 
 @dataclass(frozen=True)
-class _Group:
+class _GroupSpec:
     path: Path
     members: tuple[str, ...]
     stacked: bool
@@ -161,7 +161,7 @@ class _Reader:
 
     # ----- who
 
-    def _groups(self) -> list[_Group]:
+    def _groups(self) -> list[_GroupSpec]:
         told = getattr(self.env, "group_map", None)
         map_ = None
         if isinstance(told, Mapping) and all(isinstance(names, (list, tuple)) for names in told.values()):
@@ -175,7 +175,7 @@ class _Reader:
                 raise self._problem(f"its group_map has the group '{group}', and its action_spec has {known}.")
         return [self._group(path, map_) for path in paths]
 
-    def _group(self, path: Path, map_: Mapping[str, tuple[str, ...]] | None) -> _Group:
+    def _group(self, path: Path, map_: Mapping[str, tuple[str, ...]] | None) -> _GroupSpec:
         names = (map_ or {}).get(".".join(path))
         count = self._count(path)
         if count is None and names is not None and len(names) > 1:
@@ -195,7 +195,7 @@ class _Reader:
                         f"'{'.'.join((*path, *rest))}' is {list(leaf.shape)}, and its group has {count} agents; their "
                         "dimension comes first."
                     )
-        return _Group(path, names, count is not None)
+        return _GroupSpec(path, names, count is not None)
 
     def _count(self, path: Path) -> int | None:
         """Agents on the agent dimension of a group; None where its tensors have none."""
@@ -212,19 +212,19 @@ class _Reader:
 
     # ----- what stands where
 
-    def _part(self, tree: Composite, path: Path, rest: Path, place: int | None, options: int = 0) -> Part:
+    def _part(self, tree: Composite, path: Path, rest: Path, place: int | None, options: int = 0) -> Column:
         """The part of the agent ``place`` (none: the whole) in a leaf."""
         branch = _branch(tree, path)
         later = tree is self.paid
         if place is not None and isinstance(branch, StackedComposite):
             spec = dict(_items(branch[place]))[rest]
             leaf = Leaf((*path, *rest), tuple(spec.shape), place, len(path), later, spec.dtype == torch.uint8)
-            return Part(self.leaves.setdefault(leaf, len(self.leaves)), None, options)
+            return Column(self.leaves.setdefault(leaf, len(self.leaves)), None, options)
         spec = dict(_items(branch))[rest]
         leaf = Leaf((*path, *rest), tuple(spec.shape), later=later, image=spec.dtype == torch.uint8)
-        return Part(self.leaves.setdefault(leaf, len(self.leaves)), place, options)
+        return Column(self.leaves.setdefault(leaf, len(self.leaves)), place, options)
 
-    def _own(self, tree: Composite, group: _Group, place: int) -> dict[Path, TensorSpec]:
+    def _own(self, tree: Composite, group: _GroupSpec, place: int) -> dict[Path, TensorSpec]:
         """An agent's leaves in a tree of specs, by their paths in the group."""
         branch = _branch(tree, group.path)
         if branch is None:
@@ -238,7 +238,7 @@ class _Reader:
             if rest[0] not in others
         }
 
-    def _sight(self, group: _Group, place: int) -> Iterator[Part]:
+    def _sight(self, group: _GroupSpec, place: int) -> Iterator[Column]:
         own = self._own(self.seen, group, place)
         found = [rest for rest in own if rest[0] == "observation" and rest[-1] != "action_mask"]
         if not found:
@@ -260,7 +260,7 @@ class _Reader:
             options = int(own[rest].space.n) if one_hot and own[rest].dtype != torch.bool else 0
             yield self._part(self.seen, group.path, rest, place if group.stacked else None, options)
 
-    def _reward(self, group: _Group, place: int) -> Part:
+    def _reward(self, group: _GroupSpec, place: int) -> Column:
         own = [rest for rest in self._own(self.paid, group, place) if rest[-1] == "reward" or group.path]
         if own:
             whole = dict(_leaves(self.paid, group.path)).get(own[0])
@@ -277,7 +277,7 @@ class _Reader:
             )
         return part
 
-    def _ends(self, tree: Composite, group: _Group, place: int) -> Flags:
+    def _ends(self, tree: Composite, group: _GroupSpec, place: int) -> Flags:
         found = {}
         for word in _FLAGS:
             whole = dict(_leaves(tree, group.path)).get((word,))
@@ -286,13 +286,13 @@ class _Reader:
                 found[word] = self._part(tree, group.path, (word,), place if each else None)
         return found
 
-    def _single(self, tree: Composite, group: _Group, place: int, word: str) -> Part | None:
+    def _single(self, tree: Composite, group: _GroupSpec, place: int, word: str) -> Column | None:
         own = self._own(tree, group, place).get((word,))
         if own is None or math.prod(own.shape) != 1:
             return None
         return self._part(tree, group.path, (word,), place if group.stacked else None)
 
-    def _mask(self, group: _Group, place: int, space: Box | Discrete) -> Part | None:
+    def _mask(self, group: _GroupSpec, place: int, space: Box | Discrete) -> Column | None:
         own = {rest: leaf for rest, leaf in self._own(self.seen, group, place).items() if rest[-1] == "action_mask"}
         if not own:
             return None
@@ -305,9 +305,9 @@ class _Reader:
             )
         return self._part(self.seen, group.path, rest, place if group.stacked else None)
 
-    def _infos(self, agents: Sequence[tuple[_Group, int]]) -> dict[str, tuple[Part, ...]]:
+    def _infos(self, agents: Sequence[tuple[_GroupSpec, int]]) -> dict[str, tuple[Column, ...]]:
         """Numbers under ``info``: of all, or of each agent, whose mean is told."""
-        found: dict[str, list[Part]] = {}
+        found: dict[str, list[Column]] = {}
         for rest, leaf in _leaves(self.seen, ("info",)):
             if _number(leaf):
                 found.setdefault(".".join(rest), []).append(self._part(self.seen, ("info",), rest, None))
@@ -320,28 +320,28 @@ class _Reader:
                     found.setdefault(".".join(rest[1:]), []).append(part)
         return {name: tuple(dict.fromkeys(parts)) for name, parts in found.items()}
 
-    def _size(self, part: Part) -> int:
+    def _size(self, part: Column) -> int:
         """Entries that an agent has of a leaf."""
         shape = list(self.leaves)[part.leaf].shape
         return math.prod(shape if part.column is None else shape[1:]) * max(1, part.options)
 
-    def _shape(self, parts: Sequence[Part]) -> tuple[int, ...]:
+    def _shape(self, parts: Sequence[Column]) -> tuple[int, ...]:
         """Of an agent's observation: that of its only leaf, or flat."""
         if len(parts) > 1 or parts[0].options:
             return (sum(self._size(part) for part in parts),)
         shape = list(self.leaves)[parts[0].leaf].shape
         return (shape if parts[0].column is None else shape[1:]) or (1,)
 
-    def _dtype(self, parts: Sequence[Part]) -> torch.dtype:
+    def _dtype(self, parts: Sequence[Column]) -> torch.dtype:
         images = all(list(self.leaves)[part.leaf].image and not part.options for part in parts)
         return torch.uint8 if images else torch.float32
 
-    def _is(self, part: Part, path: Path) -> bool:
+    def _is(self, part: Column, path: Path) -> bool:
         return list(self.leaves)[part.leaf].path == path
 
     # ----- actions
 
-    def _acts(self, group: _Group, place: int) -> Iterator[Act]:
+    def _acts(self, group: _GroupSpec, place: int) -> Iterator[Act]:
         unlike = len(group.path) if isinstance(_branch(self.given, group.path), StackedComposite) else 0
         for rest, spec in self._own(self.given, group, place).items():
             space = _space(spec)

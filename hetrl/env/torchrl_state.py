@@ -21,7 +21,7 @@ from torchrl.envs.utils import _StepMDP
 from hetrl.env.simulator_state import KeyPath, get, put, restore, slots_of, snapshot, walk
 from hetrl.env.torchrl_world import Batch, Written
 
-Draw = Callable[[list[Tensor], torch.Generator], Written]
+Choose = Callable[[list[Tensor], torch.Generator], Written]
 """Draws actions, given leaves."""
 _CLOSED = (TensorSpec, SpecBox, _StepMDP)
 """TorchRL's own, which does not change while an environment runs."""
@@ -61,7 +61,7 @@ def load(batch: Batch, state: dict[str, Any]) -> None:
     batch.stream.load_state_dict(state["stream"])
 
 
-def holds(make: Callable[[int], Batch], draw: Draw) -> str:
+def holds(make: Callable[[int], Batch], draw: Choose) -> str:
     """Try whether an environment goes on alike where it was saved; returns what it does not do, ``""`` where it does.
 
     One is stepped and reset in part, saved, and loaded into a second one, which was seeded otherwise and has gone
@@ -91,7 +91,7 @@ def holds(make: Callable[[int], Batch], draw: Draw) -> str:
     return "" if same else "two of them went different ways from there"
 
 
-def _walk(batch: Batch, draw: Draw, steps: int, seed: int) -> list[Tensor]:
+def _walk(batch: Batch, draw: Choose, steps: int, seed: int) -> list[Tensor]:
     """Everything seen in some random steps, with resets of some rows between them."""
     generator, rows = torch.Generator().manual_seed(seed), torch.arange(batch.n_envs)
     seen = []

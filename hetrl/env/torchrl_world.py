@@ -14,7 +14,7 @@ from torch import Tensor
 from torchrl.envs import Compose, EnvBase, StepCounter, TransformedEnv
 
 from hetrl.env.torchrl_specs import Leaf, Reading, read
-from hetrl.env.workers import Rows
+from hetrl.env.workers import Bank
 from hetrl.errors import RunError
 from hetrl.rng import Stream
 
@@ -195,7 +195,7 @@ class Copies:
         seed: of the seeds of all episodes.
     """
 
-    def __init__(self, rows: Rows, n_envs: int, seed: int) -> None:
+    def __init__(self, rows: Bank, n_envs: int, seed: int) -> None:
         self.rows, self.n_envs = rows, n_envs
         self._generator = torch.Generator().manual_seed(seed)
         self._seeds = torch.zeros(n_envs, dtype=torch.int64)

@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 from hetrl.errors import RecipeError, RunError
-from hetrl.rng import Turn, derive, kept
+from hetrl.rng import Interleaved, derive, kept
 
 _METHOD = "fork" if sys.platform.startswith("linux") else "spawn"
 _PATIENCE = 10.0
@@ -37,7 +37,7 @@ Make = Callable[[int], Any]
 """Row -> its simulator."""
 
 
-class Rows(Protocol):
+class Bank(Protocol):
     """The simulators of all rows."""
 
     def call(
@@ -79,7 +79,7 @@ class Here:
     def call(
         self, work: Callable[..., T], rows: Sequence[int], *each: Sequence[Any], seeds: Sequence[int] | None = None
     ) -> list[T]:
-        """See :class:`Rows`."""
+        """See :class:`Bank`."""
         return self._rows.call(work, _tasks(rows, each, seeds))
 
     def close(self) -> None:
@@ -126,7 +126,7 @@ class Processes:
     def call(
         self, work: Callable[..., T], rows: Sequence[int], *each: Sequence[Any], seeds: Sequence[int] | None = None
     ) -> list[T]:
-        """See :class:`Rows`.
+        """See :class:`Bank`.
 
         Raises:
             RunError: a process has ended.
@@ -186,7 +186,7 @@ class Processes:
         return found
 
 
-def rows_of(make: Make, n_rows: int, n_workers: int | None, seed: int | None) -> Rows:
+def rows_of(make: Make, n_rows: int, n_workers: int | None, seed: int | None) -> Bank:
     """Return the simulators of all rows, in ``n_workers`` processes, or with None in this one; see :class:`Here`."""
     return Here(make, n_rows, seed) if n_workers is None else Processes(make, n_rows, n_workers, seed)
 
@@ -211,12 +211,12 @@ class _Owned:
 
     def __init__(self, make: Make, rows: Iterable[int], seed: int | None) -> None:
         self.simulators: dict[int, Any] = {}
-        self._turns: dict[int, Turn] = {}
+        self._turns: dict[int, Interleaved] = {}
         try:
             with nullcontext() if seed is None else kept():
                 for row in rows:
                     if seed is not None:
-                        self._turns[row] = Turn()
+                        self._turns[row] = Interleaved()
                         self._turns[row].begin(derive(seed, "row", str(row)))
                     self.simulators[row] = make(row)
                     if seed is not None:

@@ -101,6 +101,21 @@ def test_numbers_of_a_step(made, way):
 
 
 @pytest.mark.parametrize("way", WAYS)
+def test_its_own_state(made, way):
+    """Places and the step's number, from the root; or all that is seen, side by side."""
+    env = made(**WAYS[way], n_envs=2)
+    moved = env.advance(actions(env))
+    guard, own = env.team.agents[2].group, env.state(moved.next_observation)
+    assert env.team.own_state and torch.equal(own, moved.next_observation[guard][:, 0]) and own[:, 2].tolist() == [1, 1]
+    env = made(**WAYS[way], n_envs=2, state="observations")
+    assert not env.team.own_state and env.state(env.start()).shape == (2, 2 + 2 + 3)
+    with pytest.raises(
+        RecipeError, match=r"^task\.state: Leaving has no 'state' of its own; write state: observations"
+    ):
+        made(factory=lambda: Leaving(), n_envs=1, horizon=3, state="own")
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_ends_and_resets_of_single_rows(made, way):
     """The first walker of row 1 goes straight on and is beyond 3 after four steps at most; the horizon cuts row 0."""
     env = made(**WAYS[way], n_envs=2, horizon=5)
