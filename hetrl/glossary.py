@@ -34,6 +34,15 @@ WORDS: dict[str, dict[str, Word]] = {
         "terminated": Word("B bool", "", "the episode came to an end of its own: no value follows"),
         "truncated": Word("B bool", "", "the episode was cut at the horizon: a value follows"),
         "done": Word("B bool", "", "one of the two"),
+        "agent.terminated": Word(
+            "B bool",
+            "",
+            "the agent died or left for good, or its episode is terminated; where nothing tells of agents' own ends, "
+            "`terminated`",
+        ),
+        "agent.truncated": Word(
+            "B bool", "", "the agent was cut off, or its episode; where nothing tells of agents' own ends, `truncated`"
+        ),
         "discount": Word(
             "B", "1", "γᵏ: what a value that follows is worth; k steps are in `reward`. Only with [replay](data.md)"
         ),

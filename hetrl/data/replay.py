@@ -14,12 +14,14 @@ from hetrl.allocation import allocating
 from hetrl.arguments import Count, Fraction, checked
 from hetrl.data.behaviour import Behaviour, BestOf
 from hetrl.data.collected import Collected, Source
+from hetrl.data.ends import by_group, cut_off, first_end, own_ends
 from hetrl.data.environment import Environment
 from hetrl.data.figures import Figures
 from hetrl.data.intake import Intake, Steps
 from hetrl.data.random_actions import RandomActions
 from hetrl.data.ring import Ring
 from hetrl.errors import RecipeError, RunError
+from hetrl.keys import ENDS
 from hetrl.network import Network
 from hetrl.ops.episodes import finished_sums
 from hetrl.ops.n_step import n_step_weights
@@ -297,9 +299,10 @@ class Replay(Source):
 
     def _row(self, observation: Grouped, masks: Mapping[str, Grouped], action: Grouped, moved: Any) -> TensorDict:
         step: dict[str, Any] = {"terminated": moved.terminated, "truncated": moved.truncated, "next": {}}
+        own = own_ends(masks, moved)
         for group in self._team.layout:
             step[group] = {"observation": observation[group], "action": action[group], "reward": moved.reward[group]}
-            step[group] |= _of(group, masks)
+            step[group] |= _of(group, masks) | own.get(group, {})
             step["next"][group] = {"observation": moved.next_observation[group], **_of(group, moved.next_masks)}
         return TensorDict(step, batch_size=[self.n_envs])
 
@@ -327,7 +330,8 @@ class Replay(Source):
         """Return stored rows (see :class:`~hetrl.data.ring.Ring`) as a batch, ``[B]``, on the environments' device."""
         stored, groups = self.ring.leaves(), self._team.layout
         window, exists = self.ring.window(rows, self.n_step)
-        ended = stored[("terminated",)][window] | stored[("truncated",)][window]
+        own = by_group(stored, groups, window)
+        ended = cut_off(own, stored[("terminated",)][window] | stored[("truncated",)][window])
         weight, discount, last = n_step_weights(ended, exists, self.gamma)
         final = window.gather(0, last.unsqueeze(0)).squeeze(0)
         batch: dict[str, Any] = {word: stored[(word,)].index_select(0, final) for word in ("terminated", "truncated")}
@@ -337,7 +341,12 @@ class Replay(Source):
             batch[group] = _taken(stored, (group,), rows)
             batch["next"][group] = _taken(stored, ("next", group), final)
             each = stored[group, "reward"]
-            batch[group]["reward"] = (weight.to(each.dtype).unsqueeze(-1) * each[window]).sum(0)
+            counted = weight.to(each.dtype).unsqueeze(-1)
+            if group in own:
+                ends, until = first_end(own[group], weight > 0)
+                batch[group] |= ends
+                counted = counted * until
+            batch[group]["reward"] = (counted * each[window]).sum(0)
         rewards = {group: batch[group]["reward"] for group in groups}
         earned = self._team.reward(rewards, self._reward)
         if self._reward != "per_agent":
@@ -400,6 +409,7 @@ def _of(group: str, masks: Mapping[str, Grouped]) -> dict[str, Tensor]:
 
 
 def _taken(stored: Mapping[tuple[str, ...], Tensor], place: tuple[str, ...], rows: Tensor) -> dict[str, Tensor]:
-    """Return some rows of everything that is stored right under a place, but for the rewards."""
-    here = {key[-1]: value for key, value in stored.items() if key[:-1] == place and key[-1] != "reward"}
+    """Return some rows of everything that is stored right under a place, but for rewards and ends."""
+    summed = ("reward", *ENDS)
+    here = {key[-1]: value for key, value in stored.items() if key[:-1] == place and key[-1] not in summed}
     return {word: value.index_select(0, rows) for word, value in here.items()}
