@@ -20,6 +20,7 @@ from hetrl.errors import RecipeError
 from hetrl.keys import ENDS
 from hetrl.network import Network
 from hetrl.ops.episodes import finished_sums
+from hetrl.ops.scaled import scaled
 
 
 class OnPolicy(Source):
@@ -113,7 +114,7 @@ class OnPolicy(Source):
         self._figures = Figures(env.team, self.n_envs, self.device)
         self._critic = critic
         self._memory = behaviour.blank(self._observation)
-        self._critic_memory = first.new_zeros((self.n_envs, 0 if critic is None else critic.memory))
+        self._critic_memory = scaled(first[:0]).new_zeros((self.n_envs, 0 if critic is None else critic.memory))
         self._is_init = torch.ones(self.n_envs, dtype=torch.bool, device=self.device)
 
     def collect(self) -> Collected:

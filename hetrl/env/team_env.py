@@ -197,14 +197,16 @@ class TeamEnv(EnvBase):
                 leaf = MultiCategorical(
                     space.choices, torch.Size([*shape, space.size]), device=device, dtype=torch.int64
                 )
-            seen: dict[str, Any] = {"observation": Unbounded((*shape, agents[0].observation_size), device=device)}
+            size, dtype = agents[0].observation_size, agents[0].observation_dtype
+            seen: dict[str, Any] = {"observation": Unbounded((*shape, size), device=device, dtype=dtype)}
             for word, parts in self.masks.items():
                 if group in parts:
                     seen[word] = Categorical(2, parts[group].shape, device=device, dtype=torch.bool)
             action[group] = Composite({"action": leaf}, shape=shape, device=device)
             observation[group] = Composite(seen, shape=shape, device=device)
             reward[group] = Composite({"reward": Unbounded((*shape, 1), device=device)}, shape=shape, device=device)
-        state: dict[str, Any] = {"state": Unbounded((n_envs, self.team.state_size), device=device)}
+        size, dtype = self.team.state_size, self.team.state_dtype
+        state: dict[str, Any] = {"state": Unbounded((n_envs, size), device=device, dtype=dtype)}
         team: dict[str, Any] = (
             {} if self.reward_kind == "per_agent" else {"reward": Unbounded((n_envs, 1), device=device)}
         )

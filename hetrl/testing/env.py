@@ -129,7 +129,8 @@ def _check_observation(part: Part, env: Any, found: Mapping[str, Tensor], where:
     layout = env.team.layout
     part.require(set(found) == set(layout), f"{where} has the groups {sorted(found)}, and its team {sorted(layout)}.")
     for group, agents in layout.items():
-        _check_tensor(part, f"{where} of '{group}'", found[group], (_N, len(agents), agents[0].observation_size))
+        shape = (_N, len(agents), agents[0].observation_size)
+        _check_tensor(part, f"{where} of '{group}'", found[group], shape, agents[0].observation_dtype)
 
 
 def _check_masks(part: Part, env: Any, masks: Masks) -> None:
