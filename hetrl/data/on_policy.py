@@ -97,7 +97,7 @@ class OnPolicy(Source):
         Args:
             env: the vectorised environments.
             behaviour: who acts.
-            reward: how the team reward is made of the agents', ``mean``, ``sum`` or ``per_agent`` (no team reward).
+            reward: how the team reward is made of the agents', see ``task.reward``; ``per_agent`` makes none.
             seed: of the exploration noise.
             critic: the team's recurrent net, whose memory is carried along as well.
         """
@@ -173,7 +173,8 @@ class OnPolicy(Source):
         groups = team.layout
         terminated, truncated = rows["end", "terminated"], rows["end", "truncated"]
         done = terminated | truncated
-        earned = team.reward({group: rows["reward", group] for group in groups}, self._reward)
+        active = {group: rows["active", group] for group in groups if ("active", group) in rows}
+        earned = team.reward({group: rows["reward", group] for group in groups}, self._reward, active)
         returns, self._return = finished_sums(earned, done, self._return)
         lengths, self._length = finished_sums(torch.ones_like(earned), done, self._length)
         batch: dict[str, Any] = {

@@ -153,7 +153,7 @@ class Replay(Source):
         Args:
             env: the vectorised environments.
             behaviour: who acts after the warm-up.
-            reward: how the team reward is made of the agents', ``mean``, ``sum`` or ``per_agent`` (no team reward).
+            reward: how the team reward is made of the agents', see ``task.reward``; ``per_agent`` makes none.
             seed: of exploration and of the draws.
             critic: a recurrent net of the team; the checker lets none through.
         """
@@ -270,7 +270,8 @@ class Replay(Source):
         if moved.infos:
             self._figures.tell(moved)
         row = self._row(observation, masks, action, moved)
-        return row, self._team.reward(moved.reward, self._reward), moved.terminated | moved.truncated
+        earned = self._team.reward(moved.reward, self._reward, masks.get("active"))
+        return row, earned, moved.terminated | moved.truncated
 
     def _steps(self, taken: Sequence[TensorDict], *now: Grouped) -> Steps:
         """Return steps as the intake takes them, with the observations and actions of one that was not completed."""
@@ -340,17 +341,20 @@ class Replay(Source):
         for group in groups:
             batch[group] = _taken(stored, (group,), rows)
             batch["next"][group] = _taken(stored, ("next", group), final)
-            each = stored[group, "reward"]
-            counted = weight.to(each.dtype).unsqueeze(-1)
-            if group in own:
-                ends, until = first_end(own[group], weight > 0)
-                batch[group] |= ends
-                counted = counted * until
-            batch[group]["reward"] = (counted * each[window]).sum(0)
-        rewards = {group: batch[group]["reward"] for group in groups}
-        earned = self._team.reward(rewards, self._reward)
+        rewards = {group: stored[group, "reward"][window] for group in groups}
+        weight = weight.to(next(iter(rewards.values())).dtype)
+        sums = {group: _summed(each, weight) for group, each in rewards.items()}
+        earned = self._team.reward(sums, self._reward)
+        if self._reward == "of_the_living":  # who takes part differs from step to step
+            active = {group: stored[group, "active"][window] for group in groups if (group, "active") in stored}
+            earned = (weight * self._team.reward(rewards, self._reward, active)).sum(0)
         if self._reward != "per_agent":
             batch["reward"] = earned
+        for group, each in rewards.items():
+            batch[group]["reward"] = sums[group]
+            if group in own:
+                ends, until = first_end(own[group], weight > 0)
+                batch[group] |= {"reward": _summed(each * until, weight), **ends}
         batch["discount"] = discount.to(earned.dtype)
         for place in (batch, batch["next"]):
             place["state"] = self._team.state({group: place[group]["observation"] for group in groups})
@@ -406,6 +410,11 @@ def _aged(ages: Tensor, ended: Sequence[Tensor]) -> Tensor:
 def _of(group: str, masks: Mapping[str, Grouped]) -> dict[str, Tensor]:
     """Return a layout group's masks by word."""
     return {word: parts[group] for word, parts in masks.items() if group in parts}
+
+
+def _summed(reward: Tensor, weight: Tensor) -> Tensor:
+    """Return rewards ``[steps, B, n]`` summed over the steps, each with its weight ``[steps, B]``."""
+    return (weight.unsqueeze(-1) * reward).sum(0)
 
 
 def _taken(stored: Mapping[tuple[str, ...], Tensor], place: tuple[str, ...], rows: Tensor) -> dict[str, Tensor]:

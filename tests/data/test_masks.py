@@ -28,6 +28,9 @@ REPLAY = [
     "data.n_step=3",
 ]
 CATEGORICAL = "nets.actor={use: net/categorical_policy, hidden: [8]}"
+ONE_CHOICE = [
+    "omdpg_discrete", "task.choices=[3]", "nets.actor.hidden=[8]", "nets.q.hidden=[8]", *REPLAY, "data.frames=200",
+]  # fmt: skip
 RECIPES = {
     "happo": ["happo", CATEGORICAL, "nets.value.hidden=[8]", *ON_POLICY],
     "mixed": ["happo", "nets.actor={use: net/mixed_policy, hidden: [8]}", "nets.value.hidden=[8]", *ON_POLICY],
@@ -36,8 +39,8 @@ RECIPES = {
     "trust_region": ["hatrpo", CATEGORICAL, "nets.value.hidden=[8]", *ON_POLICY],
     "soft": ["hasac", CATEGORICAL, "nets.q.hidden=[8]", *REPLAY],
     "deterministic": ["haddpg", CATEGORICAL.replace("]}", "], target: {tau: 0.005}}"), "nets.q.hidden=[8]", *REPLAY],
-    **{f"marginal_{how}": ["omdpg_discrete", "task.choices=[3]", "nets.actor.hidden=[8]", "nets.q.hidden=[8]", *REPLAY,
-                           "data.frames=200", f"update.actors.steps.optimal_marginal_q.completion={how}"] for how in ("refine", "exact")},
+    "refine": [*ONE_CHOICE, "update.actors.steps.optimal_marginal_q.completion=refine"],
+    "exact": [*ONE_CHOICE, "update.actors.steps.optimal_marginal_q.completion=exact"],
     "best_of": ["hasac", CATEGORICAL, "nets.q.hidden=[8]", *REPLAY, "data.n_candidates=4"],
 }  # fmt: skip
 
