@@ -93,10 +93,10 @@ def evaluate(env: Environment, behaviour: Acting, reward: str, watch: Watch | No
             action = behaviour.greedy({**observation, **memory}, masks.get("action_mask", {}))
             moved = env.advance(action)
         except Exception:
-            intake.explain(_step(observation=observation, action=action), ages)
+            intake.explain(_step(observation=observation, action=action, **masks), ages)
             raise
         end = {"terminated": moved.terminated, "truncated": moved.truncated}
-        step = _step(action=action, reward=moved.reward, next_observation=moved.next_observation, end=end)
+        step = _step(action=action, reward=moved.reward, next_observation=moved.next_observation, end=end, **masks)
         intake.look(step, moved.observation, ages)
         returns += torch.where(running, env.team.reward(moved.reward, reward, masks.get("active")), 0.0)
         each = torch.cat([moved.reward[group] for group in env.team.layout], -1)

@@ -27,6 +27,7 @@ from hetrl.ops.episodes import finished_sums
 from hetrl.ops.n_step import n_step_weights
 from hetrl.team import Grouped
 
+_MASKS = ("action_mask", "active")
 _BLOCK = 128
 """Steps of one collection that are looked over, and then stored, together."""
 
@@ -264,7 +265,8 @@ class Replay(Source):
             moved = self._env.advance(action)
         except Exception:
             # What made it fail may be a number from steps before: they are looked over together, now and then.
-            self._intake.explain(self._steps(taken, observation, action), ages)
+            shown = {word: masks[word] for word in _MASKS if word in masks}
+            self._intake.explain(self._steps(taken, observation=observation, action=action, **shown), ages)
             raise
         self._observation, self._masks = moved.observation, moved.masks
         if moved.infos:
@@ -273,16 +275,22 @@ class Replay(Source):
         earned = self._team.reward(moved.reward, self._reward, masks.get("active"))
         return row, earned, moved.terminated | moved.truncated
 
-    def _steps(self, taken: Sequence[TensorDict], *now: Grouped) -> Steps:
-        """Return steps as the intake takes them, with the observations and actions of one that was not completed."""
+    def _steps(self, taken: Sequence[TensorDict], **now: Grouped) -> Steps:
+        """Return steps as the intake takes them, with the words of one that was not completed."""
         steps: dict[tuple[str, str], list[Tensor]] = {}
         for word in ("terminated", "truncated"):
             steps["end", word] = [each[word] for each in taken]
         for group in self._team.layout:
-            for word in ("observation", "action", "reward"):
+            words = (
+                "observation",
+                "action",
+                "reward",
+                *(word for word in _MASKS if group in self._masks.get(word, {})),
+            )
+            for word in words:
                 steps[word, group] = [each[group, word] for each in taken]
             steps["next_observation", group] = [each["next", group, "observation"] for each in taken]
-        for word, parts in zip(("observation", "action"), now, strict=False):
+        for word, parts in now.items():
             for group, value in parts.items():
                 steps[word, group].append(value)
         return steps
