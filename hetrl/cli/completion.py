@@ -9,7 +9,7 @@ import typer
 from hetrl import catalog
 from hetrl.recipe.shipped import shipped, tree
 
-_MOST_LETTERS = 20
+_MOST_LETTERS = 40
 """A value that is longer is not written behind its word."""
 _SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-+")
 """Letters that a shell leaves as they are."""

@@ -22,9 +22,8 @@ finally:
 
 def brought(*words: str, **environment: str) -> tuple[str, set[str]]:
     """Return what a command prints, and which of the heavy modules it imports."""
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *words], capture_output=True, text=True, check=True, env=os.environ | environment
-    )
+    command = [sys.executable, "-c", PROGRAM, *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | environment)
     assert "brought:" in done.stderr
     return done.stdout, set(done.stderr.split("brought:")[1].split())
 
