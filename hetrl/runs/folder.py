@@ -147,7 +147,12 @@ def _parsed(text: str, name: str) -> dict[str, Any]:
 
 
 def task_name(task: Mapping[str, Any]) -> str:
-    """Return what a task is called, from its section of a resolved recipe: the scenario, say, or the environment."""
+    """Return what a task is called, from its section of a resolved recipe: the scenario, say, or the environment.
+
+    Environments of others are called by their own name, whatever their words mean: ``my.forage``.
+    """
+    if "." in str(task["use"]):
+        return str(task["use"]).split("/")[-1]
     named = [task[word] for word in ("scenario", "name", "robot") if word in task]
     return str((*named, task["use"])[0]).split("/")[-1]
 
