@@ -2,28 +2,27 @@
 
 A name is ``kind/entry``; it is never an import path, so a recipe can choose code but not bring any. Packages add
 entries under the entry-point group ``hetrl.<kind>`` as ``vendor.name``; their code is imported when a recipe names
-them, and not before. Built-in entries, too, are imported when they are first used. Scenarios are looked up by
-``env/scenarios``, and given a name here.
+them, and not before. Built-in entries, too, are imported when they are first used, and names and summaries do without.
+Scenarios are looked up by ``env/scenarios``, and given a name here.
 """
 
+import ast
 import functools
 import importlib
 import inspect
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hetrl import arguments
-from hetrl.component import Component
-from hetrl.env import own, scenarios
 from hetrl.errors import RecipeError, nearest
-from hetrl.interface import misfit
 from hetrl.offers import claim, described, imported, offered, provider
+
+if TYPE_CHECKING:
+    from hetrl.component import Component
 
 KINDS = ("order", "estimate", "weight", "loss", "net", "optim", "env", "data")
 
@@ -96,13 +95,14 @@ _OTHERS = ("scenario", "recipe")
 
 @dataclass(frozen=True)
 class Origin:
-    """What stands behind a registered name, and where it was registered."""
+    """What stands behind a registered name, and the file that registered it, as it was then."""
 
     part: Any
     file: Path | None
-    """The file that called :func:`register`; None in a notebook or a console."""
-    script: bool
-    """Whether that file is the program itself, which is not to be run a second time."""
+    """None in a notebook or a console."""
+    source: bytes = b""
+    script: bool = False
+    """Whether the file is the program itself, which cannot be run a second time beside it."""
 
 
 def register(name: str, part: Any) -> None:
@@ -114,12 +114,6 @@ def register(name: str, part: Any) -> None:
 
     An environment need not be written for hetrl. A PettingZoo ``ParallelEnv`` or a TorchRL ``EnvBase``, or a function
     that makes one, is wrapped, and its arguments become words of the task.
-
-    >>> register("env/my.pair", lambda width=5: None)
-    >>> check_arguments = resolve("env/my.pair").check_arguments
-    >>> check_arguments({"widht": 3})
-    Traceback (most recent call last):
-    hetrl.errors.RecipeError: task.widht: 'my.pair' has no such argument. Nearest: 'width'.
 
     Args:
         name: ``kind/vendor.name``, such as ``env/my.forage`` or ``scenario/my.dock``.
@@ -135,6 +129,8 @@ def register(name: str, part: Any) -> None:
         raise RecipeError(f"'{name}': no kind '{kind}'.{nearest(kind, known)} Write kind/vendor.name.")
     if not _NAME.fullmatch(word) or word.split(".")[0] == "hetrl":
         raise RecipeError(f"'{name}' names no vendor; write {kind}/vendor.name, such as '{kind}/my.{word or 'part'}'.")
+    from hetrl.env import scenarios
+
     provided = scenarios.installed().get(word) if kind == "scenario" else installed().get(name)
     if provided is not None:
         raise RecipeError(f"'{name}' is there already, from {provider(provided)}; choose another name.")
@@ -144,7 +140,7 @@ def register(name: str, part: Any) -> None:
     before = ORIGINS.get(name)
     if before is not None and not _again(before.part, part):
         raise RecipeError(f"'{name}' is registered already, as {_called(before.part)}; choose another name.")
-    ORIGINS[name] = _origin(part, sys._getframe(1))
+    ORIGINS[name] = _origin(part, sys._getframe(1).f_globals)
     if kind == "scenario":
         scenarios.REGISTERED[word] = entry
     else:
@@ -153,6 +149,9 @@ def register(name: str, part: Any) -> None:
 
 def _fitted(name: str, part: Any) -> tuple[Any, str]:
     """Return the entry that a part makes under a name, and why it cannot be one."""
+    from hetrl.env import own, scenarios
+    from hetrl.interface import misfit
+
     kind, _, word = name.partition("/")
     if kind == "scenario":
         return part, scenarios.misfit(part)
@@ -175,13 +174,13 @@ def _called(part: Any) -> str:
     return getattr(part, "__qualname__", type(part).__qualname__)
 
 
-def _origin(part: Any, frame: FrameType) -> Origin:
-    """Return what stands behind a name that a frame registers."""
-    file = frame.f_globals.get("__file__")
-    path = Path(file) if isinstance(file, str) else None
-    if path is not None and not path.is_file():
-        path = None
-    return Origin(part, path, frame.f_globals.get("__name__") == "__main__")
+def _origin(part: Any, caller: Mapping[str, Any]) -> Origin:
+    """Return what stands behind a name that a module registers, of which these are the globals."""
+    try:
+        file = Path(str(caller.get("__file__"))).resolve()
+        return Origin(part, file, file.read_bytes(), caller.get("__name__") == "__main__")
+    except OSError:
+        return Origin(part, None)
 
 
 @functools.cache
@@ -227,8 +226,19 @@ def _unusable(name: str, points: Sequence[EntryPoint]) -> str:
 
 def outside(entries: Iterable[str]) -> dict[str, str]:
     """Return the version of every package that brings some of these entries; hetrl's own are left out."""
-    points = [installed()[name] for name in entries if name not in BUILT_IN and name in installed()]
+    from hetrl.env import scenarios
+
+    found = installed() | {f"scenario/{name}": point for name, point in scenarios.installed().items()}
+    points = [found[name] for name in entries if name not in BUILT_IN and name in found]
     return {point.dist.name: point.dist.version for point in points if point.dist}
+
+
+def knows(name: str) -> bool:
+    """Whether there is an entry of that name, or a scenario, ``scenario/...``."""
+    from hetrl.env import scenarios
+
+    kind, _, word = name.partition("/")
+    return word in scenarios.scenarios() if kind == "scenario" else name in names()
 
 
 def names(kind: str | None = None) -> list[str]:
@@ -286,7 +296,7 @@ def _load(name: str, point: EntryPoint) -> Any:
     return entry
 
 
-def component(name: str, **values: Any) -> Component:
+def component(name: str, **values: Any) -> "Component":
     """Return the component of that name, wired to its default keys.
 
     >>> import torch
@@ -298,6 +308,9 @@ def component(name: str, **values: Any) -> Component:
     Raises:
         RecipeError: the name or an argument is unknown, or an argument is of the wrong type or out of range.
     """
+    from hetrl import arguments
+    from hetrl.component import Component
+
     cls = resolve(name)
     if not (inspect.isclass(cls) and issubclass(cls, Component)):
         raise RecipeError(f"'{name}' is not a component (nets, environments and data are built by a recipe).")
@@ -306,5 +319,12 @@ def component(name: str, **values: Any) -> Component:
 
 
 def summary(name: str) -> str:
-    """Return the first line of an entry's docstring."""
-    return (inspect.getdoc(resolve(name)) or "").split("\n")[0]
+    """Return the first line of an entry's docstring; one of hetrl's own is read from its file, without importing it."""
+    if name in BUILT_IN:
+        module, attribute = BUILT_IN[name].split(":")
+        file = Path(__file__).parent.joinpath(*module.split(".")[1:]).with_suffix(".py")
+        named = {each.name: each for each in ast.parse(file.read_bytes()).body if isinstance(each, ast.ClassDef)}
+        text = ast.get_docstring(named[attribute])
+    else:
+        text = inspect.getdoc(resolve(name))
+    return (text or "").split("\n")[0]

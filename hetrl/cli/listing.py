@@ -5,7 +5,9 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from hetrl.cli import parts as files
 from hetrl.cli.console import out
+from hetrl.cli.options import Parts
 from hetrl.errors import RecipeError, nearest
 
 
@@ -13,8 +15,10 @@ def list_(
     kind: Annotated[
         str | None, typer.Argument(help="recipe, scenario, a kind of component, or an environment with many tasks.")
     ] = None,
+    parts: Parts = None,
 ) -> None:
     """List what there is: recipes, scenarios, components, nets, environments and their tasks."""
+    files.run(parts)
     from hetrl import catalog
     from hetrl.recipe.read import load, shipped
 
@@ -28,7 +32,7 @@ def list_(
             about = "a task section: task=" + name if name.startswith("task/") else load(path).about
             table.add_row(f"recipe  {name}" if kind is None else name, about)
     if kind == "scenario":
-        from hetrl.env.vmas import scenario_arguments, scenarios
+        from hetrl.env.scenarios import scenario_arguments, scenarios
 
         for name in scenarios():
             accepted = scenario_arguments(name)

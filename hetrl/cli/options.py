@@ -1,5 +1,6 @@
 """The arguments and options that several commands take."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,4 +9,8 @@ RecipeName = Annotated[str, typer.Argument(help="A shipped recipe (see 'hetrl li
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(help="Changes, such as run.seed=1 or update.actors.epochs=10.", metavar="[A.B=C]..."),
+]
+Parts = Annotated[
+    list[Path] | None,
+    typer.Option("--parts", help="A Python file that registers parts of yours; may be given several times."),
 ]
