@@ -10,7 +10,7 @@ import torch
 import hetrl
 from hetrl import catalog, cli
 from hetrl.env import scenarios
-from hetrl.errors import RecipeError
+from hetrl.errors import RecipeError, RunError
 from hetrl.runs.folder import describe_machine
 
 
@@ -295,8 +295,12 @@ def test_what_is_trained_saved_evaluated_and_resumed_is_one(registered, tmp_path
     assert evaluate_run(run.path).returns.tolist() == [7.0, 7.0]
     resume(run.path, "run.frames=24", quiet=True)
     catalog.REGISTERED.clear()
-    with pytest.raises(RecipeError, match=r"^task: no entry 'env/my.world' in the catalog"):
+    with pytest.raises(RunError, match=r"uses 'env/my.world', and nothing has registered it here; this run used parts"):
         evaluate_run(run.path)
+    with pytest.raises(
+        RecipeError, match=r"^task: no entry 'env/my.world' in the catalog.* It may be in a file of y"
+    ):
+        hetrl.check(recipe)
 
 
 def test_what_cannot_be_registered(registered, install):

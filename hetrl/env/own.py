@@ -17,7 +17,7 @@ from hetrl import arguments, signature
 from hetrl.errors import HetrlError, RecipeError, nearest
 from hetrl.rng import Stream
 
-PARALLEL = ("hetrl.env.pettingzoo", "PettingZoo")
+PARALLEL = ("hetrl.env.parallel", "Parallel")
 TORCHRL = ("hetrl.env.torchrl", "TorchRL")
 """Module and class of the adapters: of any PettingZoo environment, and of any ``EnvBase`` of TorchRL."""
 _STEPPED = ("reset", "step")
@@ -87,9 +87,7 @@ def _arguments(found: Any) -> str:
         if word in _GIVEN and needed:
             return f"needs '{word}', which a run settles (run.{word}); give it a default"
         if word in words and word not in _GIVEN:
-            return (
-                f"takes '{word}', and that is a word of every task; call it otherwise, or give a function that does"
-            )
+            return f"takes '{word}', and that is a word of every task; call it otherwise, or give a function that does"
     return ""
 
 

@@ -55,7 +55,7 @@ def run(file: Path) -> None:
         if isinstance(error, KeyboardInterrupt):
             raise
         raise RunError(_failed(file, error)) from error
-    if catalog.ORIGINS == before:
+    if before == catalog.ORIGINS:
         raise RunError(f"--parts {file} registers nothing; call hetrl.register('env/my.world', World) in it.")
     _RUN[path] = module
 

@@ -16,7 +16,7 @@ from hetrl import catalog
 from hetrl.env import own, scenarios
 from hetrl.env.scenarios import scenario_arguments
 from hetrl.env.vmas import Vmas
-from hetrl.errors import RecipeError
+from hetrl.errors import RecipeError, RunError
 from hetrl.runs.folder import default_folder, task_name
 from hetrl.runs.run import evaluate_run, resume, train
 
@@ -80,7 +80,7 @@ def test_arguments_come_as_they_are_annotated_and_are_the_environments_to_change
     assert seen[-1] == [1, 2]
     register("env/my.typed", Forage)
     env = catalog.resolve("env/my.typed")(sizes=[3, 4], pay=2, n_envs=1, horizon=5)
-    simulator = env._simulators[0].env
+    simulator = env._simulators.all[0].env
     assert (simulator.sizes, simulator.pay) == ((3, 4), 2.0) and isinstance(simulator.pay, float)
 
 
@@ -180,7 +180,7 @@ def test_what_is_no_environment(register, part, problem):
 def test_a_seed_with_a_default_stays_the_environments(register):
     register("env/my.forage", lambda seed=7, device="cpu": Forage(pay=float(seed)))
     env = catalog.resolve("env/my.forage")(n_envs=1, horizon=5, seed=3)
-    assert env._simulators[0].env.pay == 7.0
+    assert env._simulators.all[0].env.pay == 7.0
 
 
 # ----- names, twice
@@ -245,8 +245,10 @@ def test_a_scenario_is_trained_evaluated_and_resumed_by_its_name(register, tmp_p
     one, other = (each.load_checkpoint()["state_dict"] for each in (whole, run))
     assert all(torch.equal(value, other[name]) for name, value in one.items())
     scenarios.REGISTERED.clear()
-    with pytest.raises(RecipeError, match=r"task.scenario: no VMAS scenario 'my.dock'.* --parts FILE, or in a package"):
+    with pytest.raises(RunError, match=r"uses 'scenario/my.dock', and nothing has registered it here; this run used"):
         evaluate_run(run.path)
+    with pytest.raises(RecipeError, match=r"task.scenario: no VMAS scenario 'my.dock'.* --parts FILE, or in a package"):
+        hetrl.check(recipe)
 
 
 def test_a_scenarios_arguments_are_those_of_make_world_and_of_its_kwargs(register):
@@ -273,8 +275,8 @@ def test_a_scenarios_arguments_are_those_of_make_world_and_of_its_kwargs(registe
         ("task.n_agent=3", "task.n_agent: 'my.dock' has no such argument. Nearest: 'n_agents'."),
         ("task.horizn=3", "task.horizn: 'my.dock' has no such argument. Nearest: 'horizon'."),
         ("task.n_agents=many", "task.n_agents = 'many': Input should be a valid integer"),
-        ("task.pull=strong", "task: scenario 'my.dock' cannot be built with .*: ValueError: .* \\(dock.py, line \\d+\\)."
-                             " Change those arguments, or the scenario."),
+        ("task.pull=strong", "task: scenario 'my.dock' cannot be built with .*: ValueError: .* \\(dock.py, line \\d+\\)"
+                             ". Change those arguments, or the scenario."),
         ("task.scenario=my.dok", "task.scenario: no VMAS scenario 'my.dok'. Nearest: 'my.dock'. It may be in a file"),
     ],
 )  # fmt: skip
