@@ -86,7 +86,7 @@ BUILT_IN: dict[str, str] = {
 }
 REGISTERED: dict[str, type[Any]] = {}
 """Name -> the entry that this process has given it, see :func:`register`."""
-ORIGINS: dict[str, "Origin"] = {}
+REGISTRATIONS: dict[str, "Registration"] = {}
 """Name -> who registered it, ``scenario/...`` too."""
 _NAME = re.compile(r"\w+(\.\w+)+", re.ASCII)
 _OTHERS = ("scenario", "recipe")
@@ -94,7 +94,7 @@ _OTHERS = ("scenario", "recipe")
 
 
 @dataclass(frozen=True)
-class Origin:
+class Registration:
     """What stands behind a registered name, and the file that registered it, as it was then."""
 
     part: Any
@@ -137,10 +137,10 @@ def register(name: str, part: Any) -> None:
     entry, problem = _fitted(name, part)
     if problem:
         raise RecipeError(f"'{name}' {problem}{'' if ';' in problem else '; correct it'}.")
-    before = ORIGINS.get(name)
+    before = REGISTRATIONS.get(name)
     if before is not None and not _again(before.part, part):
         raise RecipeError(f"'{name}' is registered already, as {_called(before.part)}; choose another name.")
-    ORIGINS[name] = _origin(part, sys._getframe(1).f_globals)
+    REGISTRATIONS[name] = _registration(part, sys._getframe(1).f_globals)
     if kind == "scenario":
         scenarios.REGISTERED[word] = entry
     else:
@@ -174,13 +174,13 @@ def _called(part: Any) -> str:
     return getattr(part, "__qualname__", type(part).__qualname__)
 
 
-def _origin(part: Any, caller: Mapping[str, Any]) -> Origin:
+def _registration(part: Any, caller: Mapping[str, Any]) -> Registration:
     """Return what stands behind a name that a module registers, of which these are the globals."""
     try:
         file = Path(str(caller.get("__file__"))).resolve()
-        return Origin(part, file, file.read_bytes(), caller.get("__name__") == "__main__")
+        return Registration(part, file, file.read_bytes(), caller.get("__name__") == "__main__")
     except OSError:
-        return Origin(part, None)
+        return Registration(part, None)
 
 
 @functools.cache

@@ -258,7 +258,7 @@ def test_claims_that_are_refused_spoil_nothing_else(install, monkeypatch, capsys
 
 @pytest.fixture
 def registered(monkeypatch):
-    for owner, name in ((catalog, "REGISTERED"), (catalog, "ORIGINS"), (scenarios, "REGISTERED")):
+    for owner, name in ((catalog, "REGISTERED"), (catalog, "REGISTRATIONS"), (scenarios, "REGISTERED")):
         monkeypatch.setattr(owner, name, {})
     return hetrl.register
 
@@ -297,9 +297,7 @@ def test_what_is_trained_saved_evaluated_and_resumed_is_one(registered, tmp_path
     catalog.REGISTERED.clear()
     with pytest.raises(RunError, match=r"uses 'env/my.world', and nothing has registered it here; this run used parts"):
         evaluate_run(run.path)
-    with pytest.raises(
-        RecipeError, match=r"^task: no entry 'env/my.world' in the catalog.* It may be in a file of y"
-    ):
+    with pytest.raises(RecipeError, match=r"^task: no entry 'env/my.world' in the catalog.* It may be in a file of y"):
         hetrl.check(recipe)
 
 

@@ -44,7 +44,7 @@ def run(file: Path) -> None:
     digest = _digest(source)
     module = ModuleType(f"hetrl_parts_{''.join(each if each.isalnum() else '_' for each in path.stem)}_{digest[:8]}")
     module.__file__ = str(path)
-    before = dict(catalog.ORIGINS)
+    before = dict(catalog.REGISTRATIONS)
     sys.modules[module.__name__] = module
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))
@@ -55,7 +55,7 @@ def run(file: Path) -> None:
         if isinstance(error, KeyboardInterrupt):
             raise
         raise RunError(_failed(file, error)) from error
-    if before == catalog.ORIGINS:
+    if before == catalog.REGISTRATIONS:
         raise RunError(f"--parts {file} registers nothing; call hetrl.register('env/my.world', World) in it.")
     _RUN[path] = module
 
@@ -89,14 +89,18 @@ def used(tree: Any) -> Iterator[str]:
         yield from used(each)
 
 
-def _origins(tree: Any) -> dict[str, catalog.Origin]:
+def _registrations(tree: Any) -> dict[str, catalog.Registration]:
     """Return the names in a recipe that this process has registered."""
-    return {name: catalog.ORIGINS[name] for name in used(tree) if name in catalog.ORIGINS}
+    return {name: catalog.REGISTRATIONS[name] for name in used(tree) if name in catalog.REGISTRATIONS}
 
 
 def files(tree: Any) -> list[Path]:
     """Return the files that have registered what a recipe uses, each once."""
-    return list(dict.fromkeys(origin.file for origin in _origins(tree).values() if origin.file is not None))
+    return list(
+        dict.fromkeys(
+            registration.file for registration in _registrations(tree).values() if registration.file is not None
+        )
+    )
 
 
 def options(tree: Any) -> list[str]:
@@ -105,9 +109,9 @@ def options(tree: Any) -> list[str]:
     Raises:
         RunError: one is registered by what no other process can run.
     """
-    for name, origin in _origins(tree).items():
-        if origin.file is None or origin.script:
-            where = "this program itself" if origin.script else "a notebook or a console"
+    for name, registration in _registrations(tree).items():
+        if registration.file is None or registration.script:
+            where = "this program itself" if registration.script else "a notebook or a console"
             raise RunError(
                 f"'{name}' is registered in {where}, and every seed is a process of its own; put "
                 f"hetrl.register('{name}', ...) into a file that is imported here, or train the seeds one by one."
@@ -140,16 +144,16 @@ def keep(folder: Path, tree: Any, kept: Mapping[str, str]) -> dict[str, str]:
         RunError: one cannot be written.
     """
     found = dict(kept)
-    for origin in _origins(tree).values():
-        if origin.file is None or _digest(origin.source) in found.values():
+    for registration in _registrations(tree).values():
+        if registration.file is None or _digest(registration.source) in found.values():
             continue
-        name, number = origin.file.name, 2
+        name, number = registration.file.name, 2
         while name in found:
-            name, number = f"{origin.file.stem}_{number}{origin.file.suffix}", number + 1
+            name, number = f"{registration.file.stem}_{number}{registration.file.suffix}", number + 1
         copy = folder / FOLDER / name
         with writes(copy), replaced(copy) as half:
-            half.write_bytes(origin.source)
-        found[name] = _digest(origin.source)
+            half.write_bytes(registration.source)
+        found[name] = _digest(registration.source)
     return found
 
 
@@ -174,10 +178,10 @@ def compare(folder: Path, tree: Any, kept: Mapping[str, str]) -> None:
                 f"{folder} uses '{name}', and nothing has registered it here; this run used {listed}: give {given}, or "
                 "import it first in Python."
             )
-    for name, origin in _origins(tree).items():
-        if origin.file is not None and _digest(origin.source) not in kept.values():
+    for name, registration in _registrations(tree).items():
+        if registration.file is not None and _digest(registration.source) not in kept.values():
             warnings.warn(
-                f"'{name}' comes from {origin.file.name}, which is not what {folder} was trained with "
+                f"'{name}' comes from {registration.file.name}, which is not what {folder} was trained with "
                 f"({', '.join(f'{FOLDER}/{file}' for file in kept)}): what follows may differ.",
                 HetrlWarning,
                 stacklevel=3,

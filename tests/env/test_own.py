@@ -28,7 +28,7 @@ DISCRETE = "nets.actor={use: net/categorical_policy, hidden: [8]}"
 
 @pytest.fixture(autouse=True)
 def register(monkeypatch):
-    for owner, name in ((catalog, "REGISTERED"), (catalog, "ORIGINS"), (scenarios, "REGISTERED")):
+    for owner, name in ((catalog, "REGISTERED"), (catalog, "REGISTRATIONS"), (scenarios, "REGISTERED")):
         monkeypatch.setattr(owner, name, {})
     return hetrl.register
 
@@ -115,7 +115,7 @@ def test_a_word_that_is_needed_and_missing(register):
 
 def test_a_horizon_is_needed_where_the_environment_has_none(register):
     register("env/my.forage", Forage)
-    with pytest.raises(RecipeError, match=r"^task.horizon: .* max_cycles; say after how many steps to cut"):
+    with pytest.raises(RecipeError, match=r"^task.horizon: Forage has no max_cycles; write after how many steps"):
         hetrl.build(hetrl.load(forage().tree | {"task": {"use": "env/my.forage", "n_envs": 2}}))
 
 
@@ -199,7 +199,7 @@ def test_a_cell_may_be_run_again_also_with_a_changed_class(register):
     assert first is not second and catalog.resolve("env/my.forage").made_by == (second,)
     cell("hetrl.register('env/my.other', lambda: Forage())")
     cell("\nhetrl.register('env/my.other', lambda: Forage(4))")
-    assert catalog.ORIGINS["env/my.other"].file is None
+    assert catalog.REGISTRATIONS["env/my.other"].file is None
 
 
 def test_another_part_of_a_name_is_refused(register):
@@ -215,8 +215,8 @@ def test_another_part_of_a_name_is_refused(register):
 
 def test_who_registered_a_name_is_known(register):
     register("env/my.forage", Forage)
-    assert catalog.ORIGINS["env/my.forage"].file.name == "test_own.py"
-    assert not catalog.ORIGINS["env/my.forage"].script
+    assert catalog.REGISTRATIONS["env/my.forage"].file.name == "test_own.py"
+    assert not catalog.REGISTRATIONS["env/my.forage"].script
 
 
 # ----- what would be another task than the one that is saved

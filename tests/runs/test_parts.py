@@ -26,7 +26,12 @@ RECIPE = ["happo", TASK, "nets.actor={use: net/categorical_policy, hidden: [8]}"
 @pytest.fixture(autouse=True)
 def forget(monkeypatch, tmp_path):
     """Every test is a process in which nobody has registered anything, in an empty folder."""
-    for owner, name in ((catalog, "REGISTERED"), (catalog, "ORIGINS"), (scenarios, "REGISTERED"), (parts, "_RUN")):
+    for owner, name in (
+        (catalog, "REGISTERED"),
+        (catalog, "REGISTRATIONS"),
+        (scenarios, "REGISTERED"),
+        (parts, "_RUN"),
+    ):
         monkeypatch.setattr(owner, name, {})
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr("warnings.showwarning", __import__("warnings").showwarning)
@@ -35,7 +40,7 @@ def forget(monkeypatch, tmp_path):
     Path("mine.py").write_text(SOURCE + "\n\nimport hetrl\n\nhetrl.register('env/my.forage', Forage)\n")
 
     def new_process():
-        for mapping in (catalog.REGISTERED, catalog.ORIGINS, scenarios.REGISTERED, parts._RUN):
+        for mapping in (catalog.REGISTERED, catalog.REGISTRATIONS, scenarios.REGISTERED, parts._RUN):
             mapping.clear()
 
     return new_process
@@ -110,7 +115,9 @@ def test_a_file_that_has_changed_is_told_and_kept_beside_the_first(command, forg
         evaluate_run(Path("run"))
     forget()
     assert line in command("train", "--resume", "run", "run.frames=60", "--parts", "mine.py")
+    Folder(Path("run")).keep_parts()
     assert list(Folder(Path("run")).parts()) == ["mine.py", "mine_2.py"]
+    assert Path("run/parts/mine_2.py").read_bytes() == Path("mine.py").read_bytes()
     forget()
     assert "warning" not in command("eval", "run", "--parts", "mine.py")
 
@@ -177,7 +184,7 @@ def test_a_file_that_fails_is_shown_as_its_own(command, text, problem, shown):
     said = command("check", "happo", "--parts", "bad.py", code=2)
     assert re.search(f"^error {problem}$", said.strip().splitlines()[-1]), said
     assert said.startswith(shown.format(here=Path.cwd()) or said)
-    assert "hetrl/runs" not in said and not catalog.ORIGINS
+    assert "hetrl/runs" not in said and not catalog.REGISTRATIONS
 
 
 @pytest.mark.parametrize("name", ["nowhere.py", "."])
