@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
+from hetrl.cli import parts as files
 from hetrl.cli.console import out
-from hetrl.cli.options import Overrides, RunPath
+from hetrl.cli.options import Overrides, Parts, RunPath
 
 
 def evaluate(
@@ -17,8 +18,10 @@ def evaluate(
         bool,
         typer.Option("--video", help="Film the first one, as RUN/episode.mp4 or as the FILE.mp4 or .gif you name."),
     ] = False,
+    parts: Parts = None,
 ) -> None:
     """Evaluate a run's last checkpoint, each agent acting deterministically on what it observes."""
+    files.run(parts)
     from hetrl.runs.run import evaluate_run
 
     changes, film = list(overrides or []), None

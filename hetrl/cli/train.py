@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from hetrl.cli import completion
-from hetrl.cli.options import Overrides
+from hetrl.cli import parts as files
+from hetrl.cli.options import Overrides, Parts
 from hetrl.errors import RunError
 
 
@@ -25,11 +26,13 @@ def train(
     report: Annotated[bool, typer.Option("--report", help="Write the run's page, report.html, at the end.")] = False,
     wandb: Annotated[str | None, typer.Option(help="Also log to this Weights & Biases project.")] = None,
     monitor: Annotated[int | None, typer.Option(min=1, help="Measure the bound every so many frames.")] = None,
+    parts: Parts = None,
 ) -> None:
     """Train a recipe, or continue a run with --resume FOLDER."""
     from hetrl.runs.parent import follow_parent
 
     follow_parent()  # before all that takes time
+    files.run(parts)
     from hetrl.cli.outcome import finish, finish_seeds
     from hetrl.cli.recipes import warned
     from hetrl.recipe.read import load

@@ -88,6 +88,7 @@ def resume(
     """
     folder = Folder(path)
     folder.refuse_if_empty()
+    folder.need_parts()
     with sole_writer(path):
         _resume(folder, overrides, wandb, [*callbacks, *_progress(quiet)])
     return folder
@@ -128,7 +129,7 @@ def _fit(
     """Train into a folder; ``resumed`` says at which frames its checkpoint stands, None that there is none."""
     run = module.recipe.run
     saving = Checkpoints(folder.checkpoint.parent, run.checkpoint_every or max(run.frames // 20, 1))
-    begun = Begun(lambda: replace_text(folder.recipe, module.recipe.yaml()))
+    begun = Begun(lambda: _take_note(folder, module.recipe))
     restoring = nullcontext() if resumed is None else begun.restoring(folder.checkpoint)
     with _lightning_quiet(), silent_threads(), restoring:
         trainer = L.Trainer(
@@ -147,6 +148,12 @@ def _fit(
             default_root_dir=str(folder.path),
         )
         trainer.fit(module, data, ckpt_path=str(folder.checkpoint) if resumed is not None else None, weights_only=True)
+
+
+def _take_note(folder: Folder, recipe: Recipe) -> None:
+    """Write down what goes on: the recipe, and the files of its parts as they are now."""
+    replace_text(folder.recipe, recipe.yaml())
+    folder.keep_parts()
 
 
 @contextmanager
@@ -219,6 +226,7 @@ def restored(path: Path, *overrides: str) -> tuple[Recipe, Linked, Any]:
     """
     folder = Folder(path)
     folder.refuse_if_empty()
+    folder.need_parts()
     recipe = load(folder.recipe, *overrides)
     device = resolve_device(recipe.run.device)
     env = evaluation_env(recipe, device)

@@ -16,6 +16,7 @@ from hetrl.runs import lock
 from hetrl.runs.board import SeedsBoard
 from hetrl.runs.folder import Folder, default_folder, is_free
 from hetrl.runs.launch import SeedProcess, StopSignals, command_line, n_cores, run_side_by_side
+from hetrl.runs.parts import options
 from hetrl.train.build import make_env, resolve_device
 
 
@@ -88,6 +89,7 @@ def train_seeds(
         RunError: the folder is taken.
     """
     check(recipe, make_env(recipe, resolve_device("cpu"), 0, n_envs=1).team)  # before anything is written
+    options(recipe.tree)
     resolve_device(recipe.run.device)
     folder = SeedsFolder(path or default_folder(recipe, seeds=True))
     with lock.sole_writer(folder.path):
@@ -128,6 +130,9 @@ def resume_seeds(
     folder = SeedsFolder(path)
     if not folder.recipe.exists():
         raise RunError(f"{path} is no folder of seeds (it has no seeds.yaml).")
+    for run in folder.runs.values():
+        if Folder(run).recipe.exists():
+            Folder(run).need_parts()
     with lock.sole_writer(path):
         recipe = load(folder.recipe, *overrides)
         refuse_other_recipe(recipe, load(folder.recipe).yaml())
@@ -148,7 +153,7 @@ def _run_all(
     """Run the seeds of a folder that have frames left, and return how all of them stand."""
     console, outcome = Console(markup=False, emoji=False), Outcome(folder)
     threads, wanted = recipe.run.threads or 1, recipe.run.frames
-    processes = []
+    known, processes = options(recipe.tree), []
     for seed, run in folder.runs.items():
         frames = Folder(run).frames_saved()
         if frames >= wanted:
@@ -159,7 +164,7 @@ def _run_all(
                 _start_again(seed, run, console)
         new = [str(folder.recipe), f"run.seed={seed}", f"run.threads={threads}", "--folder", str(run)]
         words = ["--resume", str(run), *overrides] if frames else new
-        processes.append(SeedProcess(seed, run, command_line(words, wandb)))
+        processes.append(SeedProcess(seed, run, command_line([*words, *known], wandb)))
     with StopSignals() as stop, SeedsBoard(console, {each.seed: each.run for each in processes}, wanted) as board:
         run_side_by_side(processes, at_once or max(n_cores() // threads, 1), threads, stop, board)
     for each in processes:
