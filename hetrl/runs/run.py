@@ -132,7 +132,7 @@ def _fit(
     restoring = nullcontext() if resumed is None else begun.restoring(folder.checkpoint)
     with _lightning_quiet(), silent_threads(), restoring:
         trainer = L.Trainer(
-            max_epochs=1,
+            max_epochs=-1,
             accelerator="gpu" if data.device.type == "cuda" else "cpu",
             devices=1,
             logger=list(loggers),
