@@ -8,6 +8,7 @@ from torch.func import functional_call, vmap
 
 from hetrl.network import Policy
 from hetrl.ops.joint_action import JointValue
+from hetrl.ops.scaled import scaled
 from hetrl.team import Agent, Grouped, Team
 
 Actions = dict[str, Tensor]
@@ -37,7 +38,8 @@ class Behaviour:
         if not self._recurrent:
             return {}
         return {
-            name: seen.new_zeros((*seen.shape[:-1], self._groups[name].memory)) for name, seen in observations.items()
+            name: scaled(seen[:0]).new_zeros((*seen.shape[:-1], self._groups[name].memory))
+            for name, seen in observations.items()
         }
 
     @torch.no_grad()
