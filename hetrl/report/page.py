@@ -21,7 +21,7 @@ from hetrl.report.chart import N_COLORS, Polyline, chart
 from hetrl.report.writable import PAGES, check_writable, written
 from hetrl.runs.csv_table import FRAMES, TableRow, read
 from hetrl.runs.folder import Folder, task_name
-from hetrl.runs.seeds import SeedsFolder
+from hetrl.runs.seeds_folder import SeedsFolder
 from hetrl.train.build import make_env, resolve_device
 from hetrl.train.timings import WALL
 

@@ -98,8 +98,9 @@ def _refuse_words(trainer: L.Trainer) -> None:
 def begun_anew(loops: dict[str, Any], ended: int) -> None:
     """Say of a checkpoint's loops that some epochs are complete, and that nothing is in the middle.
 
-    What is left of a stretch is an epoch again. Lightning's own account of an epoch in its middle depends on where in it
-    the checkpoint was written, and on how many batches it was to have; earlier versions had one epoch for a whole run.
+    What is left of a stretch is an epoch again. Lightning's own account of an epoch in its middle depends on where in
+    it the checkpoint was written, and on how many batches it was to have; earlier versions had one epoch for a whole
+    run.
 
     Args:
         loops: of a checkpoint; changed in place.
@@ -115,4 +116,3 @@ def begun_anew(loops: dict[str, Any], ended: int) -> None:
     batches["current"].update(dict.fromkeys(batches["current"], 0))
     batches["is_last_batch"] = False
     fit["epoch_loop.state_dict"]["_batches_that_stepped"] = n_batches
-
