@@ -16,14 +16,19 @@ _ONE_PASS = 1
 
 
 class Epochs(L.Callback):
-    """Holds the words of a Trainer to what they can mean here, for as long as a fit takes."""
+    """Holds the words of a Trainer to what they can mean here, for as long as a fit takes.
+
+    Args:
+        frames: of the run.
+        evaluates: whether there are evaluations in it.
+    """
 
     def __init__(self, frames: int, evaluates: bool) -> None:
         self._frames, self._evaluates = frames, evaluates
         self._before: dict[str, Any] = {}
         self._n_batches = 0
 
-    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_fit_start(self, trainer: Any, pl_module: L.LightningModule) -> None:
         """Take the Trainer's words over.
 
         Raises:
@@ -34,13 +39,14 @@ class Epochs(L.Callback):
         loop = trainer.fit_loop
         self._before = {
             "max_epochs": loop.max_epochs,
+            "min_epochs": loop.min_epochs,
             "reload_dataloaders_every_n_epochs": trainer.reload_dataloaders_every_n_epochs,
             "log_every_n_steps": trainer.log_every_n_steps,
             "limit_val_batches": trainer.limit_val_batches,
         }
         if loop.max_epochs == _ONE_PASS and not trainer.fast_dev_run:
             loop.max_epochs = -1
-        trainer.reload_dataloaders_every_n_epochs = 1  # type: ignore[attr-defined]  # each stretch has its own length
+        trainer.reload_dataloaders_every_n_epochs = 1  # each stretch has its own length
         trainer.log_every_n_steps = min(trainer.log_every_n_steps, 1)  # every batch is logged, whatever it says
         if not self._evaluates:
             trainer.limit_val_batches = 0
@@ -56,7 +62,12 @@ class Epochs(L.Callback):
         if 0 <= trainer.max_steps <= trainer.global_step:
             trainer.should_stop = True
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: Any, pl_module: L.LightningModule) -> None:
+        """Let the run end where it has its frames, however many epochs are the least: there is nothing more."""
+        if getattr(pl_module, "frames", 0) >= self._frames:
+            trainer.fit_loop.min_epochs = 0
+
+    def on_train_end(self, trainer: Any, pl_module: L.LightningModule) -> None:
         """Say what ended a fit before its run."""
         frames, limit = getattr(pl_module, "frames", self._frames), trainer.fit_loop.max_epochs
         if frames < self._frames and not trainer.fast_dev_run and 0 <= (limit or 0) <= trainer.current_epoch:
@@ -75,10 +86,8 @@ class Epochs(L.Callback):
 
     def _give_back(self, trainer: L.Trainer) -> None:
         words, self._before = self._before, {}
-        if words:
-            trainer.fit_loop.max_epochs = words.pop("max_epochs")
         for word, value in words.items():
-            setattr(trainer, word, value)
+            setattr(trainer.fit_loop if word in ("max_epochs", "min_epochs") else trainer, word, value)
 
 
 def _refuse_words(trainer: L.Trainer) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hetrl.engine.linked import SharedNetwork, SlowCopy
 from hetrl.errors import RunError, nearest
-from hetrl.recipe.same import ABSENT, differences
+from hetrl.recipe.same import ABSENT, differences, first_difference
 from hetrl.train.learner import Learner
 from hetrl.train.restorable import other_weights
 
@@ -102,8 +102,8 @@ def inherit(
 
 def _differences(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[str]:
     """Say what the two recipes say differently."""
-    both = ({word: value for word, value in tree.items() if word != "run"} for tree in (mine, theirs))
-    for where, here, there in differences(*both):
+    here_, there_ = ({word: value for word, value in tree.items() if word != "run"} for tree in (mine, theirs))
+    for where, here, there in differences(here_, there_):
         yield f"{where} is {_said(there)} there and {_said(here)} here"
 
 
@@ -137,8 +137,7 @@ def _sort(name: str, module: Learner, source: _Source, mine: Mapping[str, Any], 
     """Find out of each module of a net whose weights it can take, or why none."""
     net: SharedNetwork = module.linked.nets[name]  # type: ignore[assignment]
     there = source.nets.get(name, {})
-    words = [_words(tree["nets"][name]) for tree in (mine, source.tree) if name in tree["nets"]]
-    other = next(iter(differences(*words)), None) if len(words) > 1 else None
+    other = first_difference(_words(mine["nets"][name]), _words(source.tree["nets"].get(name, {})))
     for owner, own in net.items():
         theirs = owner if owner in there else next(iter(there)) if len(there) == 1 else None
         if not there:
