@@ -19,7 +19,9 @@ TINY = [
     "run.frames=400", "run.eval_every=80", "run.n_eval_episodes=3", "run.device=cpu",
 ]  # fmt: skip
 QUIET = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-pytestmark = pytest.mark.filterwarnings("ignore:.*no pre-optimization state.*", "ignore:.*exists and is not empty.*", "ignore:.*used to create the.*")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*no pre-optimization state.*", "ignore:.*exists and is not empty.*", "ignore:.*used to create the.*"
+)
 
 
 def fit(*changes, ckpt_path=None, **words):
@@ -212,7 +214,9 @@ def test_a_finished_fit_goes_on_with_more_frames(tmp_path):
 def test_a_finished_fit_without_more_frames_is_refused(tmp_path):
     module, trainer = fit("run.frames=80")
     trainer.save_checkpoint(tmp_path / "a.ckpt")
-    with pytest.raises(RunError, match=r"^this run is finished \(80 frames\); to go on, build it with run.frames=\.\.\."):
+    with pytest.raises(
+        RunError, match=r"^this run is finished \(80 frames\); to go on, build it with run.frames=\.\.\."
+    ):
         fit("run.frames=80", ckpt_path=tmp_path / "a.ckpt")
 
 
