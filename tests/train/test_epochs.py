@@ -22,6 +22,8 @@ QUIET = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "e
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*no pre-optimization state.*", "ignore:.*exists and is not empty.*", "ignore:.*used to create the.*"
 )
+    "ignore:.*no pre-optimization state.*", "ignore:.*exists and is not empty.*", "ignore:.*used to create the.*"
+)
 
 
 def fit(*changes, ckpt_path=None, **words):
@@ -88,7 +90,7 @@ def test_fewer_epochs_end_the_fit_and_it_says_so(caplog):
 def test_early_stopping_stops_as_it_says(max_epochs):
     """The first evaluation is the best so far, and the second is not better by so much."""
     stop = EarlyStopping("eval/return", mode="max", patience=1, min_delta=1e9)
-    module, trainer = fit(max_epochs=max_epochs, callbacks=[stop])
+    module, _ = fit(max_epochs=max_epochs, callbacks=[stop])
     assert (module.frames, stop.stopped_epoch) == (160, 1)
 
 
@@ -212,10 +214,10 @@ def test_a_finished_fit_goes_on_with_more_frames(tmp_path):
 
 
 def test_a_finished_fit_without_more_frames_is_refused(tmp_path):
-    module, trainer = fit("run.frames=80")
+    _, trainer = fit("run.frames=80")
     trainer.save_checkpoint(tmp_path / "a.ckpt")
     with pytest.raises(
-        RunError, match=r"^this run is finished \(80 frames\); to go on, build it with run.frames=\.\.\."
+        RunError, match=r"^this run is finished \(80 frames\); to go on, build it with run.frames="
     ):
         fit("run.frames=80", ckpt_path=tmp_path / "a.ckpt")
 
