@@ -22,8 +22,6 @@ QUIET = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "e
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*no pre-optimization state.*", "ignore:.*exists and is not empty.*", "ignore:.*used to create the.*"
 )
-    "ignore:.*no pre-optimization state.*", "ignore:.*exists and is not empty.*", "ignore:.*used to create the.*"
-)
 
 
 def fit(*changes, ckpt_path=None, **words):
@@ -216,9 +214,7 @@ def test_a_finished_fit_goes_on_with_more_frames(tmp_path):
 def test_a_finished_fit_without_more_frames_is_refused(tmp_path):
     _, trainer = fit("run.frames=80")
     trainer.save_checkpoint(tmp_path / "a.ckpt")
-    with pytest.raises(
-        RunError, match=r"^this run is finished \(80 frames\); to go on, build it with run.frames="
-    ):
+    with pytest.raises(RunError, match=r"^this run is finished \(80 frames\); to go on, build it with run.frames="):
         fit("run.frames=80", ckpt_path=tmp_path / "a.ckpt")
 
 
