@@ -9,7 +9,7 @@ from typing import Any
 from hetrl.errors import RunError
 from hetrl.recipe.frozen import Tree
 from hetrl.runs.folder import Folder, task_name
-from hetrl.runs.seeds import SeedsFolder
+from hetrl.runs.seeds_folder import SeedsFolder
 from hetrl.runs.several import by_seed, method_name, run_folders
 
 _NOT_THE_TASK = ("n_envs", "groups")

@@ -22,7 +22,7 @@ from hetrl.report.chart import N_COLORS, Polyline, chart
 from hetrl.report.writable import PAGES, check_writable, written
 from hetrl.runs.csv_table import FRAMES, TableRow, read
 from hetrl.runs.folder import Folder, task_name
-from hetrl.runs.seeds import SeedsFolder
+from hetrl.runs.seeds_folder import SeedsFolder
 from hetrl.train.timings import WALL
 
 
