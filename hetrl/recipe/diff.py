@@ -49,6 +49,8 @@ def differences(one: Recipe, other: Recipe) -> list[Difference]:
     found = list(_use("task", one.task, other.task))
     if one.groups != other.groups:
         found.append(Difference("task", "groups", _text(one.groups), _text(other.groups)))
+    both = ({"normalize_observations": each.normalize_observations} for each in (one, other))
+    found += _values("task", "", *both)
     found += _nets(*plans)
     found += _use("data", one.data, other.data)
     found += _phases(*plans)
