@@ -32,7 +32,7 @@ class Entities(Encoder):
         heads: of the attention; a divisor of ``size``.
         hidden: widths of the hidden layers of f.
         size: how many numbers f makes of an entity.
-        activation: between the layers, and after the last.
+        activation: between the layers.
 
     Raises:
         RecipeError: an observation does not divide into entities, or ``size`` into heads.
@@ -68,7 +68,7 @@ class Entities(Encoder):
         self._own, self._entity, self._size = own, entity, size
         self._heads = heads if pool == "attention" else 0
         self.features = own + size
-        self.body = MLP([own + entity, *hidden, size], activation, last_gain=math.sqrt(2))
+        self.body = MLP([own + entity, *hidden, size], activation, last_gain=1.0)
         if pool == "attention":
             self.query = MLP([own, size], activation, last_gain=1.0) if own else _Constant(size)
             self.key, self.value = (MLP([size, size], activation, last_gain=1.0) for _ in range(2))
@@ -79,7 +79,7 @@ class Entities(Encoder):
         own = observation[..., : self._own]
         each = observation[..., self._own :].unflatten(-1, (-1, self._entity))
         beside = own.unsqueeze(-2).expand(*each.shape[:-1], self._own)
-        found = self.body._activation(self.body(torch.cat([beside, each], -1)))
+        found = self.body(torch.cat([beside, each], -1))
         present = (each != 0).any(-1)
         pooled = self._attended(own, found, present) if self._heads else _mean(found, present)
         return {"features": torch.cat([own, pooled], -1)}

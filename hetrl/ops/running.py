@@ -27,7 +27,7 @@ def entry_moments(x: Float[Tensor, "*batch size"], active: Bool[Tensor, "*batch"
 def merged(one: Running, other: Running) -> Running:
     """Return the moments of both together.
 
-    n = n_1 + n_2,   d = mean_2 - mean_1,   mean = mean_1 + d n_2 / n,   squares = squares_1 + squares_2 + d^2 n_1 n_2 / n
+    n = n_1 + n_2,   d = mean_2 - mean_1,   mean = mean_1 + d n_2 / n,   squares = squares_1 + squares_2 + d^2 n_1 n_2/n
 
     Of (1, 3) and (5): mean 2 and 5, squares 2 and 0; together mean 3, squares 2 + 9 * 2 / 3 = 8.
 
