@@ -74,13 +74,11 @@ class StateEncoder(nn.Module):
             if team.state_shape:
                 whole = Agent("state", "state", 0, team.state_size, whole.action, "state", team.state_shape)
             groups, team = [(whole,)], Team((whole,), team.state_size)
-        self.encoders = nn.ModuleList(encoding.built(agents[0], team) for agents in groups)
+        built = [encoding.built(agents[0], team) for agents in groups]
+        self.encoders = nn.ModuleList(built)
         self._sizes = [agent.observation_size for agent in team.agents]
         self._places = [[team.agents.index(agent) for agent in agents] for agents in groups]
-        self.features = sum(
-            encoder.features * len(own)
-            for encoder, own in zip(self.encoders, self._places, strict=True)  # type: ignore[misc, operator]
-        )
+        self.features = sum(each.features * len(own) for each, own in zip(built, groups, strict=True))
 
     def forward(self, state: Tensor) -> Tensor:
         """Return the features ``*B H`` of a state ``*B S``, in team order."""
@@ -126,6 +124,6 @@ def in_front_of_state(encoding: Encoding | None, team: Team) -> tuple[StateEncod
     return encoder, encoder.features
 
 
-def behind(encoder: nn.Module | None, body: nn.Module) -> nn.Module:
+def behind(encoder: nn.Module | None, body: nn.Module) -> Any:
     """Return a module behind an encoder; the module alone where there is none."""
     return body if encoder is None else Behind(encoder, body)

@@ -42,7 +42,7 @@ def test_a_state_of_the_environments_own_is_one_observation():
     own = replace(EYES, state_size=25, state_shape=(5, 5))
     encoder = StateEncoder(EYE, own)
     assert (encoder.features, encoder(torch.rand(2, 25)).shape) == (5, (2, 5))
-    with pytest.raises(RecipeError, match="^encoder: agent 'state' sees 25 numbers in a row, and nobody an image"):
+    with pytest.raises(RecipeError, match=r"^encoder: agent 'state' sees 25 numbers in a row, and nobody an image"):
         StateEncoder(EYE, replace(EYES, state_size=25, state_shape=(25,)))
 
 

@@ -12,7 +12,7 @@ from hetrl.ops.scaled import scaled
 from hetrl.team import Agent, Grouped, Team
 
 Actions = dict[str, Tensor]
-Watch = Callable[[Grouped, Grouped], None]
+Witness = Callable[[Grouped, Grouped], None]
 """Called with the observations of some steps, ``[*B, N, n, F]`` by layout group, and with who took part in them,
 ``[*B, N, n]`` by layout group; everybody where it has none."""
 
@@ -29,7 +29,7 @@ class Behaviour:
     :meth:`explore` or :meth:`greedy` then gets the new memories in place of the observations.
     """
 
-    def __init__(self, team: Team, policy: Callable[[Sequence[Agent]], Policy], watch: Watch | None = None) -> None:
+    def __init__(self, team: Team, policy: Callable[[Sequence[Agent]], Policy], watch: Witness | None = None) -> None:
         self.watch = watch
         self._groups = {group: _Group([policy((agent,)) for agent in agents]) for group, agents in team.layout.items()}
         self._recurrent = any(group.memory for group in self._groups.values())
@@ -88,7 +88,7 @@ class BestOf:
         self._behaviour.refresh()
 
     @property
-    def watch(self) -> Watch | None:
+    def watch(self) -> Witness | None:
         """Who is told what was acted on."""
         return self._behaviour.watch
 

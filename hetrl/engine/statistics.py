@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from hetrl.ops.running import Running, entry_moments, merged
 from hetrl.ops.scaled import scaled
-from hetrl.team import Agent, Grouped, Team
+from hetrl.team import STATE, Agent, Grouped, Team
 
 CLIP = 10.0
 """Furthest that a standardised number may be from 0 [deviation]."""
@@ -41,7 +41,7 @@ class Statistics(nn.Module):
             group: agents[0].observation_size
             for group, agents in team.layout.items() if agents[0].observation_dtype != torch.uint8
         }  # fmt: skip
-        self._own_state = bool(team.state_shape) and team.state_dtype != torch.uint8
+        self._own_state = team.own_state and team.state_dtype != torch.uint8
         for group, size in self._sizes().items():
             for word, entries in (("count", 1), ("mean", size), ("squares", size)):
                 self.register_buffer(f"{group}:{word}", torch.zeros(entries, dtype=torch.float64))
@@ -62,17 +62,16 @@ class Statistics(nn.Module):
     # ----- taking in
 
     @torch.no_grad()
-    def watch(self, observation: Grouped, active: Grouped, state: Tensor | None = None) -> None:
+    def watch(self, observation: Grouped, active: Grouped) -> None:
         """Note what was acted on.
 
         Args:
-            observation: layout group -> ``[*B, n, F]``.
+            observation: layout group -> ``[*B, n, F]``; with the state where that is the environment's own.
             active: layout group -> who took part, ``[*B, n]``; everybody where it has none.
-            state: ``[*B, S]``, where it is the environment's own.
         """
         seen = {group: (observation[group], active.get(group)) for group in self._groups}
-        if self._own_state and state is not None:
-            seen[_OWN] = state, None
+        if self._own_state:
+            seen[_OWN] = observation[STATE], None
         for name, (value, mask) in seen.items():
             found = entry_moments(value, mask)
             before = self._watched.get(name)
@@ -106,7 +105,7 @@ class Statistics(nn.Module):
     def _of_state(self, word: str, blank: float) -> Tensor:
         """Return the shift or scale of each entry of the state."""
         whole = self.get_buffer(f"{_STATE}:{word}")
-        if self._team.state_shape:
+        if self._team.own_state:
             return self.get_buffer(f"{_OWN}:{word}") if self._own_state else torch.full_like(whole, blank)
         each = {}
         for group, agents in self._team.layout.items():

@@ -85,7 +85,7 @@ class Convolutional(Encoder):
     def _image(self, agent: Agent) -> tuple[int, int, int]:
         """Return channels, height and width of an observation."""
         if len(self._shape) == 2:
-            return 1, *self._shape  # type: ignore[return-value]
+            return 1, *self._shape
         if len(self._shape) != 3:
             raise RecipeError(
                 f"agent '{agent.name}' sees {agent.sees}, which is no image; let the environment give two or three "

@@ -105,7 +105,12 @@ def _values(section: str, what: str, one: Mapping[str, Any], other: Mapping[str,
     for word in {**one, **other}:
         mine, theirs = one.get(word), other.get(word)
         place = f"{what} {word}".strip()
-        if isinstance(mine, Mapping) and isinstance(theirs, Mapping) and "use" in mine and mine["use"] == theirs.get("use"):
+        if (
+            isinstance(mine, Mapping)
+            and isinstance(theirs, Mapping)
+            and "use" in mine
+            and mine["use"] == theirs.get("use")
+        ):
             yield from _values(section, place, mine, theirs)
         elif mine != theirs:
             yield Difference(section, place, _text(mine), _text(theirs))

@@ -10,9 +10,9 @@ from hetrl.recipe.section import Use
 
 
 @cache
-def encoders(found: type) -> frozenset[str]:
+def encoders(found: Any) -> frozenset[str]:
     """Return the names of a class's arguments that take an encoder."""
-    init: Any = found.__init__  # type: ignore[misc]
+    init = found.__init__
     hints = get_type_hints(init)
     return frozenset(name for name in arguments.parameters(init) if Encoding in (hints[name], *get_args(hints[name])))
 

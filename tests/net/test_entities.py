@@ -15,7 +15,7 @@ def built(seen, **arguments):
 
 
 def test_the_docstrings_numbers():
-    """Own 1, entities 2 and 4, z_j = e_j: 1 and their mean 3; with 2 and nobody, 1 and 2; with nobody at all, 1 and 0."""
+    """Own 1, entities 2 and 4, z_j = e_j: 1 and the mean 3; with 2 and nobody, 1 and 2; with nobody at all, 1 and 0."""
     net = built(3, own=1, entity=1, size=1, hidden=[], pool="mean")
     with torch.no_grad():
         net.body[0].weight.copy_(torch.tensor([[0.0, 1.0]]))
@@ -38,7 +38,7 @@ def test_attention_by_hand():
 
 @pytest.mark.parametrize("pool", ["attention", "mean"])
 def test_the_order_of_entities_and_zeros_behind_them_change_nothing(pool):
-    """Four entities in any order; and two of them with absent ones behind are those two alone, with the same weights."""
+    """Four in any order; and two of them, with absent ones around, are those two alone, with the same weights."""
     net = built(OWN + 4 * ENTITY, pool=pool, heads=2)
     own, entities = torch.randn(6, OWN), torch.randn(6, 4, ENTITY)
     whole = net.encode(torch.cat([own, entities.flatten(1)], -1))["features"]
@@ -72,7 +72,7 @@ def test_without_numbers_of_ones_own_the_query_is_learned():
 @pytest.mark.parametrize(
     ("size", "arguments", "message"),
     [
-        (10, {}, "^agent 'a' sees 10 numbers; less own = 2 that leaves 8, which do not divide into entities of entity = 3"),
+        (10, {}, "^agent 'a' sees 10 numbers; less own = 2 that leaves 8, which do not divide into entities of entity"),
         (2, {}, "that leaves 0, which do not divide"),
         (8, {"heads": 3}, "^size = 8 does not divide into heads = 3"),
     ],
