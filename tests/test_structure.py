@@ -32,7 +32,8 @@ ALGORITHMS = (
     "haqo",
 )
 ACRONYMS = {"gae": "GAE", "kl": "KL", "td": "TD", "pettingzoo": "PettingZoo"}
-NO_ENTRIES = {"data": {"behaviour", "environment", "collected", "evaluate", "intake", "random_actions", "ring"},
+NO_ENTRIES = {"data": {"behaviour", "environment", "collected", "evaluate", "figures", "intake", "random_actions",
+                        "ring"},
               "env": {"simulator_state", "transition", "team_env", "finite_game", "painter", "physique", "physics",
                       "robots", "parallel", "parallel_simulator", "parallel_reading", "simulated", "simulator",
                        "space"},
