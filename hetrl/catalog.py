@@ -72,6 +72,8 @@ BUILT_IN: dict[str, str] = {
     "net/recurrent_policy": "hetrl.net.recurrent_policy:RecurrentPolicy",
     "net/recurrent_value": "hetrl.net.recurrent_value:RecurrentValue",
     "net/state_value": "hetrl.net.state_value:StateValue",
+    "net/convolutional": "hetrl.net.convolutional:Convolutional",
+    "net/entities": "hetrl.net.entities:Entities",
     "optim/adam": "hetrl.optim.adam:Adam",
     "optim/trust_region": "hetrl.optim.trust_region:TrustRegion",
     "env/vmas": "hetrl.env.vmas:Vmas",

@@ -34,7 +34,7 @@ def _built(recipe: Recipe) -> tuple[Learner, Collection]:
     run, device = recipe.run, resolve_device(recipe.run.device)
     env = make_env(recipe, device, rng.derive(run.seed, "env"))
     linked = link(recipe, env.team).to(device)
-    behaviour = Behaviour(linked.team, linked.policy)
+    behaviour = Behaviour(linked.team, linked.policy, None if linked.statistics is None else linked.statistics.watch)
     source = build_entry(recipe.data, "data")
     reward = recipe.task.arguments.get("reward", "mean")
     exploring = _exploring(source, linked, behaviour)

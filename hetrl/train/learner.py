@@ -64,6 +64,7 @@ class Learner(L.LightningModule):
         self._generator: torch.Generator | None = None
         self._pending: Mapping[str, Any] | None = None
         self._wrapped: dict[int, LightningOptimizer] = {}
+        self._spread_known = False
 
     def configure_callbacks(self) -> list[L.Callback]:
         """Return what holds ``run.threads``, and a Trainer's words to their meaning, for as long as a fit takes."""
@@ -130,7 +131,7 @@ class Learner(L.LightningModule):
         progress = min(self.frames / self.recipe.run.frames, 1.0)
         self.linked.follow_schedules(progress)
         logged: dict[str, list[Tensor]] = {}
-        for sample in collected.samples:
+        for sample in collected.samples if self._sees() else ():
             self.iteration += 1
             store = Store(self.linked.team, sample)
             for phase in self.phases:
@@ -141,6 +142,7 @@ class Learner(L.LightningModule):
                         logged.setdefault(name, []).append(value)
         self.batch_frames = collected.frames
         self.frames += self.batch_frames
+        self._take_statistics()
         means = {name: torch.stack(values).mean() for name, values in logged.items()}
         self.metrics = _to_host(_episodes(collected) | means)
         self._stop_on_divergence()
@@ -192,6 +194,24 @@ class Learner(L.LightningModule):
         if self.evaluation is None:
             raise RunError("this module has no evaluation; take the one that hetrl.build returns.")
         self.log_dict({**self.evaluation.run(), "step": float(self.frames)}, batch_size=1)
+
+    def _sees(self) -> bool:
+        """Whether observations can be read: the first collection only tells how they are spread."""
+        if self.linked.statistics is not None and not self._spread_known:
+            self._spread_known = self.linked.statistics.begun
+        return self.linked.statistics is None or self._spread_known
+
+    def _take_statistics(self) -> None:
+        """Take what was collected into the statistics, now that the update on it is over."""
+        statistics = self.linked.statistics
+        if statistics is None:
+            return
+        if not statistics.watched:
+            raise RunError(
+                f"task.normalize_observations: {self.recipe.data.name} does not tell what was seen; its collect() has "
+                "to call behaviour.watch(observations, active) with it."
+            )
+        statistics.take()
 
     def _optimizer_step(self, optimizer: torch.optim.Optimizer, closure: Closure) -> None:
         self._wrapped[id(optimizer)].step(closure)
