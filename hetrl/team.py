@@ -16,7 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from hetrl.errors import RecipeError, nearest
+from hetrl.ops.scaled import scaled
 
+SEEN = (torch.float32, torch.uint8)
+"""What observations and states may be made of."""
 _TAKEN = ("per", "owner", "of")
 """Names that a shared network has a use for, beside torch's own."""
 Grouped = Mapping[str, Tensor]
@@ -86,6 +89,35 @@ class Agent:
     action: Box | Discrete
     body: str
     """Sharing group."""
+    observation_shape: tuple[int, ...] = ()
+    """How the environment has an observation, such as ``(84, 84, 3)``. Tensors hold it flat, ``[N, n, F]``, in the
+    order of its entries. Left out, and where it has one dimension, it is ``(observation_size,)``."""
+    observation_dtype: torch.dtype = torch.float32
+    """``torch.float32``, or ``torch.uint8`` for images: stored as 0 to 255, and 0 to 1 where a network reads them."""
+
+    def __post_init__(self) -> None:
+        shape = tuple(map(int, self.observation_shape))
+        object.__setattr__(self, "observation_shape", shape if len(shape) > 1 else (self.observation_size,))
+        if math.prod(self.observation_shape) != self.observation_size:
+            raise RecipeError(
+                f"agent '{self.name}' has an observation of shape {list(shape)}, which is {math.prod(shape)} numbers, "
+                f"and observation_size = {self.observation_size}; give both the same, or see Agent.seeing."
+            )
+        if self.observation_dtype not in SEEN:
+            raise RecipeError(
+                f"agent '{self.name}' has observations of {self.observation_dtype}; make them torch.float32, or "
+                "torch.uint8 where they are images of 0 to 255."
+            )
+
+    @property
+    def sees(self) -> str:
+        """Its observation in words: how many numbers, or the shape and type of an image."""
+        kind = f" {self.observation_dtype}".replace("torch.", "") if self.observation_dtype != torch.float32 else ""
+        return "x".join(map(str, self.observation_shape)) + kind
+
+    def seeing(self, size: int) -> "Agent":
+        """Return the agent with ``size`` plain numbers to see, such as what an encoder makes of its observation."""
+        return replace(self, observation_size=size, observation_shape=(size,), observation_dtype=torch.float32)
 
 
 @dataclass(frozen=True)
@@ -97,16 +129,39 @@ class Team:
     state_from: tuple[tuple[int, int], ...] = ()
     """Where each entry of the state is seen: place of an agent in the team, and entry of its observation. Left out,
     the state is all observations side by side."""
+    state_shape: tuple[int, ...] = ()
+    """How the state lies, where it is the environment's own and not made of observations; ``()`` where it is."""
+    state_dtype: torch.dtype = None  # type: ignore[assignment]  # filled in
+    """``torch.float32`` or, where it is images alone, ``torch.uint8``; left out, as the observations have it."""
+
+    def __post_init__(self) -> None:
+        if self.state_dtype is None:
+            object.__setattr__(self, "state_dtype", self._seen_dtype)
+        if self.state_shape and math.prod(self.state_shape) != self.state_size:
+            raise RecipeError(
+                f"the state's shape {list(self.state_shape)} is {math.prod(self.state_shape)} numbers, and state_size "
+                f"= {self.state_size}; give both the same."
+            )
+
+    @property
+    def _seen_dtype(self) -> torch.dtype:
+        """Of a state that is made of observations: images alone stay images."""
+        if self.state_shape:
+            return torch.float32
+        places = {place for place, _ in self.state_from} or range(len(self.agents))
+        found = {self.agents[place].observation_dtype for place in places}
+        return torch.uint8 if found == {torch.uint8} else torch.float32
 
     @classmethod
     def of(
         cls,
         names: Sequence[str],
-        sizes: Sequence[int],
+        sizes: Sequence[int | tuple[int, ...]],
         spaces: Sequence[Box | Discrete],
         physiques: Sequence[Hashable] | None = None,
+        dtypes: Sequence[torch.dtype] | None = None,
     ) -> "Team":
-        """Return the team of these agents; those of equal observation size and action space form a layout group.
+        """Return the team of these agents; those of equal observations and action space form a layout group.
 
         Where all are alike the group is ``agents``; otherwise it has its members' common stem (``agent`` of ``agent_0``
         and ``agent_1``), or the first one's name where another group has that stem too. Those of a layout group who
@@ -114,19 +169,23 @@ class Team:
 
         Args:
             names: of the agents, in team order; what is no letter, digit or underscore in them becomes one.
-            sizes: entries of each one's observation.
+            sizes: entries of each one's observation, or its shape.
             spaces: each one's actions.
             physiques: each one's mass, strength and whatever else tells bodies apart; all alike by default.
+            dtypes: of each one's observation, see :class:`Agent`; ``torch.float32`` by default.
         """
         words = _unique_words(names)
-        layouts = list(zip(sizes, spaces, strict=True))
+        shapes = [(size,) if isinstance(size, int) else tuple(size) for size in sizes]
+        layouts = list(zip(shapes, dtypes or [torch.float32] * len(words), spaces, strict=True))
         groups = _titles(words, layouts)
         bodies = _titles(words, list(zip(layouts, physiques or [None] * len(words), strict=True)))
         agents = (
-            Agent(word, group, groups[:place].count(group), size, space, body)
-            for place, (word, group, (size, space), body) in enumerate(zip(words, groups, layouts, bodies, strict=True))
+            Agent(word, group, groups[:place].count(group), math.prod(shape), space, body, shape, dtype)
+            for place, (word, group, (shape, dtype, space), body) in enumerate(
+                zip(words, groups, layouts, bodies, strict=True)
+            )
         )
-        return cls(tuple(agents), state_size=sum(sizes))
+        return cls(tuple(agents), state_size=sum(map(math.prod, shapes)))
 
     def __len__(self) -> int:
         return len(self.agents)
@@ -146,7 +205,7 @@ class Team:
     def sizes(self) -> str:
         """In words: how many agents of each layout group see how many numbers and do what."""
         each = [(len(agents), name, agents[0]) for name, agents in self.layout.items()]
-        return "; ".join(f"{count} {name}: {agent.observation_size} -> {agent.action}" for count, name, agent in each)
+        return "; ".join(f"{count} {name}: {agent.sees} -> {agent.action}" for count, name, agent in each)
 
     @cached_property
     def layout(self) -> dict[str, tuple[Agent, ...]]:
@@ -166,12 +225,14 @@ class Team:
         """Return the global state: all agents' observations side by side, in team order, or what ``state_from`` says.
 
         Args:
-            observation: layout group -> ``[*B, n, F]``.
+            observation: layout group -> ``[*B, n, F]``; images among others count from 0 to 1 there.
 
         Returns:
             ``[*B, S]``; a view where one layout group holds the team in its order, or one agent sees it in a row.
         """
         first = self.agents[0].group
+        if self.state_dtype != torch.uint8:
+            observation = {group: scaled(seen) for group, seen in observation.items()}
         if self._span is not None:
             agent, columns = self._span
             return observation[agent.group][..., agent.index, columns]
@@ -246,7 +307,7 @@ class Team:
                 if name in body:
                     raise RecipeError(f"task.groups: agent '{name}' is in both '{body[name]}' and '{group}'; keep one.")
                 body[name] = group
-            sizes = {(self[name].observation_size, self[name].action) for name in names}
+            sizes = {(self[name].sees, self[name].action) for name in names}
             if len(sizes) > 1:
                 raise RecipeError(
                     f"task.groups.{group}: its agents differ in observation size or action space, {sizes}; "

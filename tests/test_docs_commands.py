@@ -74,7 +74,7 @@ def linked(recipe: str, overrides: list[str]) -> Recipe:
     loaded = load(recipe, *overrides)
     known = repr({word: part for word, part in loaded.tree.items() if word not in ("run", "about")})
     if known not in LINKED:
-        cli.check(recipe, overrides)
+        cli.check.check(recipe, overrides)
         LINKED.add(known)
     return loaded
 
@@ -95,7 +95,7 @@ def follow(calls: list[list[str]]) -> None:
         given = parsed(words)
         recipe, overrides = given.get("recipe"), list(given.get("overrides") or [])
         if words[0] == "cp":
-            cli.cp(given["recipe"], given["file"])
+            cli.cp.cp(given["recipe"], given["file"])
         elif words[0] == "diff":
             sides = [given["one"], given["other"]]
             for side, texts in zip(sides, ([], overrides), strict=True):

@@ -127,3 +127,60 @@ def test_a_team_of_alike_and_unlike_agents():
     assert [(a.group, a.index) for a in unlike.agents] == [("wolf", 0), ("sheep_0", 0), ("wolf", 1), ("sheep_1", 0)]
     assert unlike.state_size == 17
     assert unlike.sizes == "2 wolf: 4 -> continuous[2]; 1 sheep_0: 4 -> discrete[3]; 1 sheep_1: 5 -> continuous[2]"
+
+
+def test_what_an_agent_sees_has_a_shape_and_a_type():
+    """Flat float32 numbers unless it says otherwise; a flat shape follows the size."""
+    flat = Agent("a", "agents", 0, 4, ARM, "agents")
+    assert (flat.observation_shape, flat.observation_dtype, flat.sees) == ((4,), torch.float32, "4")
+    assert replace(flat, observation_size=7).observation_shape == (7,)
+    eye = Agent("a", "agents", 0, 24, ARM, "agents", (2, 4, 3), torch.uint8)
+    assert (eye.sees, eye.seeing(5)) == ("2x4x3 uint8", replace(flat, observation_size=5))
+    assert hash(eye) != hash(flat)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"observation_shape": (2, 3)}, r"^agent 'a' has an observation of shape \[2, 3\], which is 6 numbers, and "),
+        (
+            {"observation_dtype": torch.float64},
+            r"^agent 'a' has observations of torch.float64; make them torch.float32",
+        ),
+    ],
+)
+def test_shapes_and_types_that_are_none_are_refused(words, message):
+    with pytest.raises(RecipeError, match=message):
+        Agent("a", "agents", 0, 4, ARM, "agents", **words)
+
+
+def test_layout_groups_are_by_shape_and_type():
+    """Four numbers in a row, four in a square, and a square of bytes are three kinds of agents."""
+    byte, number = torch.uint8, torch.float32
+    team = Team.of(
+        ["r_0", "s_0", "s_1", "b_0"], [4, (2, 2), (2, 2), (2, 2)], [ARM] * 4, dtypes=[number, number, number, byte]
+    )
+    assert {group: [agent.name for agent in agents] for group, agents in team.layout.items()} == {
+        "r": ["r_0"], "s": ["s_0", "s_1"], "b": ["b_0"],
+    }  # fmt: skip
+    assert (team.state_size, team.sizes) == (16, f"1 r: 4 -> {ARM}; 2 s: 2x2 -> {ARM}; 1 b: 2x2 uint8 -> {ARM}")
+    with pytest.raises(RecipeError, match="differ in observation size or action space"):
+        team.shared({"x": ["s_0", "b_0"], "y": ["r_0", "s_1"]})
+
+
+def test_the_state_of_images_is_bytes_and_among_numbers_counts_from_0_to_1():
+    images = Team.of(["a", "b"], [(1, 2)] * 2, [ARM] * 2, dtypes=[torch.uint8] * 2)
+    seen = torch.tensor([[[255, 0], [51, 102]]], dtype=torch.uint8)
+    assert images.state_dtype == torch.uint8
+    assert torch.equal(images.state({"agents": seen}), seen.flatten(1))
+    mixed = Team.of(["a", "b"], [(1, 2), 1], [ARM] * 2, dtypes=[torch.uint8, torch.float32])
+    state = mixed.state({"a": seen[:, 1:], "b": torch.full((1, 1, 1), 7.0)})
+    assert mixed.state_dtype == torch.float32
+    torch.testing.assert_close(state, torch.tensor([[0.2, 0.4, 7.0]]))
+
+
+def test_a_state_of_the_environments_own_has_a_shape():
+    own = replace(TEAM, state_size=6, state_shape=(2, 3))
+    assert (own.state_dtype, TEAM.state_shape) == (torch.float32, ())
+    with pytest.raises(RecipeError, match=r"^the state's shape \[2, 4\] is 8 numbers, and state_size = 12"):
+        replace(TEAM, state_shape=(2, 4))

@@ -39,13 +39,14 @@ class AgentPolicy:
     def __repr__(self) -> str:
         how = "drawn" if self.stochastic else "deterministic"
         memory = f", memory {self._policy.memory}" if self._policy.memory else ""
-        return f"<policy of {self.agent.name}: {self.agent.observation_size} -> {self.agent.action}, {how}{memory}>"
+        return f"<policy of {self.agent.name}: {self.agent.sees} -> {self.agent.action}, {how}{memory}>"
 
     def __call__(self, observation: Any, action_mask: Any = None) -> Any:
         """Return what the agent does.
 
         Args:
-            observation: what it sees, one row ``[F]`` or a batch ``[B, F]``; a numpy array, a tensor or a list.
+            observation: what it sees, one row ``[F]`` or a batch ``[B, F]``, images with their shape or flat; a numpy
+                array, a tensor or a list.
             action_mask: the options that it may choose, ``[options]`` or ``[B, options]``, true where it may; those of
                 several choices side by side. For agents with discrete actions only.
 

@@ -13,7 +13,7 @@ from hetrl.team import Agent, Box
 
 @dataclass(frozen=True)
 class Taken:
-    """Rows for a policy, ``[B, *]`` on the CPU, and what their caller works with."""
+    """Rows for a policy, ``[B, F]`` on the CPU, and what their caller works with."""
 
     rows: Tensor
     single: bool
@@ -37,19 +37,35 @@ def take_observation(agent: Agent, observation: Any) -> Taken:
     """
     who = f"the policy of '{agent.name}'"
     tensor, device = _tensor(observation, f"{who} was given an observation")
-    shape = (agent.observation_size,)
-    if tuple(tensor.shape[-len(shape) :]) != shape or tensor.ndim not in (len(shape), len(shape) + 1):
+    shape, flat = agent.observation_shape, (agent.observation_size,)
+    single = tuple(tensor.shape) in (shape, flat)
+    if not single and tuple(tensor.shape[1:]) not in (shape, flat):
+        sizes = ", ".join(map(str, shape))
         raise RunError(
-            f"{who} takes an observation of shape {list(shape)}, or a batch {['B', *shape]}; it was given "
+            f"{who} takes an observation of shape [{sizes}], or a batch [B, {sizes}]; it was given "
             f"{list(tensor.shape)}."
         )
-    single = tensor.ndim == len(shape)
-    rows = (tensor.unsqueeze(0) if single else tensor).to(torch.float32)
-    bad = (~rows.isfinite()).nonzero()
+    rows = tensor.reshape(1 if single else len(tensor), agent.observation_size)
+    return Taken(_of_its_type(agent, rows, who), single, device)
+
+
+def _of_its_type(agent: Agent, rows: Tensor, who: str) -> Tensor:
+    """Return rows as the policy has them, numbers or an image's bytes.
+
+    Raises:
+        RunError: a number is not finite, or no byte where the agent sees images.
+    """
+    if rows.dtype == agent.observation_dtype:
+        found = rows
+    elif agent.observation_dtype == torch.uint8:
+        raise RunError(f"{who} sees images, bytes from 0 to 255 (uint8); it was given {rows.dtype}.")
+    else:
+        found = rows.to(agent.observation_dtype)
+    bad = (~found.isfinite()).nonzero()
     if len(bad):
-        row, *entry = bad[0].tolist()
-        raise RunError(f"{who} was given an observation with {rows[row, *entry]:g} (row {row}, entry {entry[0]}).")
-    return Taken(rows, single, device)
+        row, entry = bad[0].tolist()
+        raise RunError(f"{who} was given an observation with {found[row, entry]:g} (row {row}, entry {entry}).")
+    return found
 
 
 def take_mask(agent: Agent, action_mask: Any, seen: Taken) -> Tensor | None:

@@ -8,6 +8,7 @@ from torch.func import functional_call, vmap
 
 from hetrl.network import Policy
 from hetrl.ops.joint_action import JointValue
+from hetrl.ops.scaled import scaled
 from hetrl.team import Agent, Grouped, Team
 
 Actions = dict[str, Tensor]
@@ -37,7 +38,8 @@ class Behaviour:
         if not self._recurrent:
             return {}
         return {
-            name: seen.new_zeros((*seen.shape[:-1], self._groups[name].memory)) for name, seen in observations.items()
+            name: scaled(seen[:0]).new_zeros((*seen.shape[:-1], self._groups[name].memory))
+            for name, seen in observations.items()
         }
 
     @torch.no_grad()
@@ -48,9 +50,7 @@ class Behaviour:
     @torch.no_grad()
     def explore(self, observations: Grouped, action_masks: Grouped, generator: torch.Generator) -> Actions:
         """Return sampled actions ``[N, n, A]``; ``action_masks`` ``[N, n, options]`` for the groups that have one."""
-        noise = {
-            name: group.noise(observations[name].shape[:2], generator) for name, group in self._groups.items()
-        }  # fmt: skip
+        noise = {name: group.noise(observations[name].shape[:2], generator) for name, group in self._groups.items()}
         return self.draw(observations, action_masks, noise)
 
     @torch.no_grad()

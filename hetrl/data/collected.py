@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -29,6 +29,11 @@ class Collected:
     """How many ended, 0-d."""
     samples: Iterable[TensorDictBase]
     """Batches to update on, one after the other; may be drawn only when they are asked for, and only once."""
+    agent_returns: Mapping[str, Tensor] = field(default_factory=dict)
+    """Agent's name -> sum of its own undiscounted returns in the episodes that ended [reward], 0-d; NaN where all
+    agents earned the same."""
+    infos: Mapping[str, Tensor] = field(default_factory=dict)
+    """Name -> sum of what the environment told of the episodes that ended, and of how many it did, ``[2]``."""
 
     @classmethod
     def of(cls, batch: TensorDictBase) -> "Collected":
@@ -41,7 +46,13 @@ class Collected:
         if self.returns.device == device:
             return self
         figures = {word: getattr(self, word).to(device) for word in ("returns", "lengths", "episodes")}
-        return replace(self, **figures, samples=(sample.to(device) for sample in self.samples))
+        agents, infos = ({name: value.to(device) for name, value in each.items()} for each in self._named)
+        samples = (sample.to(device) for sample in self.samples)
+        return replace(self, **figures, samples=samples, agent_returns=agents, infos=infos)
+
+    @property
+    def _named(self) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
+        return self.agent_returns, self.infos
 
 
 class Source(Protocol):

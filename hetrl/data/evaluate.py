@@ -1,7 +1,7 @@
 """Evaluation: one episode in each environment, with the deterministic policies."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -37,7 +37,26 @@ class Episodes:
     """What each evaluation episode came to, ``[N]``."""
 
     returns: Tensor
+    """The team's, undiscounted [reward]."""
     lengths: Tensor
+    """In steps."""
+    agent_returns: Mapping[str, Tensor] = field(default_factory=dict)
+    """Agent's name -> its own, undiscounted [reward]."""
+    infos: Mapping[str, Tensor] = field(default_factory=dict)
+    """Name -> what the environment told at the end, NaN where it told nothing; a win is 1 or 0."""
+
+    def more(self) -> dict[str, float]:
+        """Return the means of what agents earned and of what was told, by the names under which they are logged.
+
+        ``return/AGENT`` is left out where all agents earned the same in each episode, as a team does whose reward is
+        shared; ``info/NAME`` is over the episodes of which it was told.
+        """
+        own, found = self.agent_returns, {}
+        first = next(iter(own.values()), self.returns)
+        if not all(torch.equal(first, other) for other in own.values()):
+            found = {f"return/{name}": value.mean().item() for name, value in own.items()}
+        told = {name: value[value.isfinite()] for name, value in self.infos.items()}
+        return found | {f"info/{name}": value.mean().item() for name, value in told.items() if len(value)}
 
 
 def evaluate(env: Environment, behaviour: Acting, reward: str, watch: Watch | None = None) -> Episodes:
@@ -61,6 +80,8 @@ def evaluate(env: Environment, behaviour: Acting, reward: str, watch: Watch | No
     memory = behaviour.blank(observation)
     first = next(iter(observation.values()))
     returns, lengths, ages = (torch.zeros(first.shape[0], device=first.device) for _ in range(3))
+    own = torch.zeros(len(returns), len(env.team), device=returns.device)
+    infos: dict[str, Tensor] = {}
     running = torch.ones_like(returns, dtype=torch.bool)
     behaviour.refresh()
     while running.any():  # an evaluation may wait for the device; training may not
@@ -78,13 +99,19 @@ def evaluate(env: Environment, behaviour: Acting, reward: str, watch: Watch | No
         step = _step(action=action, reward=moved.reward, next_observation=moved.next_observation, end=end)
         intake.look(step, moved.observation, ages)
         returns += torch.where(running, env.team.reward(moved.reward, reward), 0.0)
+        each = torch.cat([moved.reward[group] for group in env.team.layout], -1)
+        own += torch.where(running.unsqueeze(-1), each, 0.0)
         lengths += running
         done = moved.terminated | moved.truncated
+        for name, value in moved.infos.items():
+            told = infos.setdefault(name, torch.full_like(returns, torch.nan))
+            infos[name] = torch.where(running & done, value, told)
         running &= ~done
         ages = (ages + 1).masked_fill(done, 0.0)
         observation, masks = moved.observation, moved.masks
         memory = forgotten(memory, moved.terminated, moved.truncated)
-    return Episodes(returns, lengths)
+    names = [agent.name for agents in env.team.layout.values() for agent in agents]
+    return Episodes(returns, lengths, dict(zip(names, own.unbind(-1), strict=True)), infos)
 
 
 def _step(**words: Grouped) -> Steps:

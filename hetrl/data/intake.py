@@ -140,6 +140,8 @@ def _whole(values: Sequence[Tensor] | Tensor) -> Sequence[Tensor]:
 def _finite(values: Iterable[Tensor]) -> bool:
     """Whether all numbers are finite, asked of the device in one question."""
     tensors = [value for value in values if value.is_floating_point()]
+    if not tensors:  # images alone
+        return True
     # A sum reads each number once and writes none. It is finite only where all of them are, but may overflow.
     total = torch.stack([value.sum() for value in tensors]).sum()
     return bool(total.isfinite()) or all(bool(value.isfinite().all()) for value in tensors)

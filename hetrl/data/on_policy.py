@@ -1,6 +1,7 @@
 """On-policy collection: fresh steps of the current policies, used once."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -12,10 +13,12 @@ from hetrl.arguments import Count, checked
 from hetrl.data.behaviour import Behaviour, forgotten
 from hetrl.data.collected import Collected, Source
 from hetrl.data.environment import Environment
+from hetrl.data.figures import Figures
 from hetrl.data.intake import Intake
 from hetrl.errors import RecipeError
 from hetrl.network import Network
 from hetrl.ops.episodes import finished_sums
+from hetrl.ops.scaled import scaled
 
 
 class OnPolicy(Source):
@@ -105,14 +108,18 @@ class OnPolicy(Source):
         self._generator = torch.Generator(self.device).manual_seed(seed)
         self._return = torch.zeros(self.n_envs, device=self.device)
         self._length = torch.zeros(self.n_envs, device=self.device)
+        self._figures = Figures(env.team, self.n_envs, self.device)
         self._critic = critic
         self._memory = behaviour.blank(self._observation)
-        self._critic_memory = first.new_zeros((self.n_envs, 0 if critic is None else critic.memory))
+        self._critic_memory = scaled(first[:0]).new_zeros((self.n_envs, 0 if critic is None else critic.memory))
         self._is_init = torch.ones(self.n_envs, dtype=torch.bool, device=self.device)
 
     def collect(self) -> Collected:
         """Take the next steps and return them as the one sample to update on."""
-        return Collected.of(self.rollout())
+        batch = self.rollout()
+        each = self._figures.each({group: batch[group, "reward"] for group in self._env.team.layout})
+        agent_returns = self._figures.agent_returns(each, batch["done"])
+        return replace(Collected.of(batch), agent_returns=agent_returns, infos=self._figures.told())
 
     def n_collections(self, frames: int) -> int:
         """Return how many batches ``frames`` frames take."""
@@ -145,6 +152,8 @@ class OnPolicy(Source):
             rows.put(step, "reward", moved.reward)
             rows.put(step, "next_observation", moved.next_observation)
             rows.put(step, "end", {"terminated": moved.terminated, "truncated": moved.truncated})
+            if moved.infos:
+                self._figures.tell(moved)
             observation, masks = moved.observation, moved.masks
             memory = forgotten(memory, moved.terminated, moved.truncated)
         self._intake.look(rows.values, observation, self._length)
@@ -205,6 +214,7 @@ class OnPolicy(Source):
             "generator": self._generator.get_state(),
             "return": self._return,
             "length": self._length,
+            "figures": self._figures.state_dict(),
             "memory": dict(self._memory),
             "critic_memory": self._critic_memory,
             "is_init": self._is_init,
@@ -217,6 +227,7 @@ class OnPolicy(Source):
         self._masks = {word: self._here(parts) for word, parts in state["masks"].items()}
         self._generator.set_state(state["generator"].cpu())
         self._return, self._length = state["return"].to(self.device), state["length"].to(self.device)
+        self._figures.load_state_dict(state.get("figures"))
         self._memory, self._is_init = self._here(state["memory"]), state["is_init"].to(self.device)
         self._critic_memory = state["critic_memory"].to(self.device)
 

@@ -15,6 +15,7 @@ from hetrl.arguments import Count, Fraction, checked
 from hetrl.data.behaviour import Behaviour, BestOf
 from hetrl.data.collected import Collected, Source
 from hetrl.data.environment import Environment
+from hetrl.data.figures import Figures
 from hetrl.data.intake import Intake, Steps
 from hetrl.data.random_actions import RandomActions
 from hetrl.data.ring import Ring
@@ -169,6 +170,7 @@ class Replay(Source):
         self._sampler = torch.Generator(self.device).manual_seed(rng.derive(seed, "replay"))
         self._return = torch.zeros(self.n_envs, device=self.device)
         self._length = torch.zeros(self.n_envs, device=self.device)
+        self._figures = Figures(self._team, self.n_envs, self.device)
         self.ring = Ring(self.capacity // self.n_envs, self.n_envs, self.device)
         self._random = self.warmup > 0
         self._random_actions = RandomActions(self._team, self.n_envs, self._generator) if self._random else None
@@ -200,20 +202,27 @@ class Replay(Source):
         warmup = self._missing
         n_steps = warmup or self.frames // self.n_envs
         self._behaviour.refresh()
-        reward, done = self._take(n_steps)
+        reward, each, done = self._take(n_steps)
         self._random = False
         returns, self._return = finished_sums(reward, done, self._return)
         lengths, self._length = finished_sums(torch.ones_like(reward), done, self._length)
         samples = () if warmup else self._samples()
-        return Collected(n_steps * self.n_envs, returns.sum(), lengths.sum(), done.sum(), samples)
+        figures = returns.sum(), lengths.sum(), done.sum()
+        agent_returns = self._figures.agent_returns(each, done)
+        return Collected(n_steps * self.n_envs, *figures, samples, agent_returns, self._figures.told())
 
-    def _take(self, n_steps: int) -> tuple[Tensor, Tensor]:
-        """Take and store steps; return what the team earned and where episodes ended, both ``[n_steps, N]``."""
-        earned, ended, ages = [], [], self._length
+    def _take(self, n_steps: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Take and store steps.
+
+        Returns:
+            What the team earned, ``[n_steps, N]``, each agent, ``[n_steps, N, n]``, and where episodes ended.
+        """
+        earned, each, ended, ages = [], [], [], self._length
         taken: list[TensorDict] = []
         for step in range(n_steps):
             row, reward, done = self._advance(taken, ages)
             earned.append(reward)
+            each.append(self._figures.each({group: row[group, "reward"] for group in self._team.layout}))
             ended.append(done)
             # A step alone is stored at once. Of several copies are kept: an environment may write to what it gave.
             taken.append(row if n_steps == 1 else row.clone())
@@ -222,7 +231,7 @@ class Replay(Source):
                 self._store(taken, ages)
                 ages = ages if last else _aged(ages, ended[-_BLOCK:])
                 taken.clear()
-        return torch.stack(earned), torch.stack(ended)
+        return torch.stack(earned), torch.stack(each), torch.stack(ended)
 
     def _store(self, taken: Sequence[TensorDict], ages: Tensor) -> None:
         """Look steps over, and write them to the ring."""
@@ -256,6 +265,8 @@ class Replay(Source):
             self._intake.explain(self._steps(taken, observation, action), ages)
             raise
         self._observation, self._masks = moved.observation, moved.masks
+        if moved.infos:
+            self._figures.tell(moved)
         row = self._row(observation, masks, action, moved)
         return row, self._team.reward(moved.reward, self._reward), moved.terminated | moved.truncated
 
@@ -353,6 +364,7 @@ class Replay(Source):
             "sampler": self._sampler.get_state(),
             "return": self._return,
             "length": self._length,
+            "figures": self._figures.state_dict(),
             "random": self._random,
             "ring": self.ring.state_dict() if self.save else None,
         }
@@ -365,6 +377,7 @@ class Replay(Source):
         self._generator.set_state(state["generator"].cpu())
         self._sampler.set_state(state["sampler"].cpu())
         self._return, self._length = state["return"].to(self.device), state["length"].to(self.device)
+        self._figures.load_state_dict(state.get("figures"))
         self._random = state["random"]
         self.ring.clear()
         if state["ring"] is not None:

@@ -211,6 +211,8 @@ def empty_batch(linked: Linked, n_envs: int = N_ENVS, random: bool = False) -> T
         for value in batch.values(include_nested=True, leaves_only=True):
             if value.is_floating_point():
                 value.normal_()
+            elif value.dtype == torch.uint8:
+                value.random_()
     return batch
 
 
@@ -237,7 +239,8 @@ def team_batch(team: Team, n_steps: int, n_envs: int) -> TensorDict:
 
     flags = {name: zeros(dtype=torch.bool) for name in ("terminated", "truncated", "done")}
     batch: dict[str, object] = {
-        **flags, "state": zeros(team.state_size), "reward": zeros(), "next": {"state": zeros(team.state_size)},
+        **flags, "state": zeros(team.state_size, dtype=team.state_dtype), "reward": zeros(),
+        "next": {"state": zeros(team.state_size, dtype=team.state_dtype)},
         "episode": {"return": zeros(), "length": zeros()},
     }  # fmt: skip
     for group, agents in team.layout.items():
@@ -247,7 +250,7 @@ def team_batch(team: Team, n_steps: int, n_envs: int) -> TensorDict:
 
 
 def _seen(agents: Sequence[Agent], zeros) -> dict[str, Tensor]:  # type: ignore[no-untyped-def]
-    return {"observation": zeros(len(agents), agents[0].observation_size)}
+    return {"observation": zeros(len(agents), agents[0].observation_size, dtype=agents[0].observation_dtype)}
 
 
 def _acted(agents: Sequence[Agent], zeros) -> Tensor:  # type: ignore[no-untyped-def]

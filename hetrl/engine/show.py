@@ -98,7 +98,7 @@ def _team(team: Team) -> Grid:
     grid = Grid("agent", "layout group", "sharing group", "observes", "acts", title=f"team, state [{team.state_size}]",
                 title_justify="left", title_style="bold")  # fmt: skip
     for agent in team.agents:
-        _add_row(grid, agent.name, agent.group, agent.body, f"[{agent.observation_size}]", str(agent.action))
+        _add_row(grid, agent.name, agent.group, agent.body, f"[{agent.sees}]", str(agent.action))
     return grid
 
 

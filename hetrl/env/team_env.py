@@ -23,7 +23,8 @@ class TeamEnv(EnvBase):
 
     A subclass sets ``team`` and calls :meth:`_make_specs` when it is built, keeps the latest ``_observation``, and
     defines :meth:`start`, :meth:`_simulate` and :meth:`_reset_rows`, :meth:`seed`, and the state's two methods; where
-    actions are masked or agents drop out, :attr:`masks` too; where there is something to see, :meth:`_picture`.
+    actions are masked or agents drop out, :attr:`masks` too, and :attr:`agent_terminated` where they end on their own;
+    where there is more to tell of an episode, :attr:`infos`; where there is something to see, :meth:`_picture`.
 
     Args:
         n_envs: environments in the batch, ``N``.
@@ -101,6 +102,19 @@ class TeamEnv(EnvBase):
         """Which actions each agent may take now and who takes part, see :data:`~hetrl.env.transition.Masks`."""
         return {}
 
+    @property
+    def agent_terminated(self) -> Grouped:
+        """Whose own story ended with the latest step, see ``Transition.agent_terminated``; asked after each step."""
+        return {}
+
+    @property
+    def infos(self) -> dict[str, Tensor]:
+        """What is told of the episodes that have just ended, see ``Transition.infos``.
+
+        Asked after a step that ended one, before the reset.
+        """
+        return {}
+
     def advance(self, actions: Mapping[str, Tensor]) -> Transition:
         """Take one step, then reset what finished.
 
@@ -110,11 +124,12 @@ class TeamEnv(EnvBase):
         following, reward, terminated, truncated = self._simulate(actions)
         # Here the host waits for the device: which rows finished decides what runs next.
         rows = (terminated | truncated).nonzero().squeeze(-1)
-        next_masks = self.masks
+        next_masks, own = self.masks, self.agent_terminated
         if not len(rows):
-            return Transition(following, reward, terminated, truncated, following, next_masks, next_masks)
+            return Transition(following, reward, terminated, truncated, following, next_masks, next_masks, own)
+        infos = self.infos
         observation = self._reset_rows(rows)
-        return Transition(following, reward, terminated, truncated, observation, self.masks, next_masks)
+        return Transition(following, reward, terminated, truncated, observation, self.masks, next_masks, own, infos)
 
     def team_reward(self, reward: Mapping[str, Tensor]) -> Tensor | None:
         """The team's reward ``[N]`` from the agents' own (group -> ``[N, n]``); None for ``per_agent``."""
@@ -182,14 +197,16 @@ class TeamEnv(EnvBase):
                 leaf = MultiCategorical(
                     space.choices, torch.Size([*shape, space.size]), device=device, dtype=torch.int64
                 )
-            seen: dict[str, Any] = {"observation": Unbounded((*shape, agents[0].observation_size), device=device)}
+            size, dtype = agents[0].observation_size, agents[0].observation_dtype
+            seen: dict[str, Any] = {"observation": Unbounded((*shape, size), device=device, dtype=dtype)}
             for word, parts in self.masks.items():
                 if group in parts:
                     seen[word] = Categorical(2, parts[group].shape, device=device, dtype=torch.bool)
             action[group] = Composite({"action": leaf}, shape=shape, device=device)
             observation[group] = Composite(seen, shape=shape, device=device)
             reward[group] = Composite({"reward": Unbounded((*shape, 1), device=device)}, shape=shape, device=device)
-        state: dict[str, Any] = {"state": Unbounded((n_envs, self.team.state_size), device=device)}
+        size, dtype = self.team.state_size, self.team.state_dtype
+        state: dict[str, Any] = {"state": Unbounded((n_envs, size), device=device, dtype=dtype)}
         team: dict[str, Any] = (
             {} if self.reward_kind == "per_agent" else {"reward": Unbounded((n_envs, 1), device=device)}
         )

@@ -30,3 +30,11 @@ class Transition:
     """What goes with ``observation``."""
     next_masks: Masks = field(default_factory=dict)
     """What goes with ``next_observation``."""
+    agent_terminated: Grouped = field(default_factory=dict)
+    """``[N, n]`` bool, whose own story ended with this step, because they died or left for good: no value follows for
+    them, also where the episode goes on. Who took part in the step, takes part no longer (``next_masks``) and has no
+    flag here was cut off: a value follows, of ``next_observation``. Where the episode is ``terminated``, it is so for
+    everybody, flag or not. A group that is left out has no end but the episode's."""
+    infos: dict[str, Tensor] = field(default_factory=dict)
+    """Name -> ``[N]`` float, what the environment tells of the episodes that ended with this step, such as a win (0 or
+    1); NaN where it tells nothing. What it tells of others is not looked at, and names may come and go."""

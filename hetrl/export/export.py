@@ -150,6 +150,10 @@ def _described(function: PolicyFunction, agent: Agent, file: Path, largest: floa
     return {
         "file": file.name,
         "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        "observation": {
+            "shape": list(agent.observation_shape),
+            "dtype": str(agent.observation_dtype).removeprefix("torch."),
+        },
         "inputs": function.inputs(),
         "outputs": function.outputs,
         "action": _space(agent.action),

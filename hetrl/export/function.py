@@ -47,7 +47,7 @@ class PolicyFunction(nn.Module):
 
     def examples(self, rows: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Return random inputs by name, ``[rows, *]`` each, in their order."""
-        found = {"observation": torch.randn(rows, self.agent.observation_size, generator=generator)}
+        found = {"observation": self._observation(rows, generator)}
         if self.policy.memory:
             found["memory"] = torch.rand(rows, self.policy.memory, generator=generator) * 2 - 1
         if self.draws is not None:
@@ -55,6 +55,13 @@ class PolicyFunction(nn.Module):
         if self.options:
             found["action_mask"] = self._mask(rows, generator)
         return found
+
+    def _observation(self, rows: int, generator: torch.Generator) -> Tensor:
+        """Return normal numbers, or images of noise."""
+        shape = (rows, self.agent.observation_size)
+        if self.agent.observation_dtype == torch.uint8:
+            return torch.randint(256, shape, generator=generator, dtype=torch.uint8)
+        return torch.randn(shape, generator=generator)
 
     def _mask(self, rows: int, generator: torch.Generator) -> Tensor:
         """Return masks that leave something of every choice."""

@@ -54,13 +54,7 @@ class AgentPolicy:
 
     def _inputs(self, observation: np.ndarray, action_mask: Any) -> tuple[dict[str, np.ndarray], bool]:
         shapes = self.about["inputs"]
-        size = tuple(shapes["observation"])
-        single = observation.shape == size
-        rows = (observation[None] if single else observation).astype(np.float32)
-        if rows.shape[1:] != size:
-            raise ValueError(f"{self.name} sees {list(size)}, and was given {list(observation.shape)}.")
-        if not np.isfinite(rows).all():
-            raise ValueError(f"{self.name} was given an observation that is not finite.")
+        rows, single = self._rows(observation)
         inputs = {"observation": rows}
         if "memory" in shapes:
             inputs["memory"] = self._remembered(len(rows), shapes["memory"])
@@ -71,6 +65,20 @@ class AgentPolicy:
         elif action_mask is not None:
             raise ValueError(f"{self.name} steers, and takes no action_mask.")
         return inputs, single
+
+    def _rows(self, observation: np.ndarray) -> tuple[np.ndarray, bool]:
+        """Return an observation as rows ``[B, F]``, and whether it was a single one."""
+        shape, dtype = tuple(self.about["observation"]["shape"]), self.about["observation"]["dtype"]
+        flat = tuple(self.about["inputs"]["observation"])
+        single = observation.shape in (shape, flat)
+        if not single and observation.shape[1:] not in (shape, flat):
+            raise ValueError(f"{self.name} sees {list(shape)}, and was given {list(observation.shape)}.")
+        if dtype == "uint8" and observation.dtype != np.uint8:
+            raise ValueError(f"{self.name} sees images, uint8, and was given {observation.dtype}.")
+        rows = observation.reshape(1 if single else len(observation), *flat).astype(dtype)
+        if not np.isfinite(rows).all():
+            raise ValueError(f"{self.name} was given an observation that is not finite.")
+        return rows, single
 
     def _remembered(self, rows: int, size: list[int]) -> np.ndarray:
         if self._memory is None:

@@ -79,7 +79,7 @@ def _misfits(linked: Linked, shared: SharedNetwork, found: Mapping[str, Any]) ->
             )
         for problem in other_weights(shared[owner].state_dict(), _under(f"{owner}.", found)):
             yield (
-                f"the policy of '{agent.name}', which sees {agent.observation_size} numbers and does {agent.action} "
+                f"the policy of '{agent.name}', which sees {agent.sees} and does {agent.action} "
                 f"here, was trained as another network: {problem}."
             )
 

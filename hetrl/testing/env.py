@@ -106,16 +106,31 @@ def _check_step(part: Part, env: Any, moved: Transition) -> None:
     both = bool((moved.terminated & moved.truncated).any())
     part.require(not both, "a step is both terminated and truncated; an end of its own is no cut.")
     goes_on = ~(moved.terminated | moved.truncated)
+    _check_told(part, env, moved)
     for group, value in moved.observation.items():
         kept = torch.equal(value[goes_on], moved.next_observation[group][goes_on])
         part.require(kept, f"what '{group}' sees is another thing where no episode ended; reset only what has.")
+
+
+def _check_told(part: Part, env: Any, moved: Transition) -> None:
+    """Agents' own ends and what is told of episodes, where there are any."""
+    strange = sorted(set(moved.agent_terminated) - set(env.team.layout))
+    part.require(not strange, f"its agent_terminated has the groups {strange}, which its team does not have.")
+    for group, value in moved.agent_terminated.items():
+        shape = (_N, len(env.team.layout[group]))
+        _check_tensor(part, f"agent_terminated of '{group}'", value, shape, torch.bool)
+    for name, value in moved.infos.items():
+        sound = isinstance(value, Tensor) and tuple(value.shape) == (_N,) and value.is_floating_point()
+        found = f"{value.dtype} {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        part.require(sound, f"the info '{name}' is {found}, not floating numbers [{_N}], NaN where none is told.")
 
 
 def _check_observation(part: Part, env: Any, found: Mapping[str, Tensor], where: str) -> None:
     layout = env.team.layout
     part.require(set(found) == set(layout), f"{where} has the groups {sorted(found)}, and its team {sorted(layout)}.")
     for group, agents in layout.items():
-        _check_tensor(part, f"{where} of '{group}'", found[group], (_N, len(agents), agents[0].observation_size))
+        shape = (_N, len(agents), agents[0].observation_size)
+        _check_tensor(part, f"{where} of '{group}'", found[group], shape, agents[0].observation_dtype)
 
 
 def _check_masks(part: Part, env: Any, masks: Masks) -> None:

@@ -80,8 +80,8 @@ def make_env(recipe: Recipe, device: torch.device, seed: int, **changed: Any) ->
 
 def _refuse_too_many(team: Team, n_envs: int, device: torch.device) -> None:
     """Refuse environments whose observations alone, before and after a step, are more than the memory."""
-    n_numbers = sum(agent.observation_size for agent in team.agents)
-    refuse_above_all(f"task.n_envs = {n_envs}", 2 * 4 * n_numbers * n_envs, device)
+    n_bytes = sum(agent.observation_size * agent.observation_dtype.itemsize for agent in team.agents)
+    refuse_above_all(f"task.n_envs = {n_envs}", 2 * n_bytes * n_envs, device)
 
 
 def evaluation_env(recipe: Recipe, device: torch.device) -> Any:

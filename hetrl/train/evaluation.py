@@ -32,4 +32,5 @@ class Evaluation:
             "eval/return": episodes.returns.mean().item(),
             "eval/return_std": episodes.returns.std(correction=0).item(),
             "eval/episode_length": episodes.lengths.mean().item(),
+            **{f"eval/{name}": value for name, value in episodes.more().items()},
         }

@@ -22,6 +22,9 @@ from hetrl.recipe.schema import Recipe
 from hetrl.train.evaluation import Evaluation
 from hetrl.train.threads import FitThreads
 
+_OWN, _TOLD = "return/", "info/"
+"""How the names begin of agents' own returns, and of what environments tell."""
+
 
 class Learner(L.LightningModule):
     """A linked recipe as Lightning trains it.
@@ -182,11 +185,15 @@ class Learner(L.LightningModule):
 
 
 def _episodes(collected: Collected) -> dict[str, Tensor]:
-    """Return the mean return and length of the episodes that ended (none where none did)."""
+    """Return the figures of the episodes that ended, means over them (none where none did)."""
+    own = {f"{_OWN}{name}": total / collected.episodes for name, total in collected.agent_returns.items()}
+    told = {f"{_TOLD}{name}": total / count for name, (total, count) in collected.infos.items()}
     return {
         "return": collected.returns / collected.episodes,
         "episode_length": collected.lengths / collected.episodes,
         "episodes": collected.episodes.float(),
+        **own,
+        **told,
     }
 
 
@@ -196,4 +203,7 @@ def _to_host(logged: Mapping[str, Tensor]) -> dict[str, float]:
     metrics = dict(zip(logged, values, strict=True))
     if metrics["episodes"] == 0:
         del metrics["return"], metrics["episode_length"]
+    for name, value in zip(logged, values, strict=True):
+        if name.startswith((_OWN, _TOLD)) and value != value:  # agents earned the same, or no end was told of
+            del metrics[name]
     return metrics

@@ -62,11 +62,9 @@ def _check_sizes(net: Net, team: Team) -> None:
     """Refuse one network for agents of different sizes."""
     if net.sharing != "team" or net.network.default_per != "agent" or not net.network.sized:
         return
-    sizes = {(agent.observation_size, agent.action): agent for agent in team.agents}
+    sizes = {(agent.sees, agent.action): agent for agent in team.agents}
     if len(sizes) > 1:
-        unlike = "; ".join(
-            f"{agent.name} observes [{agent.observation_size}], acts {agent.action}" for agent in sizes.values()
-        )
+        unlike = "; ".join(f"{agent.name} observes [{agent.sees}], acts {agent.action}" for agent in sizes.values())
         raise RecipeError(
             f"{net.where}: per: team needs agents of equal sizes and bounds, and these differ ({unlike}); use "
             f"{net.where}.per=group."

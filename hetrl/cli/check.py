@@ -1,0 +1,19 @@
+"""``hetrl check``."""
+
+from hetrl.cli.console import out
+from hetrl.cli.options import Overrides, RecipeName
+
+
+def check(recipe: RecipeName, overrides: Overrides = None) -> None:
+    """Check that a recipe links: names, arguments, keys, gradients, nets, and its task's agents."""
+    from hetrl.cli.recipes import team_of, warned
+    from hetrl.engine.link import link
+    from hetrl.recipe.check import check
+    from hetrl.recipe.read import load
+
+    loaded = load(recipe, *(overrides or []))
+    check(loaded)
+    linked = link(loaded, team_of(loaded))
+    warned(loaded)
+    steps = sum(1 for phase in loaded.update for _ in phase.every_step)
+    out.print(f"{loaded.name}: links. {len(loaded.update)} phases, {steps} steps, {len(linked.team)} agents.")

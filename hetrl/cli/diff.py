@@ -1,0 +1,23 @@
+"""``hetrl diff``."""
+
+from typing import Annotated
+
+import typer
+
+from hetrl.cli.console import out
+
+
+def diff(
+    one: Annotated[str, typer.Argument(help="A shipped recipe, a YAML file, or a run's folder.")],
+    other: Annotated[str, typer.Argument(help="The same, to set beside it.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Changes to the second one.", metavar="[A.B=C]...")
+    ] = None,
+) -> None:
+    """Say what two recipes do differently: nets, phases, steps and arguments, rather than lines of text."""
+    from hetrl.recipe.diff import recipe_of, show_differences
+    from hetrl.recipe.read import load
+
+    texts = overrides or []
+    recipes = load(recipe_of(one)), load(recipe_of(other), *texts)
+    out.print(show_differences(*recipes, (one, " ".join([other, *texts]))))

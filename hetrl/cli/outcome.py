@@ -1,0 +1,65 @@
+"""What is said when training ends: how far it came, where everything is, and how to go on."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from hetrl.cli.console import out
+
+if TYPE_CHECKING:
+    from hetrl.runs.folder import Folder
+    from hetrl.runs.seeds import Outcome
+
+
+def finish(folder: "Folder", report: bool) -> None:
+    """Say how to go on if the run was stopped early, and where everything is."""
+    from hetrl.recipe.read import load
+    from hetrl.report.curve import draw_runs
+
+    frames = folder.load_checkpoint()["hetrl"]["frames"]
+    recipe = load(folder.recipe)
+    if frames < recipe.run.frames:
+        out.print(f"Stopped after {frames:,} of {recipe.run.frames:,} frames. Continue with:", highlight=False)
+        out.print(f"  hetrl train --resume {folder.path}", highlight=False, soft_wrap=True)
+    else:
+        out.print(f"Done: {frames:,} frames.{_last_return(folder.metrics)}", highlight=False)
+    picture = draw_runs([folder.path], None, folder.path / "curve.png")
+    table = Table.grid(padding=(0, 2))
+    rows = {"curve": picture, "metrics": folder.metrics, "checkpoint": folder.checkpoint, "recipe": folder.recipe}
+    if report:
+        from hetrl.report.page import write
+
+        rows["report"] = write(folder.path, folder.path / "report.html")
+    for name, path in rows.items():
+        table.add_row(name, str(path))
+    out.print(table)
+
+
+def finish_seeds(outcome: "Outcome") -> None:
+    """Say how the seeds ended, where their curve is, and how to go on."""
+    from hetrl.report.curve import draw_runs
+
+    folder = outcome.folder
+    parts = [f"{len(seeds)} {word}" for word in ("done", "stopped", "failed") if (seeds := getattr(outcome, word))]
+    out.print(f"Seeds: {', '.join(parts)}.", highlight=False)
+    if outcome.done:
+        picture = draw_runs([folder.runs[seed] for seed in outcome.done], None, folder.path / "curve.png")
+        table = Table.grid(padding=(0, 2))
+        table.add_row("curve", str(picture))
+        table.add_row("runs", str(folder.path))
+        out.print(table)
+    if outcome.stopped or outcome.failed:
+        out.print("Continue with:", highlight=False)
+        out.print(f"  hetrl train --resume {folder.path}", highlight=False, soft_wrap=True)
+    outcome.refuse_failures()
+
+
+def _last_return(metrics: Path) -> str:
+    from hetrl.runs.csv_table import read
+
+    for name in ("eval/return", "return"):
+        values = [row[name] for row in read(metrics) if name in row]
+        if values:
+            return f" {name} went from {values[0]:.3g} to {values[-1]:.3g} (best {max(values):.3g})."
+    return ""

@@ -1,0 +1,18 @@
+"""``hetrl report``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hetrl.cli.console import out
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="A run's folder.")],
+    to: Annotated[Path | None, typer.Option(help="The page to write; by default RUN/report.html.")] = None,
+) -> None:
+    """Write one page about a run, in one file: curves, agents, the linked program, recipe, timings, versions."""
+    from hetrl.report.page import write
+
+    out.print(str(write(run, to or run / "report.html")), soft_wrap=True, highlight=False)
