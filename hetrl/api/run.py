@@ -1,10 +1,11 @@
 """A run as its user asks it: what it measured, what its policies do, how it looks."""
 
 import os
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
 
 from hetrl.acting.policies import Policies
 from hetrl.api.shown import Shown
@@ -16,8 +17,9 @@ from hetrl.recipe.schema import Recipe
 from hetrl.report import page
 from hetrl.report.curve import draw_runs
 from hetrl.report.video import Film, default_file
+from hetrl.runs.csv_table import FRAMES
 from hetrl.runs.folder import Folder
-from hetrl.runs.metrics import Metrics
+from hetrl.runs.metrics import Metrics, joined
 from hetrl.runs.restored import restored_actors
 from hetrl.runs.run import evaluate_run, resume
 from hetrl.runs.seeds import SeedsFolder, resume_seeds
@@ -32,9 +34,8 @@ class Run:
     run.evaluate("task.package_mass=20", episodes=100)
     ```
 
-    A folder of seeds (``hetrl train --seeds``) has a run for each in :attr:`seeds`, is drawn as one curve and evaluated
-    seed by seed. What only a single run has (:attr:`metrics`, :attr:`frames`, :meth:`policies`, :meth:`report`,
-    :meth:`film`, :meth:`export`) is asked of one of them.
+    A folder of seeds (``hetrl train --seeds``) has a run for each in :attr:`seeds`, is drawn as one curve
+    (:meth:`plot`), and evaluated by :meth:`evaluate_seeds`. Everything else is asked of one of them.
 
     Args:
         path: the folder.
@@ -70,6 +71,11 @@ class Run:
         return {seed: Run(path) for seed, path in begun if Folder(path).recipe.exists()}
 
     @property
+    def all_seeds(self) -> list[int]:
+        """Every seed that there is to be, started or not; empty where this is a single run."""
+        return list(self._seeds.runs) if self.is_seeds else []
+
+    @property
     def frames(self) -> int:
         """Environment frames of the last checkpoint; 0 where there is none."""
         return self._folder("frames").frames_saved()
@@ -78,7 +84,7 @@ class Run:
     def finished(self) -> bool:
         """Whether it has all the frames of its recipe; of seeds, whether every one has."""
         runs = list(self.seeds.values()) if self.is_seeds else [self]
-        n_wanted = len(self._seeds.runs) if self.is_seeds else 1
+        n_wanted = len(self.all_seeds) or 1
         return len(runs) == n_wanted and all(run.frames >= self.recipe.run.frames for run in runs)
 
     @property
@@ -91,8 +97,14 @@ class Run:
         return Metrics.of(self._folder("metrics").metrics)
 
     def table(self) -> dict[str, Any]:
-        """Return the metrics as columns of equal length, NaN where nothing was logged: ``pandas.DataFrame(table)``."""
-        return self.metrics.table()
+        """Return the metrics as columns of equal length, NaN where nothing was logged: ``pandas.DataFrame(table)``.
+
+        Of several seeds the rows follow one another, and a column ``seed`` says whose they are.
+        """
+        if not self.is_seeds:
+            return self.metrics.table()
+        each = {seed: run.table() for seed, run in self.seeds.items()}
+        return joined({seed: {"seed": np.full(len(own[FRAMES]), seed), **own} for seed, own in each.items() if own})
 
     def __repr__(self) -> str:
         return f"<{self.path}: {self._about()}>"
@@ -100,7 +112,7 @@ class Run:
     def _about(self) -> str:
         try:
             if self.is_seeds:
-                return f"{self.recipe.name}, seeds {', '.join(map(str, self._seeds.runs)) or 'none'}"
+                return f"{self.recipe.name}, seeds {', '.join(map(str, self.all_seeds)) or 'none'}"
             text = f"{self.frames:,} of {self.recipe.run.frames:,} frames"
             values = self.metrics.get("eval/return", self.metrics.get("return"))
             return text if values is None else f"{text}, return {values[-1]:.4g}"
@@ -111,7 +123,7 @@ class Run:
 
     def evaluate(
         self, *overrides: str, episodes: int | None = None, stochastic: bool = False, seed: int | None = None
-    ) -> Episodes | dict[int, Episodes]:
+    ) -> Episodes:
         """Run whole episodes with the last checkpoint's policies; the same ones every time.
 
         Args:
@@ -122,24 +134,32 @@ class Run:
             seed: of the initial states and the draws; by default the run's, as ``hetrl eval`` has it.
 
         Returns:
-            Returns, lengths, and what each agent earned, ``[episodes]``; of a folder of seeds, those of each seed that
-            has a checkpoint.
+            ``returns``, ``lengths`` and, by agent, ``agent_returns``; ``[episodes]`` each.
 
         Raises:
             RecipeError: an override is wrong.
             RunError: there is no checkpoint, or its policies do not fit the changed task.
         """
         if self.is_seeds:
-            saved = {each: run for each, run in self.seeds.items() if run.frames}
-            if not saved:
-                raise RunError(f"{self.path}: no seed has a checkpoint yet.")
-            given: dict[str, Any] = {"episodes": episodes, "stochastic": stochastic, "seed": seed}
-            return {each: run._evaluate(*overrides, **given) for each, run in saved.items()}
-        return self._evaluate(*overrides, episodes=episodes, stochastic=stochastic, seed=seed)
-
-    def _evaluate(self, *overrides: str, episodes: int | None, stochastic: bool, seed: int | None) -> Episodes:
+            raise RunError(f"{self.path} is a folder of seeds; evaluate_seeds(...) evaluates each.")
         texts = overrides if seed is None else (*overrides, f"run.seed={seed}")
         return evaluate_run(self.path, *texts, n_episodes=episodes, stochastic=stochastic)
+
+    def evaluate_seeds(
+        self, *overrides: str, episodes: int | None = None, stochastic: bool = False
+    ) -> dict[int, Episodes]:
+        """Return what :meth:`evaluate` does of each seed that has a checkpoint.
+
+        Raises:
+            RunError: this is a single run, or no seed has a checkpoint yet.
+        """
+        if not self.is_seeds:
+            raise RunError(f"{self.path} is a single run; evaluate(...) it.")
+        saved = {each: run for each, run in self.seeds.items() if run.frames}
+        if not saved:
+            raise RunError(f"{self.path}: no seed has a checkpoint yet.")
+        given: dict[str, Any] = {"episodes": episodes, "stochastic": stochastic}
+        return {each: run.evaluate(*overrides, **given) for each, run in saved.items()}
 
     def policies(self, *overrides: str, stochastic: bool = False, seed: int = 0) -> Policies:
         """Return the policies of the last checkpoint, on the CPU: ``action = run.policies()["agent_0"](observation)``.
@@ -232,7 +252,7 @@ class Run:
             RunError: this is a folder of seeds.
         """
         if self.is_seeds:
-            some: Sequence[int] = list(self.seeds)
-            one = f".seeds[{some[0]}].{asked}" if some else "; none has been started"
-            raise RunError(f"{self.path} is a folder of seeds; ask one of them: hetrl.Run(...){one}.")
+            some = list(self.seeds)
+            one = f"ask one of them, run.seeds[{some[0]}].{asked}" if some else "none has been started"
+            raise RunError(f"{self.path} is a folder of seeds; {one}.")
         return Folder(self.path)

@@ -88,12 +88,12 @@ class AgentPolicy:
         return self._memory
 
     def _noise(self, shape: tuple[int, ...]) -> np.ndarray:
-        draw = {
-            "normal": self._generator.standard_normal,
-            "gumbel": lambda size: self._generator.gumbel(size=size),
-            "uniform": self._generator.random,
-        }[self.about["draws"]]
-        return draw(shape).astype(np.float32)
+        kind = self.about["draws"]
+        if kind == "normal":
+            drawn = self._generator.standard_normal(shape)
+        else:
+            drawn = self._generator.gumbel(size=shape) if kind == "gumbel" else self._generator.random(shape)
+        return drawn.astype(np.float32)
 
     def _mask(self, action_mask: Any, shape: tuple[int, ...]) -> np.ndarray:
         if action_mask is None:

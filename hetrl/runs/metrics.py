@@ -61,3 +61,14 @@ class Metrics(Mapping[str, np.ndarray]):
 
     def __repr__(self) -> str:
         return f"<{len(self._rows)} rows of {', '.join(self._names) or 'nothing'}>"
+
+
+def joined(tables: Mapping[int, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Return tables below one another, NaN where one has no such column."""
+    names = list({name: None for table in tables.values() for name in table})
+    lengths = [len(next(iter(table.values()))) for table in tables.values()]
+    columns = {
+        name: [table.get(name, np.full(n_rows, np.nan)) for n_rows, table in zip(lengths, tables.values(), strict=True)]
+        for name in names
+    }
+    return {name: np.concatenate(parts) for name, parts in columns.items()}
