@@ -125,7 +125,7 @@ def _write_files(
                 raise
             said = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise RunError(f"the policy of '{agent.name}' cannot be written as {kind.suffix[1:]}: {said}") from error
-        if not largest[name] <= LARGEST:
+        if largest[name] > LARGEST:
             raise RunError(
                 f"{file.name} is {largest[name]:.2g} away from the policy of '{agent.name}' on random inputs, and may "
                 f"be {LARGEST:g}; nothing was written."
@@ -141,8 +141,7 @@ def _tried(function: PolicyFunction, file: Path, kind: Format) -> float:
     for rows in _TRIALS:
         inputs = function.examples(rows, generator)
         wanted = dict(zip(function.outputs, function(**inputs), strict=True))
-        difference = apart(run(inputs), wanted)
-        largest = difference if math.isnan(difference) else max(largest, difference)
+        largest = max(largest, apart(run(inputs), wanted))
     return largest
 
 

@@ -99,13 +99,13 @@ class PolicyFunction(nn.Module):
 def apart(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> float:
     """Return how far outputs are from what they should be, at most: absolute up to 1, relative beyond.
 
-    A discrete action that is another one counts as 1.
+    A discrete action that is another one counts as 1, and what is no number as infinite.
     """
-    largest = 0.0
+    largest = torch.zeros((), dtype=torch.float64)
     for name, value in wanted.items():
-        if not value.is_floating_point():
-            largest = max(largest, float((found[name] != value).any()))
-        elif value.numel():
+        if value.is_floating_point():
             difference = (found[name].double() - value.double()).abs() / value.double().abs().clamp(min=1)
-            largest = max(largest, difference.max().item())
-    return largest
+        else:
+            difference = (found[name] != value).double()
+        largest = torch.maximum(largest, difference.nan_to_num(nan=torch.inf).max())
+    return largest.item()
