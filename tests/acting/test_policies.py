@@ -185,7 +185,7 @@ def test_an_unknown_agent_is_named_with_the_nearest():
         with pytest.raises(UnknownNameError, match=r"^no agent 'agnet_0'\. Nearest: 'agent_0'\.$") as refused:
             asked()
         assert isinstance(refused.value, KeyError) and isinstance(refused.value, HetrlError)
-    with pytest.raises(UnknownNameError, match="^a mask of 'agent_1', who sees nothing"):
+    with pytest.raises(UnknownNameError, match=r"^a mask of 'agent_1', who sees nothing"):
         team({"agent_0": np.zeros(team["agent_0"].agent.observation_size)}, {"agent_1": [True]})
     assert "agnet_0" not in team and team.get("agnet_0") is None and list(team) == ["agent_0", "agent_1"]
 

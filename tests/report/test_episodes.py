@@ -16,7 +16,7 @@ def episodes(*returns):
 
 
 def test_a_line_of_each_and_the_mean_over_seeds():
-    """Means 1, 2 and 3: their deviation is 1, so 4.303 / sqrt(3) = 2.484 to either side; of two there is no interval."""
+    """Means 1, 2 and 3: their deviation is 1, so 4.303 / sqrt(3) = 2.484 to either side; none of two."""
     assert line(episodes(1.0, 3.0)) == "2 episodes: return 2 (std 1, 1 to 3), length 7."
     by_seed = {seed: episodes(seed + 0.5, seed + 1.5) for seed in range(3)}
     assert means_line(by_seed) == "3 seeds: return 2 (95 % interval of the mean -0.4843 to 4.484)."

@@ -48,8 +48,8 @@ def test_some_of_the_agents_will_do():
 def test_a_policy_that_does_not_fit_says_for_whom_and_why():
     run = run_of("mixed")
     message = (
-        r"the policy of 'discrete_0', which sees \d+ and does discrete\[\d+\] here, was trained as another network: the "
-        r"weight .* is \[\d+, \d+\] of torch.float32, not \[\d+, \d+\]"
+        r"the policy of 'discrete_0', which sees \d+ and does discrete\[\d+\] here, was trained as another network: "
+        r"the weight .* is \[\d+, \d+\] of torch.float32, not \[\d+, \d+\]"
     )
     with pytest.raises(RunError, match=message):
         evaluate_run(run.path, "task.n_cues=5")
