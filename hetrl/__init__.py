@@ -4,27 +4,27 @@
 >>> recipe = hetrl.load("happo", "task.n_envs=32")
 >>> recipe.update[1].train
 'actor'
+
+What it offers is imported when it is first asked for: torch takes a second, and help and lists do without it.
 """
 
-import os
-from collections.abc import Mapping, Sequence
+import sys
+from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-import hetrl.train  # noqa: F401  (the package, found before the function below takes its name here)
-from hetrl.catalog import component, register
-from hetrl.component import Component
-from hetrl.engine.link import link
 from hetrl.errors import HetrlError
-from hetrl.network import Network, Policy, mode
-from hetrl.recipe.check import check
-from hetrl.recipe.loaded import need_recipe
-from hetrl.recipe.read import load
-from hetrl.recipe.schema import Recipe
 
 if TYPE_CHECKING:
-    import lightning
-
     from hetrl.api.run import Run
+    from hetrl.api.train import train
+    from hetrl.catalog import component, register
+    from hetrl.component import Component
+    from hetrl.engine.link import link
+    from hetrl.network import Network, Policy, mode
+    from hetrl.recipe.check import check
+    from hetrl.recipe.read import load
+    from hetrl.recipe.schema import Recipe
 
 __version__ = "0.1.0"
 
@@ -44,64 +44,55 @@ __all__ = [
     "register",
     "train",
 ]
+_PLACES = {
+    "Component": "hetrl.component",
+    "Network": "hetrl.network",
+    "Policy": "hetrl.network",
+    "Recipe": "hetrl.recipe.schema",
+    "Run": "hetrl.api.run",
+    "check": "hetrl.recipe.check",
+    "component": "hetrl.catalog",
+    "link": "hetrl.engine.link",
+    "load": "hetrl.recipe.read",
+    "mode": "hetrl.network",
+    "register": "hetrl.catalog",
+    "train": "hetrl.api.train",
+}
+"""Name -> the module that it is imported from when it is first asked for."""
 
 
-def __getattr__(name: str) -> Any:
-    if name == "Run":  # it brings lightning and matplotlib along, which takes seconds
-        from hetrl.api.run import Run
-
-        return Run
-    raise AttributeError(f"module 'hetrl' has no attribute {name!r}")
-
-
-def build(recipe: Recipe) -> tuple[Any, Any]:
+def build(recipe: "Recipe") -> tuple[Any, Any]:
     """Return the LightningModule and the data of a recipe, for ``L.Trainer(...).fit(module, data)``.
 
     Raises:
         RecipeError: the recipe does not link, or its task cannot be built.
     """
+    from hetrl.recipe.loaded import need_recipe
+
     need_recipe(recipe, "hetrl.build({})")
     from hetrl.train.build import build  # importing lightning takes seconds
 
     return build(recipe)
 
 
-def train(
-    recipe: "str | os.PathLike[str] | Mapping[str, Any] | Recipe",
-    *overrides: str,
-    folder: "str | os.PathLike[str] | None" = None,
-    seeds: int | None = None,
-    at_once: int | None = None,
-    callbacks: "Sequence[lightning.Callback]" = (),
-    wandb: str | None = None,
-    quiet: bool = False,
-) -> "Run":
-    """Train a recipe in a new folder, as ``hetrl train`` does, and return the run.
+if not TYPE_CHECKING:  # type checkers see the imports above
 
-    ```python
-    run = hetrl.train("happo", "task.n_envs=64", folder="runs/balance")
-    ```
+    def __getattr__(name: str) -> Any:
+        if name not in _PLACES:
+            raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+        value = globals()[name] = getattr(import_module(_PLACES[name]), name)
+        return value
 
-    Args:
-        recipe: as for :func:`hetrl.load`: the name of a shipped recipe, a YAML file, nested dicts, or a recipe.
-        overrides: changes to it, ``a.b=c``.
-        folder: where; by default a new one under ``runs/``.
-        seeds: train so many seeds, from ``run.seed`` upwards, each in a process of its own; see ``Run.seeds``.
-        at_once: how many of them at once; by default as many as there are cores.
-        callbacks: more of Lightning's; not with seeds.
-        wandb: a Weights & Biases project to log to as well.
-        quiet: no progress.
-
-    Raises:
-        RecipeError: the recipe cannot be read, or does not link.
-        RunError: the folder is taken, or cannot be written; or seeds have failed.
-        DivergenceError: a number became NaN or infinite.
-    """
-    from hetrl.api.train import train
-
-    return train(
-        recipe, *overrides, folder=folder, seeds=seeds, at_once=at_once, callbacks=callbacks, wandb=wandb, quiet=quiet
-    )
+    def __dir__() -> list[str]:
+        return [*__all__, "__version__"]
 
 
-Recipe.builder = staticmethod(build)
+class _Package(ModuleType):
+    """A package in which what is offered keeps its name where a module, ``hetrl/component.py``, is called the same."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _PLACES and isinstance(value, ModuleType)):  # the import of a submodule sets it here
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -2,21 +2,23 @@
 
 A name is ``kind/entry``; it is never an import path, so a recipe can choose code but not bring any. Packages add
 entries under the entry-point group ``hetrl.<kind>`` as ``vendor.name``; their code is imported when a recipe names
-them, and not before. Built-in entries, too, are imported when they are first used.
+them, and not before. Built-in entries, too, are imported when they are first used, and names and summaries do without.
 """
 
+import ast
 import functools
 import importlib
 import inspect
 import re
 from collections.abc import Iterable, Sequence
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from hetrl import arguments
-from hetrl.component import Component
 from hetrl.errors import RecipeError, nearest
-from hetrl.interface import misfit
+
+if TYPE_CHECKING:
+    from hetrl.component import Component
 
 KINDS = ("order", "estimate", "weight", "loss", "net", "optim", "env", "data")
 
@@ -102,6 +104,8 @@ def register(name: str, part: type[Any]) -> None:
         raise RecipeError(f"'{name}': no kind '{kind}'.{nearest(kind, KINDS)} Write kind/vendor.name.")
     if not _NAME.fullmatch(word) or word.split(".")[0] == "hetrl":
         raise RecipeError(f"'{name}' names no vendor; write {kind}/vendor.name, such as '{kind}/my.{word or 'part'}'.")
+    from hetrl.interface import misfit
+
     before = REGISTERED.get(name)
     if name in installed():
         raise RecipeError(f"'{name}' is there already, from {provider(installed()[name])}; choose another name.")
@@ -217,6 +221,8 @@ def _load(name: str, point: EntryPoint) -> type[Any]:
         raise RecipeError(
             f"{where} does not import: {type(error).__name__}: {text} Repair that package, or uninstall it."
         ) from error
+    from hetrl.interface import misfit
+
     problem = misfit(found, name.split("/")[0])
     if problem:
         what_to_do = "" if ";" in problem else "; correct the entry in its pyproject.toml, or uninstall it"
@@ -224,7 +230,7 @@ def _load(name: str, point: EntryPoint) -> type[Any]:
     return found
 
 
-def component(name: str, **values: Any) -> Component:
+def component(name: str, **values: Any) -> "Component":
     """Return the component of that name, wired to its default keys.
 
     >>> import torch
@@ -236,6 +242,9 @@ def component(name: str, **values: Any) -> Component:
     Raises:
         RecipeError: the name or an argument is unknown, or an argument is of the wrong type or out of range.
     """
+    from hetrl import arguments
+    from hetrl.component import Component
+
     cls = resolve(name)
     if not (inspect.isclass(cls) and issubclass(cls, Component)):
         raise RecipeError(f"'{name}' is not a component (nets, environments and data are built by a recipe).")
@@ -244,5 +253,12 @@ def component(name: str, **values: Any) -> Component:
 
 
 def summary(name: str) -> str:
-    """Return the first line of an entry's docstring."""
-    return (inspect.getdoc(resolve(name)) or "").split("\n")[0]
+    """Return the first line of an entry's docstring; one of hetrl's own is read from its file, without importing it."""
+    if name in BUILT_IN:
+        module, attribute = BUILT_IN[name].split(":")
+        file = Path(__file__).parent.joinpath(*module.split(".")[1:]).with_suffix(".py")
+        named = {each.name: each for each in ast.parse(file.read_bytes()).body if isinstance(each, ast.ClassDef)}
+        text = ast.get_docstring(named[attribute])
+    else:
+        text = inspect.getdoc(resolve(name))
+    return (text or "").split("\n")[0]

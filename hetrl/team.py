@@ -23,7 +23,10 @@ SEEN = (torch.float32, torch.uint8)
 _TAKEN = ("per", "owner", "of")
 """Names that a shared network has a use for, beside torch's own."""
 Grouped = Mapping[str, Tensor]
-"""Layout group -> something of its agents, stacked: ``[N, n, *]``."""
+"""Layout group -> something of its agents, stacked: ``[N, n, *]``. Observations of a team whose environment has a state
+of its own hold that too, under :data:`STATE`: ``[N, S]``."""
+STATE = "state"
+"""Where observations hold the state of an environment that has one of its own."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,11 @@ class Team:
         found = {self.agents[place].observation_dtype for place in places}
         return torch.uint8 if found == {torch.uint8} else torch.float32
 
+    @property
+    def own_state(self) -> bool:
+        """Whether the environment has a state of its own, which comes with the observations (see :data:`Grouped`)."""
+        return bool(self.state_shape)
+
     @classmethod
     def of(
         cls,
@@ -174,7 +182,7 @@ class Team:
             physiques: each one's mass, strength and whatever else tells bodies apart; all alike by default.
             dtypes: of each one's observation, see :class:`Agent`; ``torch.float32`` by default.
         """
-        words = _unique_words(names)
+        words = unique_words(names)
         shapes = [(size,) if isinstance(size, int) else tuple(size) for size in sizes]
         layouts = list(zip(shapes, dtypes or [torch.float32] * len(words), spaces, strict=True))
         groups = _titles(words, layouts)
@@ -222,7 +230,8 @@ class Team:
         return list(self.bodies.values()) if of == "group" else [(agent,) for agent in self.agents]
 
     def state(self, observation: Mapping[str, Tensor]) -> Tensor:
-        """Return the global state: all agents' observations side by side, in team order, or what ``state_from`` says.
+        """Return the global state: all agents' observations side by side, in team order, or what ``state_from`` says;
+        of an environment with a state of its own, that.
 
         Args:
             observation: layout group -> ``[*B, n, F]``; images among others count from 0 to 1 there.
@@ -230,6 +239,8 @@ class Team:
         Returns:
             ``[*B, S]``; a view where one layout group holds the team in its order, or one agent sees it in a row.
         """
+        if self.own_state:
+            return observation[STATE]
         first = self.agents[0].group
         if self.state_dtype != torch.uint8:
             observation = {group: scaled(seen) for group, seen in observation.items()}
@@ -319,8 +330,12 @@ class Team:
         return replace(self, agents=tuple(replace(agent, body=body[agent.name]) for agent in self.agents))
 
 
-def _unique_words(names: Sequence[str]) -> list[str]:
-    """``names`` with letters, digits and underscores only, still unique."""
+def unique_words(names: Sequence[str]) -> list[str]:
+    """Return ``names`` with letters, digits and underscores only, still unique.
+
+    >>> unique_words(["a 1", "a_1"])
+    ['a_1', 'a_1_2']
+    """
     words: list[str] = []
     for name in names:
         word = base = re.sub(r"\W", "_", name, flags=re.ASCII)
@@ -350,4 +365,4 @@ def _group_names(groups: Sequence[Sequence[str]]) -> list[str]:
     for i, (names, own) in enumerate(zip(groups, stems, strict=True)):
         others = set().union(*(stem for j, stem in enumerate(stems) if j != i))
         chosen.append(next(iter(own)) if len(own) == 1 and not own & others else names[0])
-    return _unique_words(chosen)
+    return unique_words(chosen)

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 import hetrl
+from hetrl.engine.task import evaluation_env
 from hetrl.runs.folder import open_folder
-from hetrl.train.build import evaluation_env
 from hetrl.train.checkpoint_file import write
 
 _TASK = ["task.n_envs=4", "task.horizon=12", "run.device=cpu", "run.threads=1", "run.n_eval_episodes=3"]

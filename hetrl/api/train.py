@@ -28,11 +28,31 @@ def train(
     wandb: str | None = None,
     quiet: bool = False,
 ) -> Run:
-    """Do what :func:`hetrl.train` says."""
+    """Train a recipe in a new folder, as ``hetrl train`` does, and return the run.
+
+    ```python
+    run = hetrl.train("happo", "task.n_envs=64", folder="runs/balance")
+    ```
+
+    Args:
+        recipe: as for :func:`hetrl.load`: the name of a shipped recipe, a YAML file, nested dicts, or a recipe.
+        overrides: changes to it, ``a.b=c``.
+        folder: where; by default a new one under ``runs/``.
+        seeds: train so many seeds, from ``run.seed`` upwards, each in a process of its own; see ``Run.seeds``.
+        at_once: how many of them at once; by default as many as there are cores.
+        callbacks: more of Lightning's; not with seeds.
+        wandb: a Weights & Biases project to log to as well.
+        quiet: no progress.
+
+    Raises:
+        RecipeError: the recipe cannot be read, or does not link.
+        RunError: the folder is taken, or cannot be written; or seeds have failed.
+        DivergenceError: a number became NaN or infinite.
+    """
     loaded = load(recipe, *overrides)
     check(loaded)
     for line in warnings_of(loaded):
-        warnings.warn(line, stacklevel=3)  # where hetrl.train is called
+        warnings.warn(line, stacklevel=2)
     path = None if folder is None else Path(folder)
     if seeds is None:
         if at_once is not None:

@@ -33,7 +33,7 @@ from hetrl.errors import HetrlError
 app = typer.Typer(
     help="Compose, check, train and understand heterogeneous-agent MARL.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

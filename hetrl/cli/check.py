@@ -6,8 +6,9 @@ from hetrl.cli.options import Overrides, RecipeName
 
 def check(recipe: RecipeName, overrides: Overrides = None) -> None:
     """Check that a recipe links: names, arguments, keys, gradients, nets, and its task's agents."""
-    from hetrl.cli.recipes import team_of, warned
+    from hetrl.cli.recipes import warned
     from hetrl.engine.link import link
+    from hetrl.engine.task import team_of
     from hetrl.recipe.check import check
     from hetrl.recipe.read import load
 

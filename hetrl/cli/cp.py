@@ -16,10 +16,12 @@ def cp(
 ) -> None:
     """Copy a shipped recipe to a file of your own, to change it."""
     from hetrl.disk import replace_text
-    from hetrl.recipe.read import load, shipped
+    from hetrl.recipe.shipped import shipped
 
     known = shipped()
     if recipe not in known:
+        from hetrl.recipe.read import load
+
         load(recipe)  # says what is wrong, and the nearest name
         known = {recipe: Path(recipe)}
     try:

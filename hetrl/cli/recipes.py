@@ -1,4 +1,4 @@
-"""A recipe as several commands take it: checked, warned about, with the agents of its task."""
+"""A recipe as several commands take it: checked, and warned about."""
 
 from typing import TYPE_CHECKING
 
@@ -6,7 +6,6 @@ from hetrl.cli.console import err
 
 if TYPE_CHECKING:
     from hetrl.recipe.schema import Recipe
-    from hetrl.team import Team
 
 
 def warned(recipe: "Recipe") -> "Recipe":
@@ -18,10 +17,3 @@ def warned(recipe: "Recipe") -> "Recipe":
     for line in warnings_of(recipe):
         err.print(f"warning: {line}", style="yellow", soft_wrap=True, highlight=False)
     return recipe
-
-
-def team_of(recipe: "Recipe") -> "Team":
-    """Return the agents of a recipe's task."""
-    from hetrl.train.build import make_env, resolve_device
-
-    return make_env(recipe, resolve_device("cpu"), 0, n_envs=1).team

@@ -6,8 +6,8 @@ from hetrl.cli.options import Overrides, RecipeName
 
 def show(recipe: RecipeName, overrides: Overrides = None) -> None:
     """Print the linked program: every step with the keys it reads and writes, and their shapes."""
-    from hetrl.cli.recipes import team_of
     from hetrl.engine.show import show
+    from hetrl.engine.task import team_of
     from hetrl.recipe.check import check
     from hetrl.recipe.read import load
 

@@ -12,15 +12,7 @@ from hetrl.recipe.override import override
 from hetrl.recipe.plain import plain
 from hetrl.recipe.references import resolved
 from hetrl.recipe.schema import SECTIONS, Recipe
-
-
-def shipped() -> dict[str, Path]:
-    """Return the recipes that come with hetrl: name -> file (``task/...`` are sections to drop in)."""
-    package = Path(__file__).resolve().parent.parent
-    for folder in (package / "recipes", package.parent / "recipes"):
-        if folder.is_dir():
-            return {str(p.relative_to(folder).with_suffix("")): p for p in sorted(folder.rglob("*.yaml"))}
-    return {}
+from hetrl.recipe.shipped import shipped
 
 
 def load(recipe: str | os.PathLike[str] | Mapping[str, Any] | Recipe, *overrides: str) -> Recipe:

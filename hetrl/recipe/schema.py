@@ -1,8 +1,9 @@
 """A recipe and its sections: the tree as it was written, and every part of it checked for its words and types."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, ClassVar, Literal, get_args
 
 from omegaconf import OmegaConf
@@ -135,9 +136,6 @@ class RunSettings(Section):
     checkpoint_every: Count | None = None
 
 
-Builder = Callable[["Recipe"], tuple[Any, Any]]
-
-
 class Recipe:
     """A recipe whose sections have the right shape; :func:`hetrl.check` says whether it links.
 
@@ -152,8 +150,6 @@ class Recipe:
         RecipeError: a section or a word in it is unknown, missing, or of the wrong shape.
     """
 
-    builder: ClassVar[Builder]
-    """Who turns a recipe into what a Trainer fits; hetrl itself says so, since training builds on recipes."""
     __dataclass_fields__: ClassVar[dict[str, Any]] = {}  # dataclasses.replace asks here, and is refused below
 
     _tree: FrozenDict
@@ -229,7 +225,7 @@ class Recipe:
         Raises:
             RecipeError: see :func:`hetrl.build`.
         """
-        return type(self).builder(self)
+        return import_module(__name__.partition(".")[0]).build(self)  # training builds on recipes, not they on it
 
 
 def _refuse_format(tree: Mapping[str, Any], name: str) -> None:

@@ -14,6 +14,7 @@ from rich.console import Group
 from rich.table import Table
 
 from hetrl.engine.show import show
+from hetrl.engine.task import make_env, resolve_device
 from hetrl.errors import HetrlError, RunError
 from hetrl.recipe.read import load
 from hetrl.recipe.schema import Recipe
@@ -22,7 +23,6 @@ from hetrl.report.writable import PAGES, check_writable, written
 from hetrl.runs.csv_table import FRAMES, TableRow, read
 from hetrl.runs.folder import Folder, task_name
 from hetrl.runs.seeds import SeedsFolder
-from hetrl.train.build import make_env, resolve_device
 from hetrl.train.timings import WALL
 
 

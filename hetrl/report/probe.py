@@ -19,6 +19,7 @@ from hetrl.data.behaviour import Actions, Behaviour
 from hetrl.data.environment import Environment
 from hetrl.data.evaluate import Acting, evaluate
 from hetrl.engine.linked import Linked
+from hetrl.engine.task import evaluation_env
 from hetrl.errors import RunError
 from hetrl.estimate.marginal_action import prefixes
 from hetrl.report.critic import MemberValues, critic_of
@@ -27,7 +28,6 @@ from hetrl.report.writable import written
 from hetrl.runs.restored import restored
 from hetrl.runs.several import by_seed, folder_name
 from hetrl.team import Box, Grouped, Team
-from hetrl.train.build import evaluation_env
 
 FIGURES = ("return", "change", "spread", "plain_spread", "drop")
 """What is measured of an episode; see :func:`probe`."""

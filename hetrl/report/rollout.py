@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from hetrl.data.behaviour import Behaviour
+from hetrl.engine.task import make_env
 from hetrl.ops.joint_action import JointAction
 from hetrl.recipe.schema import Recipe
 from hetrl.report.critic import MemberValues
 from hetrl.team import Team
-from hetrl.train.build import make_env
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from hetrl.engine.link import link
 from hetrl.engine.linked import Linked, SharedNetwork
+from hetrl.engine.task import evaluation_env, resolve_device
 from hetrl.errors import RunError
 from hetrl.recipe.read import load
 from hetrl.recipe.schema import Recipe
 from hetrl.runs.folder import Folder
-from hetrl.train.build import evaluation_env, resolve_device
 from hetrl.train.restorable import other_weights
 
 
