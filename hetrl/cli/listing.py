@@ -12,7 +12,8 @@ from hetrl.cli.console import out
 from hetrl.cli.lines import lines, width
 from hetrl.cli.options import Parts
 from hetrl.errors import RecipeError, nearest
-from hetrl.recipe.shipped import about, shipped
+from hetrl.recipe.packaged import packaged, recipes
+from hetrl.recipe.shipped import about
 
 GROUPS = {
     "recipe": "Recipes: hetrl train NAME",
@@ -66,11 +67,8 @@ def _print(rows: Iterable[tuple[str, str]]) -> None:
 def _rows(kind: str, unusable: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Yield the names of a kind, and what each is about."""
     if kind in ("recipe", "task"):
-        for name, file in shipped().items():
-            if name.startswith("task/") == (kind == "task"):
-                yield name, about(file)
-        return
-    for name in catalog.names(kind):
+        yield from _recipes(kind)
+    for name in () if kind in ("recipe", "task") else catalog.names(kind):
         point = catalog.installed().get(name)
         yield name, catalog.summary(name).replace("``", "") if point is None else catalog.provider(point)
     for name, why in unusable.items():
@@ -78,8 +76,16 @@ def _rows(kind: str, unusable: Mapping[str, str]) -> Iterator[tuple[str, str]]:
             yield name, f"unusable: {why}"
 
 
+def _recipes(kind: str) -> Iterator[tuple[str, str]]:
+    """Yield the recipes or the task sections, hetrl's own and those of packages."""
+    of_packages = {name: package for name, (_, package) in packaged().items()}
+    for name, file in recipes().items():
+        if name.startswith("task/") == (kind == "task"):
+            yield name, f"{about(file)} ({of_packages[name]})" if name in of_packages else about(file)
+
+
 def _scenarios() -> Iterator[tuple[str, str]]:
-    """Yield the scenarios of VMAS, and their arguments."""
+    """Yield the scenarios, VMAS's, hetrl's and others', and their arguments."""
     from hetrl.env.scenarios import scenario_arguments, scenarios
 
     for name in scenarios():
