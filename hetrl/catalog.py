@@ -5,7 +5,6 @@ entries under the entry-point group ``hetrl.<kind>`` as ``vendor.name``; their c
 them, and not before. Built-in entries, too, are imported when they are first used, and names and summaries do without.
 """
 
-import ast
 import functools
 import importlib
 import inspect
@@ -254,11 +253,19 @@ def component(name: str, **values: Any) -> "Component":
 
 def summary(name: str) -> str:
     """Return the first line of an entry's docstring; one of hetrl's own is read from its file, without importing it."""
-    if name in BUILT_IN:
-        module, attribute = BUILT_IN[name].split(":")
-        file = Path(__file__).parent.joinpath(*module.split(".")[1:]).with_suffix(".py")
-        named = {each.name: each for each in ast.parse(file.read_bytes()).body if isinstance(each, ast.ClassDef)}
-        text = ast.get_docstring(named[attribute])
-    else:
-        text = inspect.getdoc(resolve(name))
-    return (text or "").split("\n")[0]
+    if name not in BUILT_IN:
+        return (inspect.getdoc(resolve(name)) or "").split("\n")[0]
+    attribute = BUILT_IN[name].split(":")[1]
+    found = re.search(rf'^class {attribute}\b.*?"""(.*?)(?:\n|""")', _source(name), re.MULTILINE | re.DOTALL)
+    return found[1] if found else ""
+
+
+def lists_tasks(name: str) -> bool:
+    """Whether a name is an environment of hetrl's own with a ``catalogue`` of tasks; told from its file, too."""
+    return name.startswith("env/") and name in BUILT_IN and "    def catalogue(" in _source(name)
+
+
+def _source(name: str) -> str:
+    """Return the file of a built-in entry."""
+    module = BUILT_IN[name].split(":")[0].split(".")[1:]
+    return Path(__file__).parent.joinpath(*module).with_suffix(".py").read_text(encoding="utf-8")

@@ -147,6 +147,11 @@ class Team:
             )
 
     @property
+    def own_state(self) -> bool:
+        """Whether the state is the environment's own, which then comes with the observations (see :data:`Grouped`)."""
+        return bool(self.state_shape)
+
+    @property
     def _seen_dtype(self) -> torch.dtype:
         """Of a state that is made of observations: images alone stay images."""
         if self.state_shape:
@@ -154,11 +159,6 @@ class Team:
         places = {place for place, _ in self.state_from} or range(len(self.agents))
         found = {self.agents[place].observation_dtype for place in places}
         return torch.uint8 if found == {torch.uint8} else torch.float32
-
-    @property
-    def own_state(self) -> bool:
-        """Whether the environment has a state of its own, which comes with the observations (see :data:`Grouped`)."""
-        return bool(self.state_shape)
 
     @classmethod
     def of(
@@ -234,7 +234,8 @@ class Team:
         of an environment with a state of its own, that.
 
         Args:
-            observation: layout group -> ``[*B, n, F]``; images among others count from 0 to 1 there.
+            observation: layout group -> ``[*B, n, F]``; images among others count from 0 to 1 there. And :data:`STATE`
+                -> ``[*B, S]``, where it is the environment's own.
 
         Returns:
             ``[*B, S]``; a view where one layout group holds the team in its order, or one agent sees it in a row.

@@ -1,17 +1,16 @@
 """``hetrl eval``."""
 
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from hetrl.cli.console import out
-from hetrl.cli.options import Overrides
+from hetrl.cli.options import Overrides, RunPath
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="A run's folder.")],
+    run: RunPath,
     overrides: Overrides = None,
     episodes: Annotated[int | None, typer.Option(help="How many; by default run.n_eval_episodes.")] = None,
     video: Annotated[

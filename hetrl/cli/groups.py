@@ -6,11 +6,15 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from hetrl.cli import completion
 from hetrl.cli.console import out
 
 
 def groups(
-    run: Annotated[Path, typer.Argument(help="The folder of a run in which not all share a policy.")],
+    run: Annotated[
+        Path,
+        typer.Argument(help="The folder of a run in which not all share a policy.", autocompletion=completion.runs),
+    ],
     threshold: Annotated[float, typer.Option(help="Agents whose policies are at most this far apart share.")] = 0.2,
     into: Annotated[Path | None, typer.Option(help="Also write a run that goes on with shared policies, here.")] = None,
 ) -> None:

@@ -5,11 +5,17 @@ from typing import Annotated
 
 import typer
 
+from hetrl.cli import completion
 from hetrl.cli.console import out
 
 
 def probe(
-    runs: Annotated[list[Path], typer.Argument(help="Runs or folders of seeds, with an ensemble of joint values.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Runs or folders of seeds, with an ensemble of joint values.", autocompletion=completion.runs
+        ),
+    ],
     noise: Annotated[
         str, typer.Option(help="Deviations, in halves of the actions' range, with commas between them.")
     ] = "0,0.05,0.1,0.2,0.4",

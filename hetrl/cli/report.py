@@ -6,10 +6,11 @@ from typing import Annotated
 import typer
 
 from hetrl.cli.console import out
+from hetrl.cli.options import RunPath
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="A run's folder.")],
+    run: RunPath,
     to: Annotated[Path | None, typer.Option(help="The page to write; by default RUN/report.html.")] = None,
 ) -> None:
     """Write one page about a run, in one file: curves, agents, the linked program, recipe, timings, versions."""

@@ -38,8 +38,8 @@ class Behaviour:
         if not self._recurrent:
             return {}
         return {
-            name: scaled(seen[:0]).new_zeros((*seen.shape[:-1], self._groups[name].memory))
-            for name, seen in observations.items()
+            name: scaled(observations[name][:0]).new_zeros((*observations[name].shape[:-1], self._groups[name].memory))
+            for name in self._groups
         }
 
     @torch.no_grad()

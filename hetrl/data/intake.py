@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hetrl.errors import DivergenceError
-from hetrl.team import Discrete, Grouped, Team
+from hetrl.team import STATE, Discrete, Grouped, Team
 
 Steps = Mapping[tuple[str, str], Sequence[Tensor] | Tensor]
 """(word, layout group) -> that of one step after the other, ``[N, n, *]`` each; a tensor ``[T, N, n, *]`` will do.
@@ -32,6 +32,7 @@ class Fault:
     row: int
     """Which environment."""
     agent: str
+    """Its name, or :data:`~hetrl.team.STATE` where the state is the environment's own."""
     number: float
     """The number; of a mask, which choice it is that has no option, from 0."""
 
@@ -57,7 +58,7 @@ class Intake:
         steps = {("observation", group): [seen] for group, seen in observation.items()}
         fault = None if _finite(observation.values()) else first_fault(self._team, steps)
         if fault is not None:
-            self._refuse(f"environment {fault.row} gave '{fault.agent}' an observation of {fault.number} at a reset")
+            self._refuse(f"environment {fault.row} gave {_seen(fault)} of {fault.number} at a reset")
 
     def look(self, steps: Steps, then: Grouped, ages: Tensor) -> None:
         """Look at steps before anything is made of them. It waits for the device once.
@@ -130,9 +131,16 @@ def _text(fault: Fault, steps: Steps, ages: Tensor) -> str:
             f"the policy of {agent} gave an action of {fault.number} in {env} at step {age + 1} of its episode, where "
             "what it saw was finite; its weights have diverged (a lower lr or a max_grad_norm may help)"
         )
-    article = "an" if word == "observation" else "a"
     when = "at a reset" if word == "observation" and age == 0 else f"at step {age + 1} of its episode"
-    return f"{env} gave {agent} {article} {word} of {fault.number} {when}"
+    return f"{env} gave {_seen(fault)} of {fault.number} {when}"
+
+
+def _seen(fault: Fault) -> str:
+    """Return whom the environment gave what."""
+    word = _ORDER[fault.word].replace("_", " ")
+    if fault.agent == STATE:
+        return f"a {word.replace('observation', 'state')}"
+    return f"'{fault.agent}' {'an' if word == 'observation' else 'a'} {word}"
 
 
 def first_fault(team: Team, steps: Steps) -> Fault | None:
@@ -146,7 +154,7 @@ def first_fault(team: Team, steps: Steps) -> Fault | None:
             bad = (stuck(team, group, value, _at(steps, group, step)) if masked else ~value.isfinite()).nonzero()
             if len(bad):
                 row, index = bad[0, 0].item(), bad[0, 1].item()
-                agent = team.layout[group][int(index)].name
+                agent = STATE if group == STATE else team.layout[group][int(index)].name
                 number = bad[0, 2].item() if masked else value[tuple(bad[0])].item()
                 found.append(Fault(step, _ORDER.index(word), int(row), agent, number))
                 break

@@ -179,8 +179,7 @@ class OnPolicy(Source):
         lengths, self._length = finished_sums(torch.ones_like(earned), done, self._length)
         batch: dict[str, Any] = {
             "terminated": terminated, "truncated": truncated, "done": done,
-            "state": team.state({group: rows["observation", group] for group in groups}),
-            "next": {"state": team.state({group: rows["next_observation", group] for group in groups})},
+            "state": team.state(_of(rows, "observation")), "next": {"state": team.state(_of(rows, "next_observation"))},
             "episode": {"return": returns, "length": lengths},
         }  # fmt: skip
         if self._reward != "per_agent":
@@ -244,6 +243,11 @@ class OnPolicy(Source):
 
     def _here(self, parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {group: value.to(self.device) for group, value in parts.items()}
+
+
+def _of(rows: Mapping[tuple[str, str], Tensor], word: str) -> dict[str, Tensor]:
+    """Return what is stored under a word, by layout group."""
+    return {group: value for (each, group), value in rows.items() if each == word}
 
 
 class _Buffers:

@@ -25,7 +25,7 @@ from hetrl.keys import ENDS
 from hetrl.network import Network
 from hetrl.ops.episodes import finished_sums
 from hetrl.ops.n_step import n_step_weights
-from hetrl.team import Grouped
+from hetrl.team import STATE, Grouped
 
 _MASKS = ("action_mask", "active")
 _BLOCK = 128
@@ -290,6 +290,9 @@ class Replay(Source):
             for word in words:
                 steps[word, group] = [each[group, word] for each in taken]
             steps["next_observation", group] = [each["next", group, "observation"] for each in taken]
+        if self._team.own_state:
+            steps["observation", STATE] = [each[STATE] for each in taken]
+            steps["next_observation", STATE] = [each["next", STATE] for each in taken]
         for word, parts in now.items():
             for group, value in parts.items():
                 steps[word, group].append(value)
@@ -313,6 +316,8 @@ class Replay(Source):
             step[group] = {"observation": observation[group], "action": action[group], "reward": moved.reward[group]}
             step[group] |= _of(group, masks) | own.get(group, {})
             step["next"][group] = {"observation": moved.next_observation[group], **_of(group, moved.next_masks)}
+        if self._team.own_state:
+            step[STATE], step["next"][STATE] = observation[STATE], moved.next_observation[STATE]
         return TensorDict(step, batch_size=[self.n_envs])
 
     # ----- drawing
@@ -364,8 +369,11 @@ class Replay(Source):
                 ends, until = first_end(own[group], weight > 0)
                 batch[group] |= {"reward": _summed(each * until, weight), **ends}
         batch["discount"] = discount.to(earned.dtype)
-        for place in (batch, batch["next"]):
-            place["state"] = self._team.state({group: place[group]["observation"] for group in groups})
+        for place, path, chosen in ((batch, (), rows), (batch["next"], ("next",), final)):
+            seen = {group: place[group]["observation"] for group in groups}
+            if self._team.own_state:
+                seen[STATE] = stored[(*path, STATE)].index_select(0, chosen)
+            place["state"] = self._team.state(seen)
         return TensorDict(batch, batch_size=rows.shape, device=self.device)
 
     # ----- exact continuation

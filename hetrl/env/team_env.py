@@ -144,7 +144,9 @@ class TeamEnv(EnvBase):
         return self.team.reward(reward, self.reward_kind, active)
 
     def state(self, observation: Mapping[str, Tensor]) -> Tensor:
-        """The global state ``[N, S]``: all agents' observations side by side, in team order."""
+        """The global state ``[N, S]``: all agents' observations side by side, in team order, or the environment's own,
+        which comes with the observations (see :data:`~hetrl.team.Grouped`).
+        """
         return self.team.state(observation)
 
     # ----- TorchRL
@@ -180,9 +182,9 @@ class TeamEnv(EnvBase):
         groups = {
             group: TensorDict(
                 {word: parts[group] for word, parts in words.items() if group in parts},
-                batch_size=value.shape[:2], device=self.device,
+                batch_size=observation[group].shape[:2], device=self.device,
             )
-            for group, value in observation.items()
+            for group in self.team.layout
         }  # fmt: skip
         flags = {"done": done, "terminated": terminated, "truncated": truncated}
         return TensorDict(

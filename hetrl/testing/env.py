@@ -14,7 +14,7 @@ from torchrl.envs.utils import check_env_specs
 from hetrl import arguments
 from hetrl.data.random_actions import RandomActions
 from hetrl.env.transition import Masks, Transition
-from hetrl.team import Box, Discrete
+from hetrl.team import STATE, Box, Discrete
 from hetrl.testing.docstring import check_docstring
 from hetrl.testing.part import Part
 
@@ -126,8 +126,11 @@ def _check_told(part: Part, env: Any, moved: Transition) -> None:
 
 
 def _check_observation(part: Part, env: Any, found: Mapping[str, Tensor], where: str) -> None:
-    layout = env.team.layout
-    part.require(set(found) == set(layout), f"{where} has the groups {sorted(found)}, and its team {sorted(layout)}.")
+    layout, own = env.team.layout, [STATE] if env.team.own_state else []
+    wanted = sorted([*layout, *own])
+    part.require(sorted(found) == wanted, f"{where} has the groups {sorted(found)}, and its team {wanted}.")
+    for word in own:
+        _check_tensor(part, f"{where} of '{word}'", found[word], (_N, env.team.state_size), env.team.state_dtype)
     for group, agents in layout.items():
         shape = (_N, len(agents), agents[0].observation_size)
         _check_tensor(part, f"{where} of '{group}'", found[group], shape, agents[0].observation_dtype)
