@@ -67,6 +67,7 @@ WORDS: dict[str, dict[str, Word]] = {
         "agent.distribution": Word(
             "B P", "", "the policy's parameters for this observation: mean and log deviation, or logits"
         ),
+        "agent.features": Word("B H", "1", "what an encoder makes of the observation"),
         "agent.kl": Word("B", "nat", "KL(old ‖ now) of the policy"),
         "agent.proposal": Word(
             "B A",

@@ -239,12 +239,19 @@ class Replay(Source):
     def _store(self, taken: Sequence[TensorDict], ages: Tensor) -> None:
         """Look steps over, and write them to the ring."""
         self._intake.look(self._steps(taken), self._observation, ages)
+        if self._behaviour.watch is not None:
+            self._behaviour.watch(*(self._stacked(taken, word) for word in ("observation", "active")))
         for row in taken:
             if self.ring.written:
                 self.ring.write(row)
             else:
                 with allocating(f"data.capacity = {self.capacity}"):
                     self.ring.write(row)
+
+    def _stacked(self, taken: Sequence[TensorDict], word: str) -> dict[str, Tensor]:
+        """Return what some steps have of a word, ``[T, N, n, *]``, for the groups that have it."""
+        groups = [group for group in self._team.layout if (group, word) in taken[0].keys(include_nested=True)]
+        return {group: torch.stack([row[group, word] for row in taken]) for group in groups}
 
     def _advance(self, taken: Sequence[TensorDict], ages: Tensor) -> tuple[TensorDict, Tensor, Tensor]:
         """Take one step: return its rows ``[N]``, what the team earned ``[N]``, and where the episode ended ``[N]``.
