@@ -178,6 +178,15 @@ class _Group:
         return self._one.greedy(*given) if self._one is not None else self._greedy(self._weights, *given)
 
 
-def forgotten(memories: Grouped, terminated: Tensor, truncated: Tensor) -> dict[str, Tensor]:
-    """Return memories ``[N, n, H]`` with those of the environments whose episode has ended zeroed."""
-    return {name: memory.masked_fill((terminated | truncated).view(-1, 1, 1), 0.0) for name, memory in memories.items()}
+def forgotten(memories: Grouped, terminated: Tensor, truncated: Tensor, begun: Grouped) -> dict[str, Tensor]:
+    """Return memories ``[N, n, H]`` with those zeroed of whose episode has ended, and of who begins another life.
+
+    Args:
+        memories: by layout group.
+        terminated: ``[N]``, of the episode.
+        truncated: the same.
+        begun: who begins a life of its own with the step to come, ``[N, n]``, of groups that have such.
+    """
+    over = (terminated | truncated).unsqueeze(-1)
+    blank = {name: over | begun[name] if name in begun else over for name in memories}
+    return {name: memory.masked_fill(blank[name].unsqueeze(-1), 0.0) for name, memory in memories.items()}

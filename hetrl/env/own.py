@@ -29,7 +29,7 @@ _KINDS = (
     "hetrl.env.team_env.TeamEnv"
 )
 _SETTLED = ("seed", "device")
-"""Words that a run settles. Who makes an ``EnvBase`` and takes them is given them; else a default of the user's stays."""
+"""Words that a run settles; who makes an ``EnvBase`` is given those that it takes, else a default stays."""
 _COUNTS = ("n_envs", "num_envs", "num_workers", "batch_size")
 """Words for the number of environments; who makes an ``EnvBase`` is given the first that it takes."""
 

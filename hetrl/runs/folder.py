@@ -1,18 +1,13 @@
-"""A run's folder: the files in it, what a new one is called, and what it says about the machine."""
+"""A run's folder: the files in it, and what a new one is called."""
 
 import functools
 import json
-import platform
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from hetrl import catalog
 from hetrl.disk import replace_text, writes
 from hetrl.errors import RunError, nearest
 from hetrl.recipe import text as yaml_text
@@ -21,10 +16,9 @@ from hetrl.recipe.same import first_difference
 from hetrl.recipe.schema import Recipe
 from hetrl.runs import lock, parts
 from hetrl.runs.csv_table import FRAMES, read
+from hetrl.runs.machine import describe_machine
 from hetrl.train import checkpoint_file
 from hetrl.train.restorable import refuse_malformed
-
-PACKAGES = ("hetrl", "torch", "torchrl", "tensordict", "lightning", "vmas", "numpy", "omegaconf")
 
 LAST = "last"
 """The name of a run's last checkpoint."""
@@ -97,7 +91,7 @@ class Folder:
         return _parsed(text, str(self.recipe))
 
     def machine(self) -> dict[str, Any]:
-        """Return what :func:`describe_machine` wrote; empty where the file is missing.
+        """Return what :func:`~hetrl.runs.machine.describe_machine` said; empty where the file is missing.
 
         Raises:
             RunError: it cannot be read.
@@ -287,21 +281,3 @@ def _refuse_taken(folder: Folder, recipe: Recipe) -> None:
         raise RunError(f"{path} holds a run of another recipe ({difference[0]} differs); choose another --folder.")
     if any(folder.checkpoint.parent.glob("*.ckpt")):
         raise RunError(f"{path} holds this run already; continue it with --resume {path}, or choose another --folder.")
-
-
-def describe_machine(recipe: Recipe) -> dict[str, Any]:
-    """Return what is saved with a run: its seed, machine and threads, and the packages' versions.
-
-    Among the packages are those that bring a part of the recipe.
-    """
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    found |= catalog.outside(parts.used(recipe.tree))
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
-    machine = {"python": platform.python_version(), "system": platform.platform(), "gpu": gpu}
-    threads = recipe.run.threads or torch.get_num_threads()  # those that it trains with
-    return {"seed": recipe.run.seed, **machine, "threads": threads, "packages": found}

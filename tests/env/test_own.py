@@ -115,7 +115,10 @@ def test_a_word_that_is_needed_and_missing(register):
 
 def test_a_horizon_is_needed_where_the_environment_has_none(register):
     register("env/my.forage", Forage)
-    with pytest.raises(RecipeError, match=r"^task.horizon: Forage has no max_cycles; write after how many steps"):
+    with pytest.raises(
+        RecipeError,
+        match=r"^task \(env/my.forage\): task.horizon: Forage has no max_cycles; write after how many steps",
+    ):
         hetrl.build(hetrl.load(forage().tree | {"task": {"use": "env/my.forage", "n_envs": 2}}))
 
 

@@ -13,10 +13,11 @@ from hetrl.env import scenarios
 from hetrl.errors import RecipeError
 from hetrl.recipe import packaged
 from hetrl.runs import folder
+from hetrl.runs.machine import describe_machine
 
 TESTS = Path(__file__).parent.parent
 TINY = ["run.device=cpu", "data.frames=20", "run.frames=40"]
-RECIPE = hetrl.load("happo").yaml().replace("use: env/vmas", "use: env/vmas")
+RECIPE = hetrl.load("happo").yaml()
 CACHES = (catalog.installed, scenarios.installed, scenarios._of_name, scenarios._loaded, packaged.packaged)
 
 
@@ -84,16 +85,15 @@ def test_a_package_brings_them_all(install, listed):
     assert re.search(r"acme\.dock +n_agents, pull", listed("scenario"))
 
 
-def test_its_recipe_is_trained_on_its_task(install, tmp_path):
+def test_its_recipe_is_built_on_its_task(install):
     install(entries=ALL)
     actor = "nets.actor={use: net/categorical_policy, hidden: [8]}"
     recipe = hetrl.load("acme.fast", "task=task/acme.field", actor, *TINY)
     assert recipe.name == "acme.fast" and recipe.task.name == "env/acme.forage"
     assert folder.default_folder(recipe).name == "acme.fast_acme.forage_seed0"
-    module, data = hetrl.build(recipe)
-    assert data.source.env._simulators.all[0].env.width == 4
-    assert folder.describe_machine(recipe)["packages"]["acme"] == "1.2"
-    data.source.env.close()
+    module, _ = hetrl.build(recipe)
+    assert [agent.observation_size for agent in module.linked.team.agents] == [4, 4]
+    assert describe_machine(recipe)["packages"]["acme"] == "1.2"
     with pytest.raises(RecipeError, match=r"^task.widht: 'acme.forage' has no such argument. Nearest: 'width'."):
         hetrl.check(hetrl.load(recipe, "task.widht=3"))
 
@@ -103,19 +103,19 @@ def test_its_scenario_is_a_scenario(install):
     recipe = hetrl.load("happo", "task={use: env/vmas, scenario: acme.dock, n_envs: 2, n_agents: 3}", *TINY)
     module, _ = hetrl.build(recipe)
     assert len(module.linked.team) == 3
-    assert folder.describe_machine(recipe)["packages"]["acme"] == "1.2"
+    assert describe_machine(recipe)["packages"]["acme"] == "1.2"
     with pytest.raises(RecipeError, match=r"^task.n_agent: 'acme.dock' has no such argument. Nearest: 'n_agents'."):
         hetrl.check(hetrl.load(recipe, "task={use: env/vmas, scenario: acme.dock, n_agent: 3}"))
 
 
 def test_names_near_to_a_packages(install):
     install(entries=ALL)
-    with pytest.raises(RecipeError, match=r"^no recipe 'acme.fasd' is shipped, and there is no such file. Nearest: 'ac"):
+    with pytest.raises(RecipeError, match=r"^no recipe 'acme.fasd' is shipped, and there is no such file. Nearest: "):
         hetrl.load("acme.fasd")
     with pytest.raises(RecipeError, match=r"Nearest: 'task/acme.field'"):
         hetrl.load("happo", "task=task/acme.feld")
-    with pytest.raises(RecipeError, match=r"^'scenario/acme.dock' is there already, from acme 1.2; choose another name."):
-        hetrl.register("scenario/acme.dock", sys.modules["vmas"].scenarios.balance.Scenario if 0 else object)
+    with pytest.raises(RecipeError, match=r"^'scenario/acme.dock' is there already, from acme 1.2; choose another"):
+        hetrl.register("scenario/acme.dock", object)
 
 
 @pytest.mark.parametrize(
@@ -161,5 +161,5 @@ def test_environments_that_cannot_be_used(install, entries, name, problem):
 
 def test_a_scenario_that_cannot_be_used(install):
     install(entries="[hetrl.scenario]\nacme.dock = acme_marl.forage:Forage\n")
-    with pytest.raises(RecipeError, match=r"^'scenario/acme.dock' of acme 1.2 .* has no make_world\(\), as every scenar"):
+    with pytest.raises(RecipeError, match=r"^'scenario/acme.dock' of acme 1.2 .* has no make_world\(\), as every"):
         hetrl.check(hetrl.load("happo", "task={use: env/vmas, scenario: acme.dock}"))
