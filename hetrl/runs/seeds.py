@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from hetrl.disk import replace_text, writes
+from hetrl.engine.task import resolve_device, team_of
 from hetrl.errors import RunError
 from hetrl.recipe.check import check
 from hetrl.recipe.read import load
@@ -16,7 +17,6 @@ from hetrl.runs import lock
 from hetrl.runs.board import SeedsBoard
 from hetrl.runs.folder import Folder, default_folder, is_free
 from hetrl.runs.launch import SeedProcess, StopSignals, command_line, n_cores, run_side_by_side
-from hetrl.train.build import make_env, resolve_device
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def train_seeds(
         RecipeError: the recipe does not link.
         RunError: the folder is taken.
     """
-    check(recipe, make_env(recipe, resolve_device("cpu"), 0, n_envs=1).team)  # before anything is written
+    check(recipe, team_of(recipe))  # before anything is written
     resolve_device(recipe.run.device)
     folder = SeedsFolder(path or default_folder(recipe, seeds=True))
     with lock.sole_writer(folder.path):

@@ -19,6 +19,7 @@ from hetrl.errors import DivergenceError, RunError
 from hetrl.optim import Closure
 from hetrl.recipe.same import refuse_other_recipe
 from hetrl.recipe.schema import Recipe
+from hetrl.train.closing import Closing
 from hetrl.train.evaluation import Evaluation
 from hetrl.train.threads import FitThreads
 
@@ -56,8 +57,8 @@ class Learner(L.LightningModule):
         self._wrapped: dict[int, LightningOptimizer] = {}
 
     def configure_callbacks(self) -> list[L.Callback]:
-        """Return what holds ``run.threads`` for as long as a fit takes."""
-        return [FitThreads(self.recipe.run.threads)]
+        """Return what holds ``run.threads`` for as long as a fit takes, and closes the environments when it is over."""
+        return [FitThreads(self.recipe.run.threads), Closing()]
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Return every phase's optimisers, one for each module that the phase trains."""
