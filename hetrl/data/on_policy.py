@@ -102,6 +102,7 @@ class OnPolicy(Source):
         self._observation, self._masks = env.start(), env.masks
         self._intake = Intake(env.team)
         self._intake.start(self._observation)
+        self._watch = getattr(behaviour, "watch", None)
         first = next(iter(self._observation.values()))
         self.n_envs, self.device = first.shape[0], first.device
         self.check_arguments({"frames": self.frames}, self.n_envs)
@@ -157,8 +158,8 @@ class OnPolicy(Source):
             observation, masks = moved.observation, moved.masks
             memory = forgotten(memory, moved.terminated, moved.truncated)
         self._intake.look(rows.values, observation, self._length)
-        if self._behaviour.watch is not None:
-            self._behaviour.watch(*(rows.of(word, self._env.team.layout) for word in ("observation", "active")))
+        if self._watch is not None:
+            self._watch(*(rows.of(word, self._env.team.layout) for word in ("observation", "active")))
         self._observation, self._masks, self._memory = observation, masks, memory
         return self._assemble(rows.values)
 

@@ -159,6 +159,7 @@ class Replay(Source):
         self._observation, self._masks = env.start(), env.masks
         self._intake = Intake(self._team)
         self._intake.start(self._observation)
+        self._watch = getattr(behaviour, "watch", None)
         first = next(iter(self._observation.values()))
         self.n_envs, self.device = first.shape[0], first.device
         self.frames = self._given_frames or self.n_envs
@@ -236,8 +237,8 @@ class Replay(Source):
     def _store(self, taken: Sequence[TensorDict], ages: Tensor) -> None:
         """Look steps over, and write them to the ring."""
         self._intake.look(self._steps(taken), self._observation, ages)
-        if self._behaviour.watch is not None:
-            self._behaviour.watch(*(self._stacked(taken, word) for word in ("observation", "active")))
+        if self._watch is not None:
+            self._watch(*(self._stacked(taken, word) for word in ("observation", "active")))
         for row in taken:
             if self.ring.written:
                 self.ring.write(row)
