@@ -95,6 +95,9 @@ class Policy(Network):
 
     serves: ClassVar[tuple[type, ...]] = (Box,)
     """Kinds of action space that it can act in."""
+    draws: str | None = None
+    """What :meth:`noise` is made of, for those who draw without torch: ``normal``, ``gumbel`` or ``uniform`` (0 to 1);
+    None where it does not say."""
 
     def noise(self, shape: Sequence[int], generator: torch.Generator) -> Tensor:
         """Return the random draws that :meth:`draw` consumes for observations of batch shape ``shape``."""

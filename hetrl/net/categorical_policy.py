@@ -40,6 +40,7 @@ class CategoricalPolicy(Policy):
     """
 
     serves: ClassVar[tuple[type, ...]] = (Discrete,)
+    draws = "gumbel"
 
     def __init__(
         self,

@@ -35,6 +35,7 @@ class DeterministicPolicy(Policy):
     Differs: the bounds need not be symmetric.
     """
 
+    draws = "normal"
     low: Tensor
     high: Tensor
 

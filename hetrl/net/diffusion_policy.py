@@ -59,6 +59,7 @@ class DiffusionPolicy(Policy):
         :class:`NoisePredictor`.
     """
 
+    draws = "normal"
     low: Tensor
     high: Tensor
     rates: Tensor
@@ -361,9 +362,10 @@ class DiffusionPolicy(Policy):
     def _end(self, observation: Tensor, steps: Sequence[ReverseStep], noise: Tensor) -> Tensor:
         """Return where the chain ends, ``*B A``."""
         parts = [(observation, noise)]
-        rows = max(1, self._rows * noise.shape[0] * noise.shape[-1] * noise.shape[-2] // max(1, noise.numel()))
-        if noise.device.type == "cpu" and len(noise) > rows:
-            parts = list(zip(observation.split(rows), noise.split(rows), strict=True))
+        if noise.device.type == "cpu" and not torch.compiler.is_exporting():  # an exported chain takes any batch
+            rows = max(1, self._rows * noise.shape[0] * noise.shape[-1] * noise.shape[-2] // max(1, noise.numel()))
+            if len(noise) > rows:
+                parts = list(zip(observation.split(rows), noise.split(rows), strict=True))
         ends = [reverse(self.body.given(seen), steps, draws)[1][-1] for seen, draws in parts]
         unit = ends[0] if len(ends) == 1 else torch.cat(ends)
         return self.low + (self.high - self.low) * 0.5 * (1 + unit)

@@ -36,6 +36,8 @@ class GaussianPolicy(Policy):
     Differs: the reference also divides x by a coefficient inside the sigmoid, which only rescales a parameter.
     """
 
+    draws = "normal"
+
     def __init__(
         self,
         agent: Agent,

@@ -65,6 +65,7 @@ class MixedPolicy(Policy):
             common |= {"std": std, "std_map": std_map, "initial_std": initial_std, "max_std": max_std}
             self.policy = cls(agent, team, **common)
         self._discrete = isinstance(agent.action, Discrete)
+        self.draws = self.policy.draws
 
     def _masked(self, *given: Any, action_mask: Tensor | None) -> tuple[Any, ...]:
         return (*given, action_mask) if self._discrete else given

@@ -83,6 +83,7 @@ class RecurrentPolicy(Policy):
             initial_std=initial_std,
             max_std=max_std,
         )
+        self.draws = self.head.draws
 
     @classmethod
     def chunk_of(cls, values: Mapping[str, Any]) -> int | None:

@@ -44,6 +44,7 @@ class SquashedGaussianPolicy(Policy):
         2024 leaves it out, which shifts every log-prob by a constant; ``density: unit`` does that).
     """
 
+    draws = "normal"
     low: Tensor
     high: Tensor
 

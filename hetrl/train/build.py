@@ -40,7 +40,7 @@ def _built(recipe: Recipe) -> tuple[Learner, Collection]:
     exploring = _exploring(source, linked, behaviour)
     source.attach(env, exploring, reward, rng.derive(run.seed, "exploration"), linked.critic)
     evaluation = Evaluation(partial(evaluation_env, recipe, device), behaviour, reward, run.eval_every)
-    return Learner(linked, evaluation if run.eval_every else None), Collection(source, run.frames)
+    return Learner(linked, evaluation), Collection(source, run.frames, run.eval_every)
 
 
 def _exploring(source: Any, linked: Linked, behaviour: Behaviour) -> Behaviour | BestOf:
