@@ -111,6 +111,7 @@ class OnPolicy(Source):
         """Begin episodes in all environments."""
         self._observation, self._masks = self._env.start(), self._env.masks
         self._intake.start(self._observation)
+        self._watch = getattr(behaviour, "watch", None)
         first = next(iter(self._observation.values()))
         self.n_envs, self.device = first.shape[0], first.device
         self._return = torch.zeros(self.n_envs, device=self.device)
@@ -172,8 +173,8 @@ class OnPolicy(Source):
                 memory = forgotten(memory, moved.terminated, moved.truncated, begun)
             observation, masks = moved.observation, moved.masks
         self._intake.look(rows.values, observation, self._length)
-        if self._behaviour.watch is not None:
-            self._behaviour.watch(*(rows.of(word, self._env.team.layout) for word in ("observation", "active")))
+        if self._watch is not None:
+            self._watch(*(rows.of(word, self._env.team.layout) for word in ("observation", "active")))
         self._observation, self._masks, self._memory = observation, masks, memory
         return self._assemble(rows.values)
 

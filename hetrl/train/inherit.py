@@ -13,6 +13,9 @@ from hetrl.recipe.same import ABSENT, differences, first_difference
 from hetrl.train.learner import Learner
 from hetrl.train.restorable import other_weights
 
+_NORMALIZE = "normalize_observations"
+_STATISTICS = "statistics of observations"
+"""What a report calls them."""
 _NOT_OF_A_NET = ("per", "target")
 """Words of a net in a recipe that say nothing about what its weights mean."""
 
@@ -95,6 +98,7 @@ def inherit(
     for name, taken in report.loaded.items():
         for owner, theirs in taken.items():
             _take(name, owner, theirs, module, source)
+    _take_statistics(module, source, report)
     if optimizers:
         _go_on(module, source, report)
     return report
@@ -124,6 +128,11 @@ class _Source:
                     self.nets.setdefault(net, {}).setdefault(owner, {})[".".join(rest)] = value
                 case ["linked", "slow", net, "net", owner, *rest]:
                     self.slow.setdefault(net, {}).setdefault(owner, {})[".".join(rest)] = value
+        before = "linked.statistics."
+        self.statistics = {
+            name.removeprefix(before): value
+            for name, value in checkpoint["state_dict"].items() if name.startswith(before)
+        }  # fmt: skip
         phases = [phase for phase in tree["update"] if "train" in phase]
         trained = [(phase, owner) for phase in phases for owner in self.nets[phase["train"]]]
         states = checkpoint.get("optimizer_states", [])
@@ -137,7 +146,9 @@ def _sort(name: str, module: Learner, source: _Source, mine: Mapping[str, Any], 
     """Find out of each module of a net whose weights it can take, or why none."""
     net: SharedNetwork = module.linked.nets[name]  # type: ignore[assignment]
     there = source.nets.get(name, {})
-    other = first_difference(_words(mine["nets"][name]), _words(source.tree["nets"].get(name, {})))
+    other = first_difference(_reading(mine), _reading(source.tree)) or first_difference(
+        _words(mine["nets"][name]), _words(source.tree["nets"].get(name, {}))
+    )
     for owner, own in net.items():
         theirs = owner if owner in there else next(iter(there)) if len(there) == 1 else None
         if not there:
@@ -152,6 +163,11 @@ def _sort(name: str, module: Learner, source: _Source, mine: Mapping[str, Any], 
             report.loaded.setdefault(name, {})[owner] = str(theirs)
         else:
             report.new.setdefault(name, {})[owner] = why
+
+
+def _reading(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a recipe says of how nets read observations."""
+    return {"task": {_NORMALIZE: tree["task"].get(_NORMALIZE, False)}}
 
 
 def _words(net: Mapping[str, Any]) -> dict[str, Any]:
@@ -172,6 +188,19 @@ def _take(name: str, owner: str, theirs: str, module: Learner, source: _Source) 
     if name in linked.slow:
         slow: SlowCopy = linked.slow[name]  # type: ignore[assignment]
         slow.net[owner].load_state_dict(source.slow.get(name, source.nets[name]).get(theirs, source.nets[name][theirs]))
+
+
+def _take_statistics(module: Learner, source: _Source, report: Inherited) -> None:
+    """Take over by what observations are standardised, where they are."""
+    own = module.linked.statistics
+    if own is None:
+        return
+    why = next(other_weights(own.state_dict(), source.statistics), None)
+    if why is None:
+        own.load_state_dict(source.statistics)
+        report.loaded[_STATISTICS] = {"team": "team"}
+    else:
+        report.new[_STATISTICS] = {"team": why}
 
 
 def _go_on(module: Learner, source: _Source, report: Inherited) -> None:
