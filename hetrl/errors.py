@@ -55,6 +55,10 @@ class DivergenceError(HetrlError, FloatingPointError):
     """A loss, a gradient, a weight, an action, or what the environment gave became NaN or infinite."""
 
 
+class HetrlWarning(UserWarning):
+    """Something that goes on, and that its user should know; one line."""
+
+
 def nearest(word: str, words: Iterable[str]) -> str:
     """Return ``" Nearest: 'x'."`` for the closest of ``words``, or a list of them where none is close."""
     known = sorted(set(words))

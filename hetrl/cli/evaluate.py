@@ -5,13 +5,17 @@ from typing import Annotated
 
 import typer
 
+from hetrl.cli import completion
+from hetrl.cli import parts as files
 from hetrl.cli.console import out
-from hetrl.cli.options import Overrides
+from hetrl.cli.options import Overrides, Parts
 from hetrl.errors import RunError
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="A run's folder, or one of several seeds.")],
+    run: Annotated[
+        Path, typer.Argument(help="A run's folder, or one of several seeds.", autocompletion=completion.runs)
+    ],
     overrides: Overrides = None,
     episodes: Annotated[int | None, typer.Option(help="How many; by default run.n_eval_episodes.")] = None,
     stochastic: Annotated[bool, typer.Option("--stochastic", help="Draw the actions.")] = False,
@@ -20,8 +24,10 @@ def evaluate(
         bool,
         typer.Option("--video", help="Film the first one, as RUN/episode.mp4 or as the FILE.mp4 or .gif you name."),
     ] = False,
+    parts: Parts = None,
 ) -> None:
     """Evaluate a run's last checkpoint, each agent acting deterministically on what it observes."""
+    files.run(parts)
     from hetrl.report.writable import check_writable
     from hetrl.runs.seeds import SeedsFolder
 

@@ -12,6 +12,9 @@ from hetrl.ops.scaled import scaled
 from hetrl.team import Agent, Grouped, Team
 
 Actions = dict[str, Tensor]
+Witness = Callable[[Grouped, Grouped], None]
+"""Called with the observations of some steps, ``[*B, N, n, F]`` by layout group, and with who took part in them,
+``[*B, N, n]`` by layout group; everybody where it has none."""
 
 
 class Behaviour:
@@ -20,11 +23,14 @@ class Behaviour:
     Where the agents of a group have a network each, their weights are stacked by :meth:`refresh` and run as one batched
     call. Where they share one network, that is called as it is.
 
+    Collection tells :attr:`watch`, where there is one, what was acted on.
+
     Recurrent policies act in two calls: :meth:`remember` makes the new memories from the observations and the old ones;
     :meth:`explore` or :meth:`greedy` then gets the new memories in place of the observations.
     """
 
-    def __init__(self, team: Team, policy: Callable[[Sequence[Agent]], Policy]) -> None:
+    def __init__(self, team: Team, policy: Callable[[Sequence[Agent]], Policy], watch: Witness | None = None) -> None:
+        self.watch = watch
         self._groups = {group: _Group([policy((agent,)) for agent in agents]) for group, agents in team.layout.items()}
         self._recurrent = any(group.memory for group in self._groups.values())
 
@@ -38,8 +44,8 @@ class Behaviour:
         if not self._recurrent:
             return {}
         return {
-            name: scaled(seen[:0]).new_zeros((*seen.shape[:-1], self._groups[name].memory))
-            for name, seen in observations.items()
+            name: scaled(observations[name][:0]).new_zeros((*observations[name].shape[:-1], self._groups[name].memory))
+            for name in self._groups
         }
 
     @torch.no_grad()
@@ -90,6 +96,11 @@ class BestOf:
     def refresh(self) -> None:
         """Take the policies' current weights."""
         self._behaviour.refresh()
+
+    @property
+    def watch(self) -> Witness | None:
+        """Who is told what was acted on."""
+        return self._behaviour.watch
 
     @torch.no_grad()
     def explore(self, observations: Grouped, action_masks: Grouped, generator: torch.Generator) -> Actions:

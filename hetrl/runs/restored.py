@@ -47,6 +47,7 @@ def restored_actors(path: Path, *overrides: str) -> tuple[Recipe, Linked, Any]:
 def _built(path: Path, overrides: Sequence[str]) -> tuple[Folder, Recipe, Linked, Any]:
     folder = Folder(path)
     folder.refuse_if_empty()
+    folder.need_parts()
     recipe = load(folder.recipe, *overrides)
     env = evaluation_env(recipe, resolve_device(recipe.run.device))
     return folder, recipe, link(recipe, env.team), env
