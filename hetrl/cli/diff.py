@@ -5,7 +5,9 @@ from typing import Annotated
 import typer
 
 from hetrl.cli import completion
+from hetrl.cli import parts as files
 from hetrl.cli.console import out
+from hetrl.cli.options import Parts
 
 
 def _sides(incomplete: str) -> list[str]:
@@ -21,8 +23,10 @@ def diff(
         list[str] | None,
         typer.Argument(help="Changes to the second one.", metavar="[A.B=C]...", autocompletion=completion.overrides),
     ] = None,
+    parts: Parts = None,
 ) -> None:
     """Say what two recipes do differently: nets, phases, steps and arguments, rather than lines of text."""
+    files.run(parts)
     from hetrl.recipe.diff import recipe_of, show_differences
     from hetrl.recipe.read import load
 

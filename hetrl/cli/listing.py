@@ -6,9 +6,11 @@ from typing import Annotated, Any
 import typer
 
 from hetrl import catalog
+from hetrl.cli import parts as files
 from hetrl.cli.completion import kinds, with_tasks
 from hetrl.cli.console import out
 from hetrl.cli.lines import lines, width
+from hetrl.cli.options import Parts
 from hetrl.errors import RecipeError, nearest
 from hetrl.recipe.shipped import about, shipped
 
@@ -34,8 +36,10 @@ def list_(
             help="recipe, task, scenario, a kind of part, or an environment with many tasks.", autocompletion=kinds
         ),
     ] = None,
+    parts: Parts = None,
 ) -> None:
     """List what there is: recipes, tasks, environments, scenarios, nets, losses and the other parts."""
+    files.run(parts)
     unusable = catalog.unusable()  # looks at all that is installed, which takes its time
     if kind is None:
         for word, title in GROUPS.items():
@@ -76,7 +80,7 @@ def _rows(kind: str, unusable: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 def _scenarios() -> Iterator[tuple[str, str]]:
     """Yield the scenarios of VMAS, and their arguments."""
-    from hetrl.env.vmas import scenario_arguments, scenarios
+    from hetrl.env.scenarios import scenario_arguments, scenarios
 
     for name in scenarios():
         accepted = scenario_arguments(name)

@@ -22,3 +22,7 @@ Overrides = Annotated[
     ),
 ]
 RunPath = Annotated[Path, typer.Argument(help="A run's folder.", autocompletion=completion.runs)]
+Parts = Annotated[
+    list[Path] | None,
+    typer.Option("--parts", help="A Python file that registers parts of yours; may be given several times."),
+]

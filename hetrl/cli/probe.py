@@ -6,7 +6,9 @@ from typing import Annotated
 import typer
 
 from hetrl.cli import completion
+from hetrl.cli import parts as files
 from hetrl.cli.console import out
+from hetrl.cli.options import Parts
 
 
 def probe(
@@ -25,8 +27,10 @@ def probe(
     to: Annotated[
         Path | None, typer.Option(help="The picture to write, and a .csv beside it; by default RUN/probe.png.")
     ] = None,
+    parts: Parts = None,
 ) -> None:
     """Perturb what some of the agents do: what it costs, and how much the critic's members disagree about it."""
+    files.run(parts)
     from hetrl.report.probe import draw, parsed, probe, save, table
     from hetrl.report.writable import PICTURES, check_writable
     from hetrl.runs.several import run_folders

@@ -11,6 +11,8 @@ from hetrl import catalog, rng, schedule
 from hetrl.allocation import allocating
 from hetrl.component import Component
 from hetrl.engine.program import Program
+from hetrl.engine.reading import Lenses
+from hetrl.engine.statistics import Statistics
 from hetrl.errors import RecipeError
 from hetrl.network import Network, Policy
 from hetrl.order import Seeded
@@ -84,6 +86,8 @@ class Linked(nn.Module):
         super().__init__()
         self.plan, self.team = plan, team
         self.recipe = plan.recipe
+        self.statistics = Statistics(team) if self.recipe.normalize_observations else None
+        self._lenses = Lenses.of(team, self.statistics)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(rng.derive(seed, "networks"))
             self.nets = nn.ModuleDict({name: self._build_net(name) for name in plan.recipe.nets})
@@ -114,9 +118,10 @@ class Linked(nn.Module):
             where = f"{net.where} ({net.use})"
             with allocating(f"{where}: a net of this size"):
                 try:
-                    return net.network(agent, self.team, **net.arguments)
+                    return self._lenses.before(net.network(agent, self.team, **net.values), agent)
                 except RecipeError as error:
-                    raise RecipeError(f"{where}: {error}") from None
+                    text = str(error)
+                    raise RecipeError(text if text.startswith(f"{net.where}.") else f"{where}: {text}") from None
 
         return SharedNetwork(make, self.team, self.plan.per[name])
 

@@ -1,6 +1,6 @@
 """Printing the linked program: each step with the keys it reads and writes and, given a team, their shapes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from hetrl.engine.link import link
 from hetrl.engine.rehearsal import N_ENVS, empty_batch, rehearse
@@ -64,11 +64,19 @@ def _listed(found: Iterable[str], shapes: dict[str, str]) -> list[str]:
 def _nets(plan: Plan) -> Sheet:
     sheet = Sheet(("net", "is", "one for each", "arguments"), "nets", heads=2)
     for name, net in plan.recipe.nets.items():
-        values = [f"{word}={value}" for word, value in net.arguments.items()]
+        values = [f"{word}={_said(value)}" for word, value in net.arguments.items()]
         if net.target is not None:
             values.append(f"target: tau={net.target.tau}, every={net.target.every}")
         sheet.add(name + (" (acts)" if name == plan.policy else ""), net.use, plan.per[name], ", ".join(values))
     return sheet
+
+
+def _said(value: object) -> str:
+    """Return an argument in words; an encoder by its name and arguments."""
+    if not isinstance(value, Mapping) or "use" not in value:
+        return str(value)
+    given = ", ".join(f"{word}={each}" for word, each in value.items() if word != "use")
+    return f"{value['use']}({given})"
 
 
 def _team(team: Team) -> Sheet:

@@ -15,6 +15,7 @@ from hetrl.env.transition import Masks
 from hetrl.errors import RunError
 from hetrl.team import STATE, Box, Discrete, Grouped, Team
 
+_NUMPY = {torch.float32: np.float32, torch.uint8: np.uint8}
 _Shown = dict[str, dict[str, np.ndarray]]
 """Word of :class:`~hetrl.env.simulator.Told` -> layout group -> ``[N, n, ...]``, or ``state`` -> ``[N, S]``."""
 
@@ -170,10 +171,14 @@ class Simulated(TeamEnv):
     def _blank(self) -> _Shown:
         """Arrays for what all agents see; every entry is yet to be written."""
         layout, n_envs = self.team.layout, self.n_envs
-        seen = {group: (n_envs, len(agents), agents[0].observation_size) for group, agents in layout.items()}
-        shown: _Shown = {"observation": {group: np.empty(shape, np.float32) for group, shape in seen.items()}}
+        shown: _Shown = {
+            "observation": {
+                group: np.empty((n_envs, len(agents), agents[0].observation_size), _NUMPY[agents[0].observation_dtype])
+                for group, agents in layout.items()
+            }
+        }
         if self.team.own_state:
-            shown["observation"][STATE] = np.empty((n_envs, self.team.state_size), np.float32)
+            shown["observation"][STATE] = np.empty((n_envs, self.team.state_size), _NUMPY[self.team.state_dtype])
         if self._strangers:
             shown["active"] = {group: np.empty((n_envs, len(agents)), np.bool_) for group, agents in layout.items()}
             shown["action_mask"] = {

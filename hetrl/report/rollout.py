@@ -32,7 +32,7 @@ class Rollout:
     """One episode of each environment, time first; what follows an episode's end is there too, and not ``alive``."""
 
     observation: dict[str, Tensor]
-    """Layout group -> ``T N n F``."""
+    """Layout group -> ``T N n F``, and the environment's own state where it has one."""
     action_mask: dict[str, Tensor]
     """Layout group -> what was allowed; without those who may do everything."""
     action: dict[str, Tensor]
@@ -73,7 +73,7 @@ class Rollout:
             action = behaviour.explore(observation, available, generator)
             moved = env.advance(action)
             running = torch.ones_like(moved.terminated) if alive is None else alive
-            earned = torch.where(running, team.reward(moved.reward, "mean" if kind == "per_agent" else kind), 0.0)
+            earned = torch.where(running, team.reward(moved.reward, kind, masks.get("active")), 0.0)
             taken.append((observation, available, action, earned, running, moved))
             alive = running & ~(moved.terminated | moved.truncated)
             observation, masks = moved.observation, moved.masks
@@ -91,11 +91,11 @@ class Rollout:
         def at_end(values: Sequence[Tensor]) -> Tensor:
             return torch.stack(list(values))[last, torch.arange(len(last), device=last.device)]
 
-        final = {group: at_end([each.next_observation[group] for each in moved]) for group in team.layout}
+        final = {group: at_end([each.next_observation[group] for each in moved]) for group in seen[0]}
         after = [each.next_masks.get("action_mask", {}) for each in moved]
         masks = {group: at_end([each[group] for each in after]) for group in after[0]}
         return cls(
-            observation={group: torch.stack([each[group] for each in seen]) for group in team.layout},
+            observation={group: torch.stack([each[group] for each in seen]) for group in seen[0]},
             action_mask={group: torch.stack([each[group] for each in available]) for group in available[0]},
             action={group: torch.stack([each[group] for each in action]) for group in team.layout},
             reward=torch.stack(earned),

@@ -17,9 +17,9 @@ class Evaluation:
     def __init__(self, make_env: Callable[[], Any], behaviour: Behaviour, reward: str, every: int | None) -> None:
         self._make_env, self._behaviour, self._reward, self.every = make_env, behaviour, reward, every
 
-    def due(self, frames: int, batch: int) -> bool:
-        """Whether the batch that ended at ``frames`` crossed a multiple of ``every``."""
-        return self.every is not None and frames // self.every > (frames - batch) // self.every
+    def due(self, frames: int, before: int) -> bool:
+        """Whether a multiple of ``every`` was crossed since ``before`` frames."""
+        return self.every is not None and frames // self.every > before // self.every
 
     def episodes(self) -> Episodes:
         """Run one episode in each environment."""
