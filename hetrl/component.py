@@ -105,6 +105,9 @@ class Component(TensorDictModuleBase):
     reads: ClassVar[Mapping[str, str]] = {}
     writes: ClassVar[Mapping[str, str]] = {}
     calls: ClassVar[Mapping[str, str]] = {}
+    follows: ClassVar[Mapping[str, str]] = {}
+    """Role -> the role whose owner it takes: where a recipe binds that one to an agent's key, this one is the agent's
+    too, unless the recipe names it itself. So ``terminated`` is ``agent.terminated`` beside ``agent.reward``."""
     along_time: ClassVar[bool] = False
     """Whether it needs the first dimension to be time, in order."""
     compares: ClassVar[str | None] = None

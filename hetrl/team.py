@@ -278,15 +278,26 @@ class Team:
         entries = torch.tensor([starts[place] + entry for place, entry in self.state_from], device="cpu")
         return tuple(agents), {entries.device: entries}
 
-    def reward(self, reward: Mapping[str, Tensor], kind: str) -> Tensor:
+    def reward(self, reward: Mapping[str, Tensor], kind: str, active: Mapping[str, Tensor] | None = None) -> Tensor:
         """Return what the team earns, ``[*B]`` [reward].
+
+        Of agents who earn 1 and 3, of whom the second is no longer there, that is 2 as ``mean``, 4 as ``sum`` and 1
+        ``of_the_living``.
 
         Args:
             reward: layout group -> each agent's own, ``[*B, n]``.
-            kind: ``sum`` adds them up; otherwise their mean is taken.
+            kind: ``sum`` adds them up; ``of_the_living`` is the mean over those who took part, 0 where nobody did;
+                otherwise the mean over all is taken.
+            active: layout group -> who took part, ``[*B, n]``; everybody in a group that is left out.
         """
         each = torch.cat([reward[group] for group in self.layout], -1)
-        return each.sum(-1) if kind == "sum" else each.mean(-1)
+        if kind == "sum":
+            return each.sum(-1)
+        if kind != "of_the_living" or not active:
+            return each.mean(-1)
+        there = [active.get(group, torch.ones_like(reward[group], dtype=torch.bool)) for group in self.layout]
+        living = torch.cat(there, -1)
+        return (each * living).sum(-1) / living.sum(-1).clamp(min=1)
 
     def _by(self, field: str, key: Callable[[Agent], int]) -> dict[str, tuple[Agent, ...]]:
         groups: dict[str, list[Agent]] = {}

@@ -13,7 +13,7 @@ import pytest
 from omegaconf import OmegaConf
 
 import hetrl
-from hetrl import catalog, cli, glossary
+from hetrl import catalog, cli, glossary, keys
 from hetrl.recipe import schema
 from hetrl.recipe.net import Net, Per, Target
 from hetrl.recipe.read import load, shipped
@@ -315,6 +315,7 @@ def keys_in_use() -> set[str]:
         cls = catalog.resolve(name)
         for table in [cls.table] if hasattr(cls, "table") else getattr(cls, "modes", {}).values():
             used |= {*table.reads.values(), *table.writes.values()}
+        used |= {keys.of_agent_in_turn(cls.reads[role]) for role in getattr(cls, "follows", ())}
     for name in shipped():
         if not name.startswith("task/"):
             steps = [step for phase in hetrl.load(name).update for part in ("before", "prepare", "steps", "after")

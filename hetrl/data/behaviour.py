@@ -12,6 +12,9 @@ from hetrl.ops.scaled import scaled
 from hetrl.team import Agent, Grouped, Team
 
 Actions = dict[str, Tensor]
+Witness = Callable[[Grouped, Grouped], None]
+"""Called with the observations of some steps, ``[*B, N, n, F]`` by layout group, and with who took part in them,
+``[*B, N, n]`` by layout group; everybody where it has none."""
 
 
 class Behaviour:
@@ -20,11 +23,14 @@ class Behaviour:
     Where the agents of a group have a network each, their weights are stacked by :meth:`refresh` and run as one batched
     call. Where they share one network, that is called as it is.
 
+    Collection tells :attr:`watch`, where there is one, what was acted on.
+
     Recurrent policies act in two calls: :meth:`remember` makes the new memories from the observations and the old ones;
     :meth:`explore` or :meth:`greedy` then gets the new memories in place of the observations.
     """
 
-    def __init__(self, team: Team, policy: Callable[[Sequence[Agent]], Policy]) -> None:
+    def __init__(self, team: Team, policy: Callable[[Sequence[Agent]], Policy], watch: Witness | None = None) -> None:
+        self.watch = watch
         self._groups = {group: _Group([policy((agent,)) for agent in agents]) for group, agents in team.layout.items()}
         self._recurrent = any(group.memory for group in self._groups.values())
 
@@ -50,15 +56,25 @@ class Behaviour:
     @torch.no_grad()
     def explore(self, observations: Grouped, action_masks: Grouped, generator: torch.Generator) -> Actions:
         """Return sampled actions ``[N, n, A]``; ``action_masks`` ``[N, n, options]`` for the groups that have one."""
+        noise = {name: group.noise(observations[name].shape[:2], generator) for name, group in self._groups.items()}
+        return self.draw(observations, action_masks, noise)
+
+    @torch.no_grad()
+    def draw(self, observations: Grouped, action_masks: Grouped, noise: Grouped) -> Actions:
+        """Return the actions that ``noise`` makes of the policies, of the groups that ``observations`` has."""
         return {
-            name: group.explore(observations[name], action_masks.get(name), generator)
-            for name, group in self._groups.items()
+            name: self._groups[name].draw(seen, noise[name], action_masks.get(name))
+            for name, seen in observations.items()
         }
+
+    def noise(self, agent: Agent, n_envs: int, generator: torch.Generator) -> Tensor:
+        """Return one agent's part of what :meth:`draw` takes, ``[N, *]``."""
+        return self._groups[agent.group].noise((n_envs,), generator)
 
     @torch.no_grad()
     def greedy(self, observations: Grouped, action_masks: Grouped) -> Actions:
-        """Return deterministic actions ``[N, n, A]``."""
-        return {name: group.greedy(observations[name], action_masks.get(name)) for name, group in self._groups.items()}
+        """Return deterministic actions ``[N, n, A]``, of the groups that ``observations`` has."""
+        return {name: self._groups[name].greedy(seen, action_masks.get(name)) for name, seen in observations.items()}
 
 
 class BestOf:
@@ -80,6 +96,11 @@ class BestOf:
     def refresh(self) -> None:
         """Take the policies' current weights."""
         self._behaviour.refresh()
+
+    @property
+    def watch(self) -> Witness | None:
+        """Who is told what was acted on."""
+        return self._behaviour.watch
 
     @torch.no_grad()
     def explore(self, observations: Grouped, action_masks: Grouped, generator: torch.Generator) -> Actions:
@@ -140,8 +161,10 @@ class _Group:
         given = (observation, memory)
         return self._one.remember(*given) if self._one is not None else self._remember(self._weights, *given)
 
-    def explore(self, observation: Tensor, action_mask: Tensor | None, generator: torch.Generator) -> Tensor:
-        noise = self._policies[0].noise(observation.shape[:-1], generator)
+    def noise(self, shape: Sequence[int], generator: torch.Generator) -> Tensor:
+        return self._policies[0].noise(shape, generator)
+
+    def draw(self, observation: Tensor, noise: Tensor, action_mask: Tensor | None) -> Tensor:
         given = (observation, noise) if action_mask is None else (observation, noise, action_mask)
         return self._one.draw(*given) if self._one is not None else self._draw(self._weights, *given)
 

@@ -65,7 +65,7 @@ def evaluate(env: Environment, behaviour: Acting, reward: str, watch: Watch | No
     Args:
         env: the evaluation environments, of their own; the training ones are not touched.
         behaviour: who acts, greedily.
-        reward: ``sum`` adds the agents' rewards; otherwise their mean is taken.
+        reward: how the team's is made of the agents'; with ``per_agent`` their mean is taken.
         watch: who looks on, see :data:`Watch`.
 
     Returns:
@@ -93,12 +93,12 @@ def evaluate(env: Environment, behaviour: Acting, reward: str, watch: Watch | No
             action = behaviour.greedy({**observation, **memory}, masks.get("action_mask", {}))
             moved = env.advance(action)
         except Exception:
-            intake.explain(_step(observation=observation, action=action), ages)
+            intake.explain(_step(observation=observation, action=action, **masks), ages)
             raise
         end = {"terminated": moved.terminated, "truncated": moved.truncated}
-        step = _step(action=action, reward=moved.reward, next_observation=moved.next_observation, end=end)
+        step = _step(action=action, reward=moved.reward, next_observation=moved.next_observation, end=end, **masks)
         intake.look(step, moved.observation, ages)
-        returns += torch.where(running, env.team.reward(moved.reward, reward), 0.0)
+        returns += torch.where(running, env.team.reward(moved.reward, reward, masks.get("active")), 0.0)
         each = torch.cat([moved.reward[group] for group in env.team.layout], -1)
         own += torch.where(running.unsqueeze(-1), each, 0.0)
         lengths += running

@@ -12,10 +12,12 @@ from hetrl.allocation import allocating, refuse_above_all
 from hetrl.arguments import Count, checked
 from hetrl.data.behaviour import Behaviour, forgotten
 from hetrl.data.collected import Collected, Source
+from hetrl.data.ends import own_ends
 from hetrl.data.environment import Environment, close, repeats
 from hetrl.data.figures import Figures
 from hetrl.data.intake import Intake
 from hetrl.errors import RecipeError
+from hetrl.keys import ENDS
 from hetrl.network import Network
 from hetrl.ops.episodes import finished_sums
 from hetrl.ops.scaled import scaled
@@ -82,7 +84,8 @@ class OnPolicy(Source):
     def provides(keys: Iterable[str]) -> list[str]:
         """Return the keys of a batch, given those of the environment and of the memories that nets ask for."""
         seen = list(keys)
-        after = [f"next.{key}" for key in seen if key.split(".")[-1] in ("observation", "state") or key == "memory"]
+        words = ("observation", "state", "action_mask")
+        after = [f"next.{key}" for key in seen if key.split(".")[-1] in words or key == "memory"]
         recurrent = ["is_init", "next.is_init"] if any(key.split(".")[-1] == "memory" for key in seen) else []
         return [*seen, "agent.action", "terminated", "truncated", "done", *after, *recurrent]
 
@@ -94,7 +97,7 @@ class OnPolicy(Source):
         Args:
             env: the vectorised environments.
             behaviour: who acts.
-            reward: how the team reward is made of the agents', ``mean``, ``sum`` or ``per_agent`` (no team reward).
+            reward: how the team reward is made of the agents', see ``task.reward``; ``per_agent`` makes none.
             seed: of the exploration noise.
             critic: the team's recurrent net, whose memory is carried along as well.
         """
@@ -156,11 +159,17 @@ class OnPolicy(Source):
             rows.put(step, "reward", moved.reward)
             rows.put(step, "next_observation", moved.next_observation)
             rows.put(step, "end", {"terminated": moved.terminated, "truncated": moved.truncated})
+            rows.put(step, "next_action_mask", moved.next_masks.get("action_mask", {}))
+            for group, ends in own_ends(masks, moved).items():
+                for word, value in ends.items():
+                    rows.put(step, word, {group: value})
             if moved.infos:
                 self._figures.tell(moved)
             observation, masks = moved.observation, moved.masks
             memory = forgotten(memory, moved.terminated, moved.truncated)
         self._intake.look(rows.values, observation, self._length)
+        if self._behaviour.watch is not None:
+            self._behaviour.watch(*(rows.of(word, self._env.team.layout) for word in ("observation", "active")))
         self._observation, self._masks, self._memory = observation, masks, memory
         return self._assemble(rows.values)
 
@@ -170,7 +179,8 @@ class OnPolicy(Source):
         groups = team.layout
         terminated, truncated = rows["end", "terminated"], rows["end", "truncated"]
         done = terminated | truncated
-        earned = team.reward({group: rows["reward", group] for group in groups}, self._reward)
+        active = {group: rows["active", group] for group in groups if ("active", group) in rows}
+        earned = team.reward({group: rows["reward", group] for group in groups}, self._reward, active)
         returns, self._return = finished_sums(earned, done, self._return)
         lengths, self._length = finished_sums(torch.ones_like(earned), done, self._length)
         batch: dict[str, Any] = {
@@ -181,9 +191,12 @@ class OnPolicy(Source):
         if self._reward != "per_agent":
             batch["reward"] = earned
         for group in groups:
-            words = ("observation", "memory", "action", "reward", *self._masks)
+            words = ("observation", "memory", "action", "reward", *ENDS, *self._masks)
+            after = ("observation", "action_mask")
             batch[group] = {word: rows[word, group] for word in words if (word, group) in rows}
-            batch["next"][group] = {"observation": rows["next_observation", group]}
+            batch["next"][group] = {
+                word: rows[f"next_{word}", group] for word in after if (f"next_{word}", group) in rows
+            }
         if self._memory or self._critic is not None:
             batch["is_init"] = torch.cat([self._is_init.unsqueeze(0), done[:-1]])
             batch["next"]["is_init"] = torch.ones_like(done)  # what a step led to stands alone, with its own memory
@@ -264,6 +277,10 @@ class _Buffers:
         for name, value in parts.items():
             self.values[word, name][step].copy_(value)
         self._n_written[word] = step + 1
+
+    def of(self, word: str, groups: Iterable[str]) -> dict[str, Tensor]:
+        """Return what is written of a word, for the groups that have it."""
+        return {group: self.values[word, group] for group in groups if (word, group) in self.values}
 
     def so_far(self) -> dict[tuple[str, str], Tensor]:
         """Return what is written; of some words it may be a step more than of others."""

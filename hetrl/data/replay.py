@@ -14,17 +14,20 @@ from hetrl.allocation import allocating
 from hetrl.arguments import Count, Fraction, checked
 from hetrl.data.behaviour import Behaviour, BestOf
 from hetrl.data.collected import Collected, Source
+from hetrl.data.ends import by_group, cut_off, first_end, own_ends
 from hetrl.data.environment import Environment, close, repeats
 from hetrl.data.figures import Figures
 from hetrl.data.intake import Intake, Steps
 from hetrl.data.random_actions import RandomActions
 from hetrl.data.ring import Ring
 from hetrl.errors import RecipeError, RunError
+from hetrl.keys import ENDS
 from hetrl.network import Network
 from hetrl.ops.episodes import finished_sums
 from hetrl.ops.n_step import n_step_weights
 from hetrl.team import STATE, Grouped
 
+_MASKS = ("action_mask", "active")
 _BLOCK = 128
 """Steps of one collection that are looked over, and then stored, together."""
 
@@ -151,7 +154,7 @@ class Replay(Source):
         Args:
             env: the vectorised environments.
             behaviour: who acts after the warm-up.
-            reward: how the team reward is made of the agents', ``mean``, ``sum`` or ``per_agent`` (no team reward).
+            reward: how the team reward is made of the agents', see ``task.reward``; ``per_agent`` makes none.
             seed: of exploration and of the draws.
             critic: a recurrent net of the team; the checker lets none through.
         """
@@ -240,12 +243,19 @@ class Replay(Source):
     def _store(self, taken: Sequence[TensorDict], ages: Tensor) -> None:
         """Look steps over, and write them to the ring."""
         self._intake.look(self._steps(taken), self._observation, ages)
+        if self._behaviour.watch is not None:
+            self._behaviour.watch(*(self._stacked(taken, word) for word in ("observation", "active")))
         for row in taken:
             if self.ring.written:
                 self.ring.write(row)
             else:
                 with allocating(f"data.capacity = {self.capacity}"):
                     self.ring.write(row)
+
+    def _stacked(self, taken: Sequence[TensorDict], word: str) -> dict[str, Tensor]:
+        """Return what some steps have of a word, ``[T, N, n, *]``, for the groups that have it."""
+        groups = [group for group in self._team.layout if (group, word) in taken[0].keys(include_nested=True)]
+        return {group: torch.stack([row[group, word] for row in taken]) for group in groups}
 
     def _advance(self, taken: Sequence[TensorDict], ages: Tensor) -> tuple[TensorDict, Tensor, Tensor]:
         """Take one step: return its rows ``[N]``, what the team earned ``[N]``, and where the episode ended ``[N]``.
@@ -266,27 +276,35 @@ class Replay(Source):
             moved = self._env.advance(action)
         except Exception:
             # What made it fail may be a number from steps before: they are looked over together, now and then.
-            self._intake.explain(self._steps(taken, observation, action), ages)
+            shown = {word: masks[word] for word in _MASKS if word in masks}
+            self._intake.explain(self._steps(taken, observation=observation, action=action, **shown), ages)
             raise
         self._observation, self._masks = moved.observation, moved.masks
         if moved.infos:
             self._figures.tell(moved)
         row = self._row(observation, masks, action, moved)
-        return row, self._team.reward(moved.reward, self._reward), moved.terminated | moved.truncated
+        earned = self._team.reward(moved.reward, self._reward, masks.get("active"))
+        return row, earned, moved.terminated | moved.truncated
 
-    def _steps(self, taken: Sequence[TensorDict], *now: Grouped) -> Steps:
-        """Return steps as the intake takes them, with the observations and actions of one that was not completed."""
+    def _steps(self, taken: Sequence[TensorDict], **now: Grouped) -> Steps:
+        """Return steps as the intake takes them, with the words of one that was not completed."""
         steps: dict[tuple[str, str], list[Tensor]] = {}
         for word in ("terminated", "truncated"):
             steps["end", word] = [each[word] for each in taken]
         for group in self._team.layout:
-            for word in ("observation", "action", "reward"):
+            words = (
+                "observation",
+                "action",
+                "reward",
+                *(word for word in _MASKS if group in self._masks.get(word, {})),
+            )
+            for word in words:
                 steps[word, group] = [each[group, word] for each in taken]
             steps["next_observation", group] = [each["next", group, "observation"] for each in taken]
         if self._team.own_state:
             steps["observation", STATE] = [each[STATE] for each in taken]
             steps["next_observation", STATE] = [each["next", STATE] for each in taken]
-        for word, parts in zip(("observation", "action"), now, strict=False):
+        for word, parts in now.items():
             for group, value in parts.items():
                 steps[word, group].append(value)
         return steps
@@ -304,9 +322,10 @@ class Replay(Source):
 
     def _row(self, observation: Grouped, masks: Mapping[str, Grouped], action: Grouped, moved: Any) -> TensorDict:
         step: dict[str, Any] = {"terminated": moved.terminated, "truncated": moved.truncated, "next": {}}
+        own = own_ends(masks, moved)
         for group in self._team.layout:
             step[group] = {"observation": observation[group], "action": action[group], "reward": moved.reward[group]}
-            step[group] |= _of(group, masks)
+            step[group] |= _of(group, masks) | own.get(group, {})
             step["next"][group] = {"observation": moved.next_observation[group], **_of(group, moved.next_masks)}
         if self._team.own_state:
             step[STATE], step["next"][STATE] = observation[STATE], moved.next_observation[STATE]
@@ -336,7 +355,8 @@ class Replay(Source):
         """Return stored rows (see :class:`~hetrl.data.ring.Ring`) as a batch, ``[B]``, on the environments' device."""
         stored, groups = self.ring.leaves(), self._team.layout
         window, exists = self.ring.window(rows, self.n_step)
-        ended = stored[("terminated",)][window] | stored[("truncated",)][window]
+        own = by_group(stored, groups, window)
+        ended = cut_off(own, stored[("terminated",)][window] | stored[("truncated",)][window])
         weight, discount, last = n_step_weights(ended, exists, self.gamma)
         final = window.gather(0, last.unsqueeze(0)).squeeze(0)
         batch: dict[str, Any] = {word: stored[(word,)].index_select(0, final) for word in ("terminated", "truncated")}
@@ -345,12 +365,20 @@ class Replay(Source):
         for group in groups:
             batch[group] = _taken(stored, (group,), rows)
             batch["next"][group] = _taken(stored, ("next", group), final)
-            each = stored[group, "reward"]
-            batch[group]["reward"] = (weight.to(each.dtype).unsqueeze(-1) * each[window]).sum(0)
-        rewards = {group: batch[group]["reward"] for group in groups}
-        earned = self._team.reward(rewards, self._reward)
+        rewards = {group: stored[group, "reward"][window] for group in groups}
+        weight = weight.to(next(iter(rewards.values())).dtype)
+        sums = {group: _summed(each, weight) for group, each in rewards.items()}
+        earned = self._team.reward(sums, self._reward)
+        if self._reward == "of_the_living":  # who takes part differs from step to step
+            active = {group: stored[group, "active"][window] for group in groups if (group, "active") in stored}
+            earned = (weight * self._team.reward(rewards, self._reward, active)).sum(0)
         if self._reward != "per_agent":
             batch["reward"] = earned
+        for group, each in rewards.items():
+            batch[group]["reward"] = sums[group]
+            if group in own:
+                ends, until = first_end(own[group], weight > 0)
+                batch[group] |= {"reward": _summed(each * until, weight), **ends}
         batch["discount"] = discount.to(earned.dtype)
         for place, path, chosen in ((batch, (), rows), (batch["next"], ("next",), final)):
             seen = {group: place[group]["observation"] for group in groups}
@@ -422,7 +450,13 @@ def _of(group: str, masks: Mapping[str, Grouped]) -> dict[str, Tensor]:
     return {word: parts[group] for word, parts in masks.items() if group in parts}
 
 
+def _summed(reward: Tensor, weight: Tensor) -> Tensor:
+    """Return rewards ``[steps, B, n]`` summed over the steps, each with its weight ``[steps, B]``."""
+    return (weight.unsqueeze(-1) * reward).sum(0)
+
+
 def _taken(stored: Mapping[tuple[str, ...], Tensor], place: tuple[str, ...], rows: Tensor) -> dict[str, Tensor]:
-    """Return some rows of everything that is stored right under a place, but for the rewards."""
-    here = {key[-1]: value for key, value in stored.items() if key[:-1] == place and key[-1] != "reward"}
+    """Return some rows of everything that is stored right under a place, but for rewards and ends."""
+    summed = ("reward", *ENDS)
+    here = {key[-1]: value for key, value in stored.items() if key[:-1] == place and key[-1] not in summed}
     return {word: value.index_select(0, rows) for word, value in here.items()}

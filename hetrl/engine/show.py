@@ -1,5 +1,7 @@
 """Printing the linked program: each step with the keys it reads and writes and, given a team, their shapes."""
 
+from collections.abc import Mapping
+
 from rich.console import Group, RenderableType
 from rich.table import Table as Grid
 from rich.text import Text
@@ -87,11 +89,19 @@ def _listed(found: object, shapes: dict[str, str]) -> str:
 def _nets(plan: Plan) -> Grid:
     grid = Grid("net", "is", "one for each", "arguments", title="nets", title_justify="left", title_style="bold")
     for name, net in plan.recipe.nets.items():
-        values = ", ".join(f"{word}={value}" for word, value in net.arguments.items())
+        values = ", ".join(f"{word}={_said(value)}" for word, value in net.arguments.items())
         if net.target is not None:
             values += f", target: tau={net.target.tau}, every={net.target.every}"
         _add_row(grid, name + (" (acts)" if name == plan.policy else ""), net.use, plan.per[name], values)
     return grid
+
+
+def _said(value: object) -> str:
+    """Return an argument in words; an encoder by its name and arguments."""
+    if not isinstance(value, Mapping) or "use" not in value:
+        return str(value)
+    given = ", ".join(f"{word}={each}" for word, each in value.items() if word != "use")
+    return f"{value['use']}({given})"
 
 
 def _team(team: Team) -> Grid:

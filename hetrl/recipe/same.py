@@ -1,6 +1,6 @@
 """Whether two recipes are the same, and where they first differ."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -8,7 +8,8 @@ from omegaconf import OmegaConf
 from hetrl.errors import RunError
 from hetrl.recipe.schema import Recipe
 
-_ABSENT = "absent"
+ABSENT = "absent"
+"""Stands for a word that one of two trees does not have."""
 
 
 def refuse_other_recipe(recipe: Recipe, saved: str) -> None:
@@ -28,7 +29,10 @@ def refuse_other_recipe(recipe: Recipe, saved: str) -> None:
     difference = first_difference(mine, theirs)
     if difference is not None:
         where, here, there = difference
-        raise RunError(f"the checkpoint is of another recipe: {where} is {there!r} there and {here!r} here.")
+        raise RunError(
+            f"the checkpoint is of another recipe: {where} is {there!r} there and {here!r} here; a new run may start "
+            "from its weights and be another one: hetrl train RECIPE --init RUN."
+        )
 
 
 def _compared(tree: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,14 +43,20 @@ def _compared(tree: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]
 
 def first_difference(mine: Any, theirs: Any, where: str = "") -> tuple[str, Any, Any] | None:
     """Return (where, mine, theirs) of the first place in which two trees differ; the ``about`` text does not count."""
+    return next(differences(mine, theirs, where), None)
+
+
+def differences(mine: Any, theirs: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield (where, mine, theirs) of every place in which two trees differ; the ``about`` text does not count."""
     if isinstance(mine, dict) and isinstance(theirs, dict):
-        pairs = [(str(word), mine.get(word, _ABSENT), theirs.get(word, _ABSENT)) for word in {**mine, **theirs}]
+        pairs = [(str(word), mine.get(word, ABSENT), theirs.get(word, ABSENT)) for word in {**mine, **theirs}]
     elif isinstance(mine, list) and isinstance(theirs, list) and len(mine) == len(theirs):
         pairs = [(str(index), *pair) for index, pair in enumerate(zip(mine, theirs, strict=True))]
     else:
-        return None if mine == theirs else (where, mine, theirs)
+        if mine != theirs:
+            yield where, mine, theirs
+        return
     for word, here, there in pairs:
         place = f"{where}.{word}" if where else word
-        if place != "about" and (found := first_difference(here, there, place)) is not None:
-            return found
-    return None
+        if place != "about":
+            yield from differences(here, there, place)

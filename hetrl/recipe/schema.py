@@ -12,6 +12,7 @@ from pydantic import InstanceOf
 from hetrl.arguments import Count, Seed
 from hetrl.errors import RecipeError, nearest
 from hetrl.recipe.frozen import FrozenDict, Tree, frozen, refuse, thawed
+from hetrl.recipe.keep import Keep
 from hetrl.recipe.net import Net
 from hetrl.recipe.section import Section, Use, close, entry, known_only, mapping, named, sequence
 from hetrl.recipe.step import Step
@@ -134,6 +135,20 @@ class RunSettings(Section):
     eval_every: Count | None = None
     n_eval_episodes: Count = 64
     checkpoint_every: Count | None = None
+    keep: str | None = None
+    """Which checkpoints stay beside the last one, see :class:`~hetrl.recipe.keep.Keep`."""
+
+    @classmethod
+    def parse(cls, tree: Any) -> "RunSettings":
+        """Return what the section says.
+
+        Raises:
+            RecipeError: a word is unknown, missing or wrong.
+        """
+        run = cls.read(tree, "run")
+        if Keep.parse(run.keep).best and run.eval_every is None:
+            raise RecipeError("run.keep: the best of what? Say run.eval_every=... as well.")
+        return run
 
 
 class Recipe:
@@ -157,6 +172,7 @@ class Recipe:
     about: str
     task: Use
     groups: Mapping[str, list[str]] | None
+    normalize_observations: bool
     nets: Mapping[str, Net]
     data: Use
     update: tuple[Phase, ...]
@@ -172,6 +188,9 @@ class Recipe:
                 raise RecipeError(f"{name}: the section '{section}' is missing.")
         task = mapping(tree["task"], "task")
         groups = task.pop("groups", None)
+        normalize = task.pop("normalize_observations", False)
+        if not isinstance(normalize, bool):
+            raise RecipeError(f"task.normalize_observations must be true or false, not {normalize!r}.")
         nets = {net: Net.parse(words, net) for net, words in mapping(tree["nets"], "nets").items()}
         self.__dict__.update(
             _tree=frozen(tree),
@@ -179,10 +198,11 @@ class Recipe:
             about=str(tree.get("about", "")),
             task=Use.parse(task, "task"),
             groups=None if groups is None else _groups(groups),
+            normalize_observations=normalize,
             nets=frozen(nets),
             data=Use.parse(tree["data"], "data"),
             update=_phases(tree["update"], nets),
-            run=RunSettings.read(tree["run"], "run"),
+            run=RunSettings.parse(tree["run"]),
         )
 
     __setattr__ = __delattr__ = __replace__ = refuse

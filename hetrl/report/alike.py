@@ -10,7 +10,7 @@ from torch import Tensor
 from hetrl.data.behaviour import Behaviour
 from hetrl.engine.linked import Linked
 from hetrl.errors import RunError
-from hetrl.runs.run import restored
+from hetrl.runs.restored import restored
 from hetrl.team import Box, Discrete
 
 _MOST = 4096

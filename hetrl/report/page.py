@@ -22,7 +22,7 @@ from hetrl.report.chart import N_COLORS, Polyline, chart
 from hetrl.report.writable import PAGES, check_writable, written
 from hetrl.runs.csv_table import FRAMES, TableRow, read
 from hetrl.runs.folder import Folder, task_name
-from hetrl.runs.seeds import SeedsFolder
+from hetrl.runs.seeds_folder import SeedsFolder
 from hetrl.train.timings import WALL
 
 
@@ -74,6 +74,7 @@ def write(run: Path, path: Path) -> Path:
 def page(run: Path) -> str:
     """Return a run's page."""
     folder = Folder(run)
+    folder.need_parts()
     recipe, rows = load(folder.recipe), read(folder.metrics)
     if not rows:
         raise RunError(f"{run} has no metrics yet.")
@@ -239,5 +240,7 @@ def _highlighted(text: str) -> Markup:
 
 def _versions(folder: Folder) -> list[tuple[str, str]]:
     saved = dict(folder.machine())
-    packages = saved.pop("packages", {})
-    return [(str(name), str(value)) for name, value in [*packages.items(), *saved.items()]]
+    packages, parts = saved.pop("packages", {}), {f"parts/{name}": f"sha256 {digest[:12]}..."
+                                                  for name, digest in folder.parts().items()}  # fmt: skip
+    saved.pop("parts", None)
+    return [(str(name), str(value)) for name, value in [*packages.items(), *parts.items(), *saved.items()]]

@@ -78,7 +78,7 @@ class Rollout:
             action = behaviour.explore(observation, available, generator)
             moved = env.advance(action)
             running = torch.ones_like(moved.terminated) if alive is None else alive
-            earned = torch.where(running, team.reward(moved.reward, "mean" if kind == "per_agent" else kind), 0.0)
+            earned = torch.where(running, team.reward(moved.reward, kind, masks.get("active")), 0.0)
             taken.append((observation, available, action, earned, running, moved))
             alive = running & ~(moved.terminated | moved.truncated)
             observation, masks = moved.observation, moved.masks

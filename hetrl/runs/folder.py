@@ -4,7 +4,7 @@ import functools
 import json
 import platform
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,17 +14,20 @@ import torch
 
 from hetrl import catalog
 from hetrl.disk import replace_text, writes
-from hetrl.errors import RunError
+from hetrl.errors import RunError, nearest
 from hetrl.recipe import text as yaml_text
 from hetrl.recipe.read import load
 from hetrl.recipe.same import first_difference
 from hetrl.recipe.schema import Recipe
-from hetrl.runs import lock
+from hetrl.runs import lock, parts
 from hetrl.runs.csv_table import FRAMES, read
 from hetrl.train import checkpoint_file
 from hetrl.train.restorable import refuse_malformed
 
 PACKAGES = ("hetrl", "torch", "torchrl", "tensordict", "lightning", "vmas", "numpy", "omegaconf")
+
+LAST = "last"
+"""The name of a run's last checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,11 @@ class Folder:
     def versions(self) -> Path:
         """Versions of the packages, the machine, and the seed."""
         return self.path / "versions.json"
+
+    @property
+    def init(self) -> Path:
+        """What the run was given to begin with, where it was given anything."""
+        return self.path / "init.json"
 
     @property
     def metrics(self) -> Path:
@@ -106,12 +114,68 @@ class Folder:
             raise RunError(f"{self.versions} does not hold what hetrl wrote; remove it to go without.")
         return found
 
-    def load_checkpoint(self) -> dict[str, Any]:
-        """Return the last checkpoint, once its digest is found right.
+    def parts(self) -> dict[str, str]:
+        """Return the files below ``parts/`` that registered what the run uses -> their SHA-256.
+
+        Raises:
+            RunError: it cannot be read.
+        """
+        found = self.machine().get("parts", {})
+        return {str(name): str(digest) for name, digest in found.items()} if isinstance(found, dict) else {}
+
+    def need_parts(self) -> None:
+        """Ask for the files that the run used where a name in its recipe is missing; warn where one has changed.
+
+        Raises:
+            RunError: with the files to give.
+        """
+        parts.compare(self.path, self.tree(), self.parts())
+
+    def keep_parts(self) -> None:
+        """Keep the files that have registered what the run uses, as they are now, beside those that are kept.
+
+        Raises:
+            RunError: one cannot be written.
+        """
+        kept = parts.keep(self.path, self.tree(), self.parts())
+        if kept != self.parts():
+            replace_text(self.versions, json.dumps({**self.machine(), "parts": kept}, indent=1) + "\n")
+
+    def named(self, name: str) -> Path:
+        """Return a checkpoint by name: ``last``, ``previous``, ``best``, its frames, or its file's name.
+
+        ``best`` is the one of the best evaluation among those that :attr:`run.keep` kept.
+
+        Raises:
+            RunError: there is no such checkpoint.
+        """
+        folder = self.checkpoint.parent
+        if name == LAST:
+            return self.checkpoint
+        if name == "best":
+            return self._best()
+        for each in (f"{name}.ckpt", name, f"best-{name}.ckpt", f"frames-{name}.ckpt"):
+            if Path(each).name == each and (folder / each).is_file():
+                return folder / each
+        known = [each.stem for each in folder.glob("*.ckpt")]
+        raise RunError(f"{self.path} has no checkpoint '{name}'.{nearest(name, known)}")
+
+    def _best(self) -> Path:
+        scores = {int(row[FRAMES]): row["eval/return"] for row in read(self.metrics) if "eval/return" in row}
+        kept = {frames: self.checkpoint.parent / f"best-{frames}.ckpt" for frames in scores}
+        there = [frames for frames, path in kept.items() if path.is_file()]
+        if not there:
+            raise RunError(f"{self.path} has kept no best checkpoint; train with run.keep=best (--keep best).")
+        return kept[max(there, key=lambda frames: (scores[frames], -frames))]
+
+    def load_checkpoint(self, name: str = LAST) -> dict[str, Any]:
+        """Return a checkpoint, by default the last one, once its digest is found right.
 
         Raises:
             RunError: there is none, or it cannot be read, is damaged, or another program's.
         """
+        if name != LAST:
+            return self._read_checkpoint(self.named(name))
         if not self.checkpoint.exists():
             before = checkpoint_file.previous(self.checkpoint)
             if before.exists():
@@ -119,7 +183,7 @@ class Folder:
                     f"{self.checkpoint} is gone; go on from the one before it: mv {before} {self.checkpoint}"
                 )
             raise RunError(f"{self.path} has no checkpoint yet (checkpoints/last.ckpt).")
-        return self._read_checkpoint()
+        return self._read_checkpoint(self.checkpoint)
 
     def frames_saved(self) -> int:
         """Return the frames of the last checkpoint; 0 where there is none.
@@ -127,16 +191,19 @@ class Folder:
         Raises:
             RunError: it cannot be read, is damaged, or another program's.
         """
-        return int(self._read_checkpoint(mmap=True)["hetrl"]["frames"]) if self.checkpoint.exists() else 0
+        if not self.checkpoint.exists():
+            return 0
+        return int(self._read_checkpoint(self.checkpoint, mmap=True)["hetrl"]["frames"])
 
     def frames_logged(self) -> int:
         """Return the frames of the last row of the metrics; 0 where there is none."""
         rows = read(self.metrics) if self.metrics.exists() else []
         return int(rows[-1][FRAMES]) if rows else 0
 
-    def _read_checkpoint(self, *, mmap: bool = False) -> dict[str, Any]:
-        found = checkpoint_file.read(self.checkpoint, mmap=mmap)
-        refuse_malformed(found, self.checkpoint)
+    @staticmethod
+    def _read_checkpoint(path: Path, *, mmap: bool = False) -> dict[str, Any]:
+        found = checkpoint_file.read(path, mmap=mmap)
+        refuse_malformed(found, path)
         return found
 
 
@@ -147,7 +214,12 @@ def _parsed(text: str, name: str) -> dict[str, Any]:
 
 
 def task_name(task: Mapping[str, Any]) -> str:
-    """Return what a task is called, from its section of a resolved recipe: the scenario, say, or the environment."""
+    """Return what a task is called, from its section of a resolved recipe: the scenario, say, or the environment.
+
+    Environments of others are called by their own name, whatever their words mean: ``my.forage``.
+    """
+    if "." in str(task["use"]):
+        return str(task["use"]).split("/")[-1]
     named = [task[word] for word in ("scenario", "name", "robot") if word in task]
     return str((*named, task["use"])[0]).split("/")[-1]
 
@@ -174,29 +246,36 @@ def open_folder(path: Path, recipe: Recipe) -> Folder:
         RunError: something is there already, or it cannot be written.
     """
     folder = Folder(path)
-    with writes(path):
-        path.mkdir(parents=True, exist_ok=True)
-        _make_room(folder, recipe)
+    make_room(folder, recipe)
     replace_text(folder.recipe, recipe.yaml())
     replace_text(folder.versions, json.dumps(describe_machine(recipe), indent=1) + "\n")
+    folder.keep_parts()
     return folder
 
 
-def _make_room(folder: Folder, recipe: Recipe) -> None:
+def make_room(folder: Folder, recipe: Recipe) -> None:
     """Clear away what a start without a checkpoint has left; say what any other folder holds.
 
     The same recipe with the same seed makes the same rows again. Of another one, only what nothing was trained in goes.
+
+    Raises:
+        RunError: something is there already, or it cannot be written.
     """
+    with writes(folder.path):
+        folder.path.mkdir(parents=True, exist_ok=True)
+        if not is_free(folder.path):
+            _clear(folder, recipe)
+
+
+def _clear(folder: Folder, recipe: Recipe) -> None:
     path = folder.path
-    if is_free(path):
-        return
     if not folder.recipe.exists():
         raise RunError(f"{path} exists and is no run; choose another --folder.")
     if any(folder.checkpoint.parent.glob("*.ckpt")) or folder.frames_logged() > 0:
         _refuse_taken(folder, recipe)
-    for file in (folder.metrics, folder.timings):
+    for file in (folder.init, folder.metrics, folder.timings):
         file.unlink(missing_ok=True)
-    for inner in (path / "tensorboard", folder.checkpoint.parent):
+    for inner in (path / "tensorboard", path / parts.FOLDER, folder.checkpoint.parent):
         shutil.rmtree(inner, ignore_errors=True)
 
 
@@ -221,20 +300,8 @@ def describe_machine(recipe: Recipe) -> dict[str, Any]:
             found[package] = version(package)
         except PackageNotFoundError:
             found[package] = "not installed"
-    found |= catalog.outside(_used(recipe.tree))
+    found |= catalog.outside(parts.used(recipe.tree))
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     machine = {"python": platform.python_version(), "system": platform.platform(), "gpu": gpu}
     threads = recipe.run.threads or torch.get_num_threads()  # those that it trains with
     return {"seed": recipe.run.seed, **machine, "threads": threads, "packages": found}
-
-
-def _used(tree: Any) -> Iterator[str]:
-    """Yield the catalog names in a recipe."""
-    if isinstance(tree, Mapping):
-        if isinstance(tree.get("use"), str):
-            yield tree["use"]
-        tree = tree.values()
-    elif not isinstance(tree, list):
-        return
-    for each in tree:
-        yield from _used(each)

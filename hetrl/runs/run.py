@@ -8,30 +8,36 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+from lightning.pytorch.callbacks import DeviceStatsMonitor, LearningRateMonitor
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.plugins.environments import LightningEnvironment
+from rich.console import Console
 
+from hetrl.acting.drawing import Drawing
 from hetrl.data.behaviour import Behaviour
 from hetrl.data.evaluate import Episodes, Watch, evaluate
 from hetrl.disk import replace_text
-from hetrl.engine.link import link
-from hetrl.engine.linked import Linked
 from hetrl.errors import DependencyError, RecipeError, RunError
 from hetrl.recipe import text
+from hetrl.recipe.keep import Keep
 from hetrl.recipe.read import load
 from hetrl.recipe.same import refuse_other_recipe
 from hetrl.recipe.schema import Recipe
 from hetrl.runs.csv_table import CsvTable
-from hetrl.runs.folder import Folder, default_folder, open_folder
+from hetrl.runs.failed import nothing_left
+from hetrl.runs.folder import LAST, Folder, default_folder, make_room, open_folder
 from hetrl.runs.lock import sole_writer
+from hetrl.runs.origin import Given, Origin
+from hetrl.runs.restored import restored_actors
 from hetrl.train.begun import Begun
 from hetrl.train.board import Board, silent_threads
-from hetrl.train.build import build, evaluation_env, resolve_device
+from hetrl.train.build import build
 from hetrl.train.callbacks import Checkpoints, GracefulStop, ProgressBar, SizeNote
 from hetrl.train.checkpoint_file import CheckpointFiles
 from hetrl.train.collection import Collection
+from hetrl.train.keeping import Keeping
 from hetrl.train.learner import Learner
-from hetrl.train.restorable import other_weights, refuse_unfit
+from hetrl.train.restorable import refuse_unfit
 from hetrl.train.timings import Timings
 
 
@@ -39,45 +45,65 @@ def train(
     recipe: Recipe,
     folder: Path | None = None,
     *,
+    init: str | Path | None = None,
     wandb: str | None = None,
     callbacks: Sequence[L.Callback] = (),
     quiet: bool = False,
 ) -> Folder:
-    """Train a recipe in a new folder and return the folder.
+    """Train a recipe in a new folder and return the folder. A start that fails leaves none.
 
     Args:
         recipe: what to train.
         folder: where; by default a new one under ``runs/``.
+        init: another run whose weights it starts from, see :class:`~hetrl.runs.origin.Origin`.
         wandb: a Weights & Biases project to log to as well.
         callbacks: more of Lightning's, such as a :class:`~hetrl.report.monitor.BoundMonitor`.
         quiet: no progress bar.
 
     Raises:
         RecipeError: the recipe does not link.
-        RunError: the folder is taken, or being written by somebody else, or cannot be written.
+        RunError: the folder is taken, or being written by somebody else, or cannot be written, or the weights of the
+            other run do not fit.
         DivergenceError: a loss became NaN or infinite, or a policy or the environment gave a number that is.
     """
     _require_wandb(wandb)
+    _refuse_by_batches(callbacks)
     module, data = build(recipe)  # before anything is written
-    path = folder or default_folder(recipe)
-    with sole_writer(path):
-        opened = open_folder(path, recipe)
-        _fit(opened, module, data, None, _loggers(opened, None, wandb), [*callbacks, *_progress(quiet)])
+    given = None if init is None else Origin.parse(init).give(module)
+    opened = Folder(folder or default_folder(recipe))
+    with sole_writer(opened.path):
+        make_room(opened, recipe)
+        with nothing_left(opened):
+            open_folder(opened.path, recipe)
+            if given is not None:
+                _tell(given, opened, quiet)
+            _fit(opened, module, data, None, _loggers(opened, None, wandb), [*callbacks, *_progress(quiet)])
     return opened
+
+
+def _tell(given: Given, folder: Folder, quiet: bool) -> None:
+    """Save what a run was given, and print it."""
+    given.save(folder)
+    if not quiet:
+        console = Console(markup=False, emoji=False)
+        for line in given.lines():
+            console.print(line, highlight=False, soft_wrap=True)
 
 
 def resume(
     path: Path,
     *overrides: str,
+    checkpoint: str = LAST,
     wandb: str | None = None,
     callbacks: Sequence[L.Callback] = (),
     quiet: bool = False,
 ) -> Folder:
-    """Continue a run from its last checkpoint, bit for bit on the CPU.
+    """Continue a run from a checkpoint, by default its last one, bit for bit on the CPU.
 
     Args:
         path: the run's folder.
         overrides: only of ``run`` (more frames, another evaluation interval).
+        checkpoint: which, as :meth:`~hetrl.runs.folder.Folder.named` takes it; rows after it come again.
         wandb: a Weights & Biases project to log to as well.
         callbacks: as for :func:`train`.
         quiet: no progress bar.
@@ -88,55 +114,63 @@ def resume(
     """
     folder = Folder(path)
     folder.refuse_if_empty()
+    folder.need_parts()
+    _refuse_by_batches(callbacks)
     with sole_writer(path):
-        _resume(folder, overrides, wandb, [*callbacks, *_progress(quiet)])
+        _resume(folder, overrides, checkpoint, wandb, [*callbacks, *_progress(quiet)])
     return folder
 
 
-def _resume(folder: Folder, overrides: Sequence[str], wandb: str | None, callbacks: Sequence[L.Callback]) -> None:
+def _resume(
+    folder: Folder, overrides: Sequence[str], name: str, wandb: str | None, callbacks: Sequence[L.Callback]
+) -> None:
     recipe = load(folder.recipe, *overrides)
-    checkpoint = folder.load_checkpoint()
-    refuse_other_recipe(recipe, _recipe_in(checkpoint, folder).yaml())
+    path = folder.named(name)
+    checkpoint = folder.load_checkpoint(name)
+    refuse_other_recipe(recipe, _recipe_in(checkpoint, path).yaml())
     frames = checkpoint["hetrl"]["frames"]
     if frames >= recipe.run.frames:
         raise RunError(f"{folder.path} is finished ({frames} frames); go on with run.frames=... above that.")
     _require_wandb(wandb)
     module, data = build(recipe)
-    refuse_unfit(checkpoint, module, data, folder.checkpoint)
+    refuse_unfit(checkpoint, module, data, path)
     files = CheckpointFiles(checkpoint)
     del checkpoint  # it may hold a large buffer: in memory no longer than it takes to restore it
-    _fit(folder, module, data, frames, _loggers(folder, frames, wandb), callbacks, files)
+    _fit(folder, module, data, (path, frames), _loggers(folder, frames, wandb), callbacks, files)
 
 
-def _recipe_in(checkpoint: Mapping[str, Any], folder: Folder) -> Recipe:
+def _recipe_in(checkpoint: Mapping[str, Any], path: Path) -> Recipe:
     """Return the recipe that a checkpoint says it is of."""
     try:
         return load(text.parse(checkpoint["hetrl"]["recipe"], "the checkpoint's recipe", whole=True))
     except RecipeError as error:
-        raise RunError(f"{folder.checkpoint} is no checkpoint to go on from: {error}") from None
+        raise RunError(f"{path} is no checkpoint to go on from: {error}") from None
 
 
 def _fit(
     folder: Folder,
     module: Learner,
     data: Collection,
-    resumed: int | None,
+    resumed: tuple[Path, int] | None,
     loggers: Sequence[Logger],
     callbacks: Sequence[L.Callback],
     files: CheckpointFiles | None = None,
 ) -> None:
-    """Train into a folder; ``resumed`` says at which frames its checkpoint stands, None that there is none."""
+    """Train into a folder; ``resumed`` says from which checkpoint, and at which frames it stands."""
     run = module.recipe.run
+    checkpoint, frames = resumed or (None, None)
     saving = Checkpoints(folder.checkpoint.parent, run.checkpoint_every or max(run.frames // 20, 1))
-    begun = Begun(lambda: replace_text(folder.recipe, module.recipe.yaml()))
-    restoring = nullcontext() if resumed is None else begun.restoring(folder.checkpoint)
+    keep = Keep.parse(run.keep)
+    keeping = [Keeping(folder.checkpoint.parent, keep)] if keep != Keep() else []
+    begun = Begun(lambda: _take_note(folder, module.recipe))
+    restoring = nullcontext() if checkpoint is None else begun.restoring(checkpoint)
     with _lightning_quiet(), silent_threads(), restoring:
         trainer = L.Trainer(
-            max_epochs=1,
+            max_epochs=-1,
             accelerator="gpu" if data.device.type == "cuda" else "cpu",
             devices=1,
             logger=list(loggers),
-            callbacks=[begun, GracefulStop(), saving, Timings(CsvTable(folder.timings, resumed)), *callbacks],
+            callbacks=[begun, GracefulStop(), *keeping, saving, Timings(CsvTable(folder.timings, frames)), *callbacks],
             # One process, whatever a cluster has set aside, whose signals are not Lightning's business; checkpoints as
             # hetrl writes them.
             plugins=[LightningEnvironment(), files or CheckpointFiles()],
@@ -146,7 +180,13 @@ def _fit(
             log_every_n_steps=1,
             default_root_dir=str(folder.path),
         )
-        trainer.fit(module, data, ckpt_path=str(folder.checkpoint) if resumed is not None else None, weights_only=True)
+        trainer.fit(module, data, ckpt_path=str(checkpoint) if checkpoint else None, weights_only=True)
+
+
+def _take_note(folder: Folder, recipe: Recipe) -> None:
+    """Write down what goes on: the recipe, and the files of its parts as they are now."""
+    replace_text(folder.recipe, recipe.yaml())
+    folder.keep_parts()
 
 
 @contextmanager
@@ -160,6 +200,7 @@ def _lightning_quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
             warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # a deprecation between it and torch
             warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
+            warnings.filterwarnings("ignore", message=r".*following callbacks: \['Keeping'\].*")  # run.keep may change
             yield
     finally:
         logger.setLevel(level)
@@ -189,43 +230,41 @@ def _require_wandb(project: str | None) -> None:
         raise DependencyError("--wandb needs Weights & Biases: pip install 'hetrl[wandb]'.") from None
 
 
+def _refuse_by_batches(callbacks: Sequence[L.Callback]) -> None:
+    """Refuse what writes rows by the number of batches: a run's table goes by frames."""
+    for each in callbacks:
+        if isinstance(each, LearningRateMonitor | DeviceStatsMonitor):
+            raise RunError(
+                f"{type(each).__name__} logs against batches, and a run's table goes by frames; use it under a Trainer "
+                "of your own, L.Trainer(...).fit(*hetrl.build(recipe))."
+            )
+
+
 def _progress(quiet: bool) -> list[L.Callback]:
     return [] if quiet else [SizeNote(), ProgressBar()]
 
 
-def evaluate_run(path: Path, *overrides: str, n_episodes: int | None = None, watch: Watch | None = None) -> Episodes:
-    """Evaluate a run's last checkpoint with deterministic policies.
+def evaluate_run(
+    path: Path,
+    *overrides: str,
+    n_episodes: int | None = None,
+    stochastic: bool = False,
+    watch: Watch | None = None,
+) -> Episodes:
+    """Evaluate a run's last checkpoint. Only the policies are restored: the task may have another state or team.
 
     Args:
         path: the run's folder.
-        overrides: changes to its recipe, such as another ``task.horizon``.
+        overrides: changes to its recipe, such as another ``task.horizon``; ``run.seed`` is the seed of the episodes.
         n_episodes: how many episodes, by default ``run.n_eval_episodes``.
+        stochastic: draw the actions; otherwise they are the deterministic ones.
         watch: who looks on during the first of them, such as a :class:`~hetrl.report.video.Film`.
 
     Raises:
-        RunError: the folder holds no run, or no checkpoint.
+        RunError: the folder holds no run, or no checkpoint, or the policies do not fit the task.
     """
     episodes = [] if n_episodes is None else [f"run.n_eval_episodes={n_episodes}"]
-    recipe, linked, env = restored(path, *overrides, *episodes)
-    behaviour = Behaviour(linked.team, linked.policy)
-    return evaluate(env, behaviour, recipe.task.arguments.get("reward", "mean"), watch)
-
-
-def restored(path: Path, *overrides: str) -> tuple[Recipe, Linked, Any]:
-    """Return a run's recipe, its networks as the last checkpoint has them, and environments to evaluate them in.
-
-    Raises:
-        RunError: the folder holds no run, or no checkpoint, or the overrides make other networks.
-    """
-    folder = Folder(path)
-    folder.refuse_if_empty()
-    recipe = load(folder.recipe, *overrides)
-    device = resolve_device(recipe.run.device)
-    env = evaluation_env(recipe, device)
-    linked = link(recipe, env.team)
-    saved = folder.load_checkpoint()["state_dict"]
-    weights = {name.removeprefix("linked."): value for name, value in saved.items()}
-    for problem in other_weights(linked.state_dict(), weights):
-        raise RunError(f"{path} was trained with other networks than this makes of its recipe: {problem}.")
-    linked.load_state_dict(weights)
-    return recipe, linked.to(device), env
+    recipe, linked, env = restored_actors(path, *overrides, *episodes)
+    policies = Behaviour(linked.team, linked.policy)
+    acting = Drawing(policies, linked.team, recipe.run.seed) if stochastic else policies
+    return evaluate(env, acting, recipe.task.arguments.get("reward", "mean"), watch)

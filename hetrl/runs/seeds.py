@@ -1,6 +1,7 @@
 """Several seeds of one recipe, each in a process of its own, side by side in one folder."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,32 +16,12 @@ from hetrl.recipe.same import refuse_other_recipe
 from hetrl.recipe.schema import Recipe
 from hetrl.runs import lock
 from hetrl.runs.board import SeedsBoard
+from hetrl.runs.failed import clear, has_trained
 from hetrl.runs.folder import Folder, default_folder, is_free
 from hetrl.runs.launch import SeedProcess, StopSignals, command_line, n_cores, run_side_by_side
-
-
-@dataclass(frozen=True)
-class SeedsFolder:
-    """Where the runs of several seeds lie: ``seed0``, ``seed1``, ... with what they printed in ``seed0.log``, ..."""
-
-    path: Path
-
-    @property
-    def recipe(self) -> Path:
-        """The resolved recipe of the first seed; its presence makes a folder one of seeds."""
-        return self.path / "seeds.yaml"
-
-    @property
-    def runs(self) -> dict[int, Path]:
-        """Seed -> its run's folder, which is empty until it is started."""
-        numbers = {path.name.removeprefix("seed"): path for path in self.path.glob("seed*") if path.is_dir()}
-        return {int(number): numbers[number] for number in sorted(filter(str.isdecimal, numbers), key=int)}
-
-    def add(self, seeds: Sequence[int]) -> None:
-        """Make room for seeds."""
-        for seed in seeds:
-            with writes(self.path):
-                (self.path / f"seed{seed}").mkdir(parents=True, exist_ok=True)
+from hetrl.runs.origin import Origin
+from hetrl.runs.parts import options
+from hetrl.runs.seeds_folder import SeedsFolder
 
 
 @dataclass
@@ -72,7 +53,13 @@ class Outcome:
 
 
 def train_seeds(
-    recipe: Recipe, count: int, path: Path | None = None, *, at_once: int | None = None, wandb: str | None = None
+    recipe: Recipe,
+    count: int,
+    path: Path | None = None,
+    *,
+    init: str | Path | None = None,
+    at_once: int | None = None,
+    wandb: str | None = None,
 ) -> Outcome:
     """Train a recipe with ``count`` seeds from its own upwards, in a new folder.
 
@@ -80,30 +67,50 @@ def train_seeds(
         recipe: what to train.
         count: how many seeds.
         path: the folder; by default a new one under ``runs/``.
+        init: another run, or a folder of seeds, whose weights each seed starts from; of a folder, its own seed's.
         at_once: processes; by default as many as there are cores for their threads.
         wandb: a Weights & Biases project to log to as well.
 
     Raises:
         RecipeError: the recipe does not link.
-        RunError: the folder is taken.
+        RunError: the folder is taken, or ``init`` has not every seed.
     """
+    seeds = range(recipe.run.seed, recipe.run.seed + count)
+    origin = None if init is None else Origin.parse(init)
+    if origin is not None:
+        for seed in seeds:
+            Folder(origin.of_seed(seed).run).refuse_if_empty()
     check(recipe, team_of(recipe))  # before anything is written
+    options(recipe.tree)
     resolve_device(recipe.run.device)
     folder = SeedsFolder(path or default_folder(recipe, seeds=True))
     with lock.sole_writer(folder.path):
-        _refuse_taken(folder)
-        folder.add(range(recipe.run.seed, recipe.run.seed + count))
+        _make_room(folder)
+        folder.add(seeds)
         replace_text(folder.recipe, recipe.yaml())
+        if origin is not None:
+            replace_text(folder.init, f"{Origin(origin.run.resolve(), origin.nets, origin.optimizers)}\n")
         return _run_all(folder, recipe, [], at_once, wandb)
 
 
-def _refuse_taken(folder: SeedsFolder) -> None:
-    if not is_free(folder.path):
-        if not folder.recipe.exists():
-            raise RunError(f"{folder.path} exists and is no folder of seeds; choose another --folder.")
+def _make_room(folder: SeedsFolder) -> None:
+    """Clear away seeds of which none was ever trained; refuse any other folder."""
+    if is_free(folder.path):
+        return
+    if not folder.recipe.exists():
+        raise RunError(f"{folder.path} exists and is no folder of seeds; choose another --folder.")
+    if any(has_trained(Folder(run)) for run in folder.runs.values()):
         raise RunError(
             f"{folder.path} holds seeds already; continue them with --resume {folder.path}, or choose another --folder."
         )
+    for run in folder.runs.values():
+        with lock.sole_writer(run):
+            clear(Folder(run))
+        with writes(run), suppress(OSError):  # something else is in it
+            run.with_name(f"{run.name}.log").unlink(missing_ok=True)
+            run.rmdir()
+    for file in (folder.recipe, folder.init):
+        file.unlink(missing_ok=True)
 
 
 def resume_seeds(
@@ -128,6 +135,9 @@ def resume_seeds(
     folder = SeedsFolder(path)
     if not folder.recipe.exists():
         raise RunError(f"{path} is no folder of seeds (it has no seeds.yaml).")
+    for run in folder.runs.values():
+        if Folder(run).recipe.exists():
+            Folder(run).need_parts()
     with lock.sole_writer(path):
         recipe = load(folder.recipe, *overrides)
         refuse_other_recipe(recipe, load(folder.recipe).yaml())
@@ -148,7 +158,8 @@ def _run_all(
     """Run the seeds of a folder that have frames left, and return how all of them stand."""
     console, outcome = Console(markup=False, emoji=False), Outcome(folder)
     threads, wanted = recipe.run.threads or 1, recipe.run.frames
-    processes = []
+    given = ["--init", folder.init.read_text(encoding="utf-8").strip()] if folder.init.exists() else []
+    known, processes = options(recipe.tree), []
     for seed, run in folder.runs.items():
         frames = Folder(run).frames_saved()
         if frames >= wanted:
@@ -157,9 +168,9 @@ def _run_all(
         with lock.sole_writer(run):  # it may be trained yet, by a process whose parent was killed
             if not frames and not is_free(run):
                 _start_again(seed, run, console)
-        new = [str(folder.recipe), f"run.seed={seed}", f"run.threads={threads}", "--folder", str(run)]
+        new = [str(folder.recipe), f"run.seed={seed}", f"run.threads={threads}", "--folder", str(run), *given]
         words = ["--resume", str(run), *overrides] if frames else new
-        processes.append(SeedProcess(seed, run, command_line(words, wandb)))
+        processes.append(SeedProcess(seed, run, command_line([*words, *known], wandb)))
     with StopSignals() as stop, SeedsBoard(console, {each.seed: each.run for each in processes}, wanted) as board:
         run_side_by_side(processes, at_once or max(n_cores() // threads, 1), threads, stop, board)
     for each in processes:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hetrl.errors import RunError
 from hetrl.runs.folder import Folder
-from hetrl.runs.seeds import SeedsFolder
+from hetrl.runs.seeds_folder import SeedsFolder
 
 
 def run_folders(paths: Sequence[Path]) -> list[Path]:

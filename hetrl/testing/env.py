@@ -150,8 +150,10 @@ def _check_masks(part: Part, env: Any, masks: Masks) -> None:
         part.require(not isinstance(space, Box), f"'{group}' has an action_mask, and its actions are continuous.")
         assert isinstance(space, Discrete)
         _check_tensor(part, f"action_mask of '{group}'", mask, (_N, len(agents), sum(space.choices)), torch.bool)
+        absent = ~masks.get("active", {}).get(group, torch.ones_like(mask[..., 0]))
         for options in mask.split(list(space.choices), -1):
-            part.require(bool(options.any(-1).all()), f"action_mask of '{group}' leaves no option to somebody.")
+            left = bool((options.any(-1) | absent).all())
+            part.require(left, f"action_mask of '{group}' leaves no option to somebody.")
 
 
 def _check_tensor(part: Part, what: str, value: Any, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> None:

@@ -48,13 +48,13 @@ def _built(recipe: Recipe) -> tuple[Learner, Collection]:
 def _around(env: Any, recipe: Recipe, device: torch.device) -> tuple[Learner, Collection]:
     run = recipe.run
     linked = link(recipe, env.team).to(device)
-    behaviour = Behaviour(linked.team, linked.policy)
+    behaviour = Behaviour(linked.team, linked.policy, None if linked.statistics is None else linked.statistics.watch)
     source = build_entry(recipe.data, "data")
     reward = recipe.task.arguments.get("reward", "mean")
     exploring = _exploring(source, linked, behaviour)
     source.attach(env, exploring, reward, rng.derive(run.seed, "exploration"), linked.critic)
     evaluation = Evaluation(partial(evaluation_env, recipe, device), behaviour, reward, run.eval_every)
-    return Learner(linked, evaluation if run.eval_every else None), Collection(source, run.frames)
+    return Learner(linked, evaluation), Collection(source, run.frames, run.eval_every)
 
 
 def _exploring(source: Any, linked: Linked, behaviour: Behaviour) -> Behaviour | BestOf:

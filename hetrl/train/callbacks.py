@@ -14,11 +14,12 @@ from hetrl.train.checkpoint_file import previous
 from hetrl.train.checkpoint_size import large
 from hetrl.train.collection import Collection
 from hetrl.train.learner import Learner
+from hetrl.train.settled import Settled
 from hetrl.train.signals import TakenSignals
 
 
-class Checkpoints(L.Callback):
-    """Writes ``last.ckpt`` every so many frames and at the end; a file is replaced whole or not at all.
+class Checkpoints(Settled):
+    """Writes ``last.ckpt`` every so many frames, and where a fit ends; a file is replaced whole or not at all.
 
     The one before it is kept as ``previous.ckpt``. For a Trainer with
     :class:`~hetrl.train.checkpoint_file.CheckpointFiles` among its plugins.
@@ -26,15 +27,20 @@ class Checkpoints(L.Callback):
 
     def __init__(self, folder: Path, every: int) -> None:
         self.folder, self.every = folder, every
+        self._saved = 0
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_settled(self, trainer: L.Trainer, learner: Learner) -> None:
         """Save after a batch that crosses a multiple of ``every``, after the last, and where a stop was asked for."""
-        assert isinstance(pl_module, Learner)
-        frames, before = pl_module.frames, pl_module.frames - pl_module.batch_frames
-        done = frames >= pl_module.recipe.run.frames
+        frames, before = learner.frames, learner.frames - learner.batch_frames
+        done = frames >= learner.recipe.run.frames
         if done or trainer.should_stop or frames // self.every > before // self.every:
+            self.save(trainer)
+            self._saved = frames
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Save where another callback ended the fit after the last batch was over."""
+        assert isinstance(pl_module, Learner)
+        if pl_module.batch_frames and self._saved != pl_module.frames:
             self.save(trainer)
 
     def save(self, trainer: L.Trainer) -> Path:
@@ -86,6 +92,11 @@ class GracefulStop(L.Callback):
         if self.asked:
             trainer.should_stop = True
 
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stop here where the signal came during an evaluation."""
+        if self.asked:
+            trainer.should_stop = True
+
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Give the signals back now: at teardown Lightning has restored its own, and this would undo it."""
         self._signals.give_back()
@@ -95,7 +106,7 @@ class GracefulStop(L.Callback):
         self._signals.give_back()
 
 
-class ProgressBar(L.Callback):
+class ProgressBar(Settled):
     """Frames, frames per second, mean return, and the time left, on one line."""
 
     def __init__(self, console: Console | None = None) -> None:
@@ -117,19 +128,15 @@ class ProgressBar(L.Callback):
         self._progress.start()
         self._printed = self._start
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_settled(self, trainer: L.Trainer, learner: Learner) -> None:
         """Show where the run is; where there is no terminal, a plain line now and then."""
-        assert isinstance(pl_module, Learner) and self._progress is not None
-        now, frames = time.perf_counter(), pl_module.frames
+        assert self._progress is not None
+        now, frames = time.perf_counter(), learner.frames
         rate = (frames - self._first) / (now - self._start)
         shown = [f"{frames:,} frames", f"{rate:,.0f} frames/s"]
-        shown += [
-            f"{word} {value:.3g}" for word, value in pl_module.metrics.items() if word in ("return", "eval/return")
-        ]
+        shown += [f"{word} {value:.3g}" for word, value in learner.metrics.items() if word in ("return", "eval/return")]
         self._progress.update(self._task, completed=frames, figures="  ".join(shown))
-        if not self._console.is_terminal and (now - self._printed > 10 or frames >= pl_module.recipe.run.frames):
+        if not self._console.is_terminal and (now - self._printed > 10 or frames >= learner.recipe.run.frames):
             self._console.print("  ".join(shown), highlight=False)
             self._printed = now
 

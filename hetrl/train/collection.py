@@ -10,11 +10,19 @@ from hetrl.data.collected import Collected, Source
 
 
 class Collection(L.LightningDataModule):
-    """The collections of a run; its state (simulator, noise, episodes, replay) goes into Lightning's checkpoint."""
+    """The collections of a run, epoch after epoch: an epoch is the stretch between two evaluations.
 
-    def __init__(self, source: Source, frames: int) -> None:
+    Its state (simulator, noise, episodes, replay) goes into Lightning's checkpoint.
+
+    Args:
+        source: what collects.
+        frames: of the whole run.
+        every: frames from one evaluation to the next; None where there are none, and the run is a single stretch.
+    """
+
+    def __init__(self, source: Source, frames: int, every: int | None = None) -> None:
         super().__init__()
-        self.source, self.frames = source, frames
+        self.source, self.frames, self.every = source, frames, every
         self.collected = 0
         self.n_batches = 0
 
@@ -27,13 +35,32 @@ class Collection(L.LightningDataModule):
         """Return the batches: there is nothing to load in workers, and nothing to copy."""
         return Batches(self)
 
+    def val_dataloader(self) -> Any:
+        """Return what the module gives, which evaluates; Lightning asks the data alone where there are any."""
+        return self._module.val_dataloader()
+
+    def test_dataloader(self) -> Any:
+        """Return what the module gives."""
+        return self._module.test_dataloader()
+
+    @property
+    def _module(self) -> L.LightningModule:
+        assert self.trainer is not None
+        return self.trainer.lightning_module
+
+    @property
+    def _end(self) -> int:
+        """The frames at which this stretch ends: the next multiple of ``every``, or the run's end."""
+        return self.frames if self.every is None else min((self.collected // self.every + 1) * self.every, self.frames)
+
     def __len__(self) -> int:
-        """How many batches the run takes."""
-        return self.n_batches + self.source.n_collections(max(self.frames - self.collected, 0))
+        """How many batches the rest of the stretch takes."""
+        return self.source.n_collections(max(self._end - self.collected, 0))
 
     def __iter__(self) -> Iterator[Collected]:
-        """Collect batch after batch until the run's frames are done."""
-        while self.collected < self.frames:
+        """Collect batch after batch until the stretch ends."""
+        end = self._end
+        while self.collected < end:
             batch = self.source.collect()
             self.collected += batch.frames
             self.n_batches += 1
@@ -59,14 +86,14 @@ class Batches:
         self._collection = collection
 
     def __len__(self) -> int:
-        """How many batches the run takes.
+        """How many batches the rest of the stretch takes.
 
         Without a length Lightning would collect a batch ahead, with policies that lack the update before it.
         """
         return len(self._collection)
 
     def __iter__(self) -> Iterator[Collected]:
-        """Collect batch after batch until the run's frames are done."""
+        """Collect batch after batch until the stretch ends."""
         return iter(self._collection)
 
     def state_dict(self) -> dict[str, Any]:

@@ -21,9 +21,9 @@ class Evaluation:
         self._env: Any = None
         self._state: Any = None
 
-    def due(self, frames: int, batch: int) -> bool:
-        """Whether the batch that ended at ``frames`` crossed a multiple of ``every``."""
-        return self.every is not None and frames // self.every > (frames - batch) // self.every
+    def due(self, frames: int, before: int) -> bool:
+        """Whether a multiple of ``every`` was crossed since ``before`` frames."""
+        return self.every is not None and frames // self.every > before // self.every
 
     def episodes(self) -> Episodes:
         """Run one episode in each environment."""

@@ -6,6 +6,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
+from lightning.pytorch.trainer.states import TrainerFn
 from tensordict import TensorDictBase
 from torch import Tensor
 
@@ -20,6 +21,7 @@ from hetrl.optim import Closure
 from hetrl.recipe.same import refuse_other_recipe
 from hetrl.recipe.schema import Recipe
 from hetrl.train.closing import Closing
+from hetrl.train.epochs import Epochs, begun_anew
 from hetrl.train.evaluation import Evaluation
 from hetrl.train.threads import FitThreads
 
@@ -33,6 +35,10 @@ class Learner(L.LightningModule):
     A batch is what one collection brought (:class:`~hetrl.data.collected.Collected`): one sample on-policy; none while
     a replay buffer warms up, then ``data.updates``. The phases run on one sample after the other, and what they log is
     averaged over the samples. A plain TensorDict of steps ``[T, N]`` is a batch of one sample as well.
+
+    An epoch is the stretch between two evaluations (:mod:`hetrl.train.epochs`); evaluating is Lightning's validation,
+    and ``trainer.validate`` and ``trainer.test`` evaluate whenever they are asked to. The figures of an evaluation are
+    logged together with those of the batch that it comes after.
 
     Metrics are logged against environment frames; Lightning's own ``global_step`` counts optimiser steps. While it is
     fitted, torch uses ``run.threads`` CPU threads.
@@ -52,24 +58,44 @@ class Learner(L.LightningModule):
         """Samples that the phases have run on."""
         self.metrics: dict[str, float] = {}
         """What the last batch logged."""
+        self.awaits_evaluation = False
+        """Whether the last batch's figures wait for those of the evaluation that comes next."""
+        self._evaluated = 0
+        """Frames at the last evaluation."""
         self._generator: torch.Generator | None = None
         self._pending: Mapping[str, Any] | None = None
         self._wrapped: dict[int, LightningOptimizer] = {}
+        self._spread_known = False
 
     def configure_callbacks(self) -> list[L.Callback]:
-        """Return what holds ``run.threads`` for as long as a fit takes, and closes the environments when it is over."""
-        return [FitThreads(self.recipe.run.threads), Closing()]
+        """Return what holds ``run.threads``, and a Trainer's words to their meaning, for as long as a fit takes, and
+        closes the environments when it is over.
+        """
+        return [FitThreads(self.recipe.run.threads), Epochs(self.recipe.run.frames, self.evaluates), Closing()]
+
+    def val_dataloader(self) -> Any:
+        """Return one batch of nothing: an evaluation makes its own environments."""
+        return range(1)
+
+    def test_dataloader(self) -> Any:
+        """Return one batch of nothing."""
+        return range(1)
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Return every phase's optimisers, one for each module that the phase trains."""
         return [optimizer for phase in self.phases for optimizer in phase.optimizers.values()]
 
     def on_fit_start(self) -> None:
-        """Refuse a Trainer with several devices, or on another kind of device than the environments.
+        """Refuse a Trainer with several devices, or on another kind of device than the environments, or a finished run.
 
         Raises:
             RunError: it is one.
         """
+        if self.frames >= self.recipe.run.frames:
+            raise RunError(
+                f"this run is finished ({self.frames} frames); to go on, build it with run.frames=... above that, and "
+                "fit it from its checkpoint."
+            )
         if self.trainer.world_size > 1:
             raise RunError("Trainer(devices=...): hetrl trains on one device; use devices=1.")
         collected = getattr(getattr(self.trainer, "datamodule", None), "device", self.device)
@@ -88,10 +114,12 @@ class Learner(L.LightningModule):
             self.generator.set_state(self._pending["generator"].cpu())
             rng.restore(self._pending["global"], self.device)
             self._pending = None
+            if self.awaits_evaluation:
+                self._evaluate()
             return
         rng.seed(rng.derive(self.recipe.run.seed, "training"))
-        if self.evaluation is not None and self.frames == 0:
-            self._log(self.evaluation.run())
+        if self.evaluates and self.frames == 0:
+            self._evaluate()
 
     @property
     def generator(self) -> torch.Generator:
@@ -106,7 +134,7 @@ class Learner(L.LightningModule):
         progress = min(self.frames / self.recipe.run.frames, 1.0)
         self.linked.follow_schedules(progress)
         logged: dict[str, list[Tensor]] = {}
-        for sample in collected.samples:
+        for sample in collected.samples if self._sees() else ():
             self.iteration += 1
             store = Store(self.linked.team, sample)
             for phase in self.phases:
@@ -117,12 +145,76 @@ class Learner(L.LightningModule):
                         logged.setdefault(name, []).append(value)
         self.batch_frames = collected.frames
         self.frames += self.batch_frames
+        self._take_statistics()
         means = {name: torch.stack(values).mean() for name, values in logged.items()}
         self.metrics = _to_host(_episodes(collected) | means)
         self._stop_on_divergence()
-        if self.evaluation is not None and self.evaluation.due(self.frames, self.batch_frames):
-            self.metrics |= self.evaluation.run()
-        self._log(self.metrics)
+        self.awaits_evaluation = self.trainer.is_last_batch and self.trainer.enable_validation and self._is_due
+        if not self.awaits_evaluation:
+            self._log(self.metrics)
+
+    @property
+    def evaluates(self) -> bool:
+        """Whether a fit evaluates at all."""
+        return self.evaluation is not None and self.evaluation.every is not None
+
+    @property
+    def _is_due(self) -> bool:
+        """Whether an epoch that ends here is evaluated.
+
+        One that a multiple of ``run.eval_every`` ends is. One that ends with the run, or with a stop, is where a
+        callback watches what evaluations give: it would take the last figures for those of what is there now.
+        """
+        if self.evaluation is None or not self.evaluates:
+            return False
+        watched = (str(getattr(each, "monitor", "")).startswith("eval/") for each in self.trainer.callbacks)  # type: ignore[attr-defined]
+        return self.evaluation.due(self.frames, self._evaluated) or self.trainer.fast_dev_run > 0 or any(watched)  # type: ignore[attr-defined]
+
+    def _evaluate(self) -> None:
+        """Evaluate, and log the figures with those that wait for them."""
+        assert self.evaluation is not None
+        figures = self.evaluation.run()
+        self._log({**self.metrics, **figures} if self.awaits_evaluation else figures)
+        self.metrics |= figures
+        self._evaluated, self.awaits_evaluation = self.frames, False
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Evaluate: at the end of an epoch where an evaluation is due, under ``trainer.validate`` always.
+
+        Lightning's sanity check before training is left to the evaluation of the untrained policies.
+        """
+        if self.trainer.state.fn == TrainerFn.VALIDATING:
+            self.test_step(batch, batch_idx)
+        elif not self.trainer.sanity_checking and (self.awaits_evaluation or self._is_due):
+            self._evaluate()
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        """Evaluate, for ``trainer.test``.
+
+        Raises:
+            RunError: the module was made without an evaluation.
+        """
+        if self.evaluation is None:
+            raise RunError("this module has no evaluation; take the one that hetrl.build returns.")
+        self.log_dict({**self.evaluation.run(), "step": float(self.frames)}, batch_size=1)
+
+    def _sees(self) -> bool:
+        """Whether observations can be read: the first collection only tells how they are spread."""
+        if self.linked.statistics is not None and not self._spread_known:
+            self._spread_known = self.linked.statistics.begun
+        return self.linked.statistics is None or self._spread_known
+
+    def _take_statistics(self) -> None:
+        """Take what was collected into the statistics, now that the update on it is over."""
+        statistics = self.linked.statistics
+        if statistics is None:
+            return
+        if not statistics.watched:
+            raise RunError(
+                f"task.normalize_observations: {self.recipe.data.name} does not tell what was seen; its collect() has "
+                "to call behaviour.watch(observations, active) with it."
+            )
+        statistics.take()
 
     def _optimizer_step(self, optimizer: torch.optim.Optimizer, closure: Closure) -> None:
         self._wrapped[id(optimizer)].step(closure)
@@ -164,6 +256,7 @@ class Learner(L.LightningModule):
             "recipe": self.recipe.yaml(),
             "frames": self.frames,
             "iteration": self.iteration,
+            "waiting": self.metrics if self.awaits_evaluation else None,
             "generator": self.generator.get_state(),
             "global": rng.capture(self.device),
         }
@@ -179,9 +272,10 @@ class Learner(L.LightningModule):
             raise RunError("this checkpoint was not written by hetrl.")
         refuse_other_recipe(self.recipe, state["recipe"])
         self.frames, self.iteration = state["frames"], state["iteration"]
-        if self.frames < self.recipe.run.frames:
-            # A finished run is given more frames. Lightning would take its last batch for the end of the epoch.
-            checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"] = False
+        self._evaluated = self.frames
+        waiting = state.get("waiting")  # checkpoints of earlier versions never were between a batch and its evaluation
+        self.awaits_evaluation, self.metrics = waiting is not None, dict(waiting or {})
+        begun_anew(checkpoint["loops"], ended=int(self.awaits_evaluation))
         self._pending = state
 
 

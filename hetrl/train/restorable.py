@@ -172,7 +172,7 @@ def _other_progress(checkpoint: Mapping[str, Any]) -> Iterator[str]:
         yield f"it counts {checkpoint['hetrl']['frames']} frames and {collected.get('collected')!r} collected ones"
     try:
         loop = checkpoint["loops"]["fit_loop"]
-        batches, epochs = loop["epoch_loop.batch_progress"]["current"]["processed"], loop["epoch_progress"]
+        batches, epochs = loop["epoch_loop.batch_progress"]["total"]["processed"], loop["epoch_progress"]
         if batches != collected.get("n_batches") or not _is_count(epochs["current"]["completed"]):
             yield f"it counts {batches!r} batches and {collected.get('n_batches')!r} collected ones"
     except (KeyError, TypeError):

@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch.loggers.logger import Logger
 
 from hetrl.train.learner import Learner
+from hetrl.train.settled import Settled
 
 COLLECT, EVALUATE, WALL = "collect", "evaluate", "wall"
 _N_ROWS = 100
@@ -19,7 +20,7 @@ Mark = float | torch.cuda.Event
 """A moment: seconds of the clock, or on a GPU an event in its queue of work."""
 
 
-class Timings(L.Callback):
+class Timings(Settled):
     """Writes a table of the seconds spent on each phase, on collecting, on evaluating, and in all (``wall``).
 
     A row holds the time since the row before. On a GPU the time between two events in its queue of work is measured,
@@ -42,7 +43,7 @@ class Timings(L.Callback):
         self._cuda = pl_module.device.type == "cuda"
         for phase in pl_module.phases:
             self._wrap(phase, phase.phase.name)
-        if pl_module.evaluation is not None:
+        if pl_module.evaluates:
             self._wrap(pl_module.evaluation, EVALUATE)
 
     def _wrap(self, owner: Any, name: str) -> None:
@@ -70,7 +71,7 @@ class Timings(L.Callback):
         self._began, self._waiting = time.perf_counter(), self._mark()
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Begin to count collecting: the evaluation before the first batch is over."""
+        """Begin to count collecting: an evaluation before it is over."""
         self._waiting = self._mark()
 
     def on_train_batch_start(
@@ -79,15 +80,12 @@ class Timings(L.Callback):
         """Count the time since the last batch as collecting."""
         self._span(COLLECT, self._waiting)
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_settled(self, trainer: L.Trainer, learner: Learner) -> None:
         """Add up, and write a row now and then."""
-        assert isinstance(pl_module, Learner)
-        frames, every = pl_module.frames, max(pl_module.recipe.run.frames // _N_ROWS, 1)
-        done = frames >= pl_module.recipe.run.frames or trainer.should_stop
+        frames, every = learner.frames, max(learner.recipe.run.frames // _N_ROWS, 1)
+        done = frames >= learner.recipe.run.frames or trainer.should_stop
         self._add_up(wait=done)
-        if done or frames // every > (frames - pl_module.batch_frames) // every:
+        if done or frames // every > (frames - learner.batch_frames) // every:
             now = time.perf_counter()
             self._table.log_metrics({**self._seconds, WALL: now - self._began}, frames)
             self._seconds, self._began = {}, now

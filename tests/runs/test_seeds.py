@@ -16,7 +16,8 @@ from hetrl.runs.board import GrowingTable, SeedsBoard
 from hetrl.runs.csv_table import read
 from hetrl.runs.folder import Folder, default_folder
 from hetrl.runs.run import train
-from hetrl.runs.seeds import Outcome, SeedsFolder, resume_seeds, train_seeds
+from hetrl.runs.seeds import Outcome, resume_seeds, train_seeds
+from hetrl.runs.seeds_folder import SeedsFolder
 
 TINY = [
     "task={use: env/tabular_game, n_states: 3, n_actions: [2, 2], n_envs: 4, horizon: 7}",

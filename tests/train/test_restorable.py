@@ -57,7 +57,7 @@ def at(*path, value):
 
 gone = object()
 MOMENTS = ("optimizer_states", 0, "state")
-PROGRESS = ("loops", "fit_loop", "epoch_loop.batch_progress", "current", "processed")
+PROGRESS = ("loops", "fit_loop", "epoch_loop.batch_progress", "total", "processed")
 SOURCE = ("Collection", "source")
 STEPS = (*SOURCE, "ring", "steps")
 ANY = {

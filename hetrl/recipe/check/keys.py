@@ -20,7 +20,9 @@ def check_keys(plan: Plan, provided: Iterable[str]) -> None:
     Raises:
         RecipeError: a step or an order reads what nobody wrote, what has been dropped, or what has gone stale.
     """
-    flow = _Flow(plan.recipe, dict.fromkeys([*provided, keys.PLACE]))
+    given = list(provided)
+    ends = [keys.of_agent_in_turn(word) for word in keys.ENDS if word in given]  # the episode's, if there are no others
+    flow = _Flow(plan.recipe, dict.fromkeys([*given, *ends, keys.PLACE]))
     for phase in plan.recipe.update:
         flow.written.pop(keys.TURN, None)
         if phase.order is not None:
