@@ -64,8 +64,9 @@ class Behaviour:
     def draw(self, observations: Grouped, action_masks: Grouped, noise: Grouped) -> Actions:
         """Return the actions that ``noise`` makes of the policies, of the groups that ``observations`` has."""
         return {
-            name: self._groups[name].draw(seen, noise[name], action_masks.get(name))
-            for name, seen in observations.items()
+            name: group.draw(observations[name], noise[name], action_masks.get(name))
+            for name, group in self._groups.items()
+            if name in observations
         }
 
     def noise(self, agent: Agent, n_envs: int, generator: torch.Generator) -> Tensor:
@@ -75,7 +76,11 @@ class Behaviour:
     @torch.no_grad()
     def greedy(self, observations: Grouped, action_masks: Grouped) -> Actions:
         """Return deterministic actions ``[N, n, A]``, of the groups that ``observations`` has."""
-        return {name: self._groups[name].greedy(seen, action_masks.get(name)) for name, seen in observations.items()}
+        return {
+            name: group.greedy(observations[name], action_masks.get(name))
+            for name, group in self._groups.items()
+            if name in observations
+        }
 
 
 class BestOf:
@@ -186,6 +191,15 @@ class _Group:
         return self._calls["greedy"](*given)
 
 
-def forgotten(memories: Grouped, terminated: Tensor, truncated: Tensor) -> dict[str, Tensor]:
-    """Return memories ``[N, n, H]`` with those of the environments whose episode has ended zeroed."""
-    return {name: memory.masked_fill((terminated | truncated).view(-1, 1, 1), 0.0) for name, memory in memories.items()}
+def forgotten(memories: Grouped, terminated: Tensor, truncated: Tensor, begun: Grouped) -> dict[str, Tensor]:
+    """Return memories ``[N, n, H]`` with those zeroed of whose episode has ended, and of who begins another life.
+
+    Args:
+        memories: by layout group.
+        terminated: ``[N]``, of the episode.
+        truncated: the same.
+        begun: who begins a life of its own with the step to come, ``[N, n]``, of groups that have such.
+    """
+    over = (terminated | truncated).unsqueeze(-1)
+    blank = {name: over | begun[name] if name in begun else over for name in memories}
+    return {name: memory.masked_fill(blank[name].unsqueeze(-1), 0.0) for name, memory in memories.items()}
