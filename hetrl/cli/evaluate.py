@@ -29,7 +29,7 @@ def evaluate(
     """Evaluate a run's last checkpoint, each agent acting deterministically on what it observes."""
     files.run(parts)
     from hetrl.report.writable import check_writable
-    from hetrl.runs.seeds import SeedsFolder
+    from hetrl.runs.seeds_folder import SeedsFolder
 
     if csv is not None:
         check_writable(csv, (".csv",))
