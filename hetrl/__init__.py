@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from hetrl.errors import HetrlError
 
 if TYPE_CHECKING:
+    from hetrl.api.run import Run
+    from hetrl.api.train import train
     from hetrl.catalog import component, register
     from hetrl.component import Component
     from hetrl.engine.link import link
@@ -32,6 +34,7 @@ __all__ = [
     "Network",
     "Policy",
     "Recipe",
+    "Run",
     "build",
     "check",
     "component",
@@ -39,18 +42,21 @@ __all__ = [
     "load",
     "mode",
     "register",
+    "train",
 ]
 _PLACES = {
     "Component": "hetrl.component",
     "Network": "hetrl.network",
     "Policy": "hetrl.network",
     "Recipe": "hetrl.recipe.schema",
+    "Run": "hetrl.api.run",
     "check": "hetrl.recipe.check",
     "component": "hetrl.catalog",
     "link": "hetrl.engine.link",
     "load": "hetrl.recipe.read",
     "mode": "hetrl.network",
     "register": "hetrl.catalog",
+    "train": "hetrl.api.train",
 }
 """Name -> the module that it is imported from when it is first asked for."""
 

@@ -3,19 +3,22 @@
 A name is ``kind/entry``; it is never an import path, so a recipe can choose code but not bring any. Packages add
 entries under the entry-point group ``hetrl.<kind>`` as ``vendor.name``; their code is imported when a recipe names
 them, and not before. Built-in entries, too, are imported when they are first used, and names and summaries do without.
+Scenarios are looked up by ``env/scenarios``, and given a name here.
 """
 
-import ast
 import functools
 import importlib
 import inspect
 import re
-from collections.abc import Iterable, Sequence
-from importlib.metadata import EntryPoint, entry_points
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hetrl.errors import RecipeError, nearest
+from hetrl.offers import claim, described, imported, offered, provider
 
 if TYPE_CHECKING:
     from hetrl.component import Component
@@ -69,6 +72,8 @@ BUILT_IN: dict[str, str] = {
     "net/recurrent_policy": "hetrl.net.recurrent_policy:RecurrentPolicy",
     "net/recurrent_value": "hetrl.net.recurrent_value:RecurrentValue",
     "net/state_value": "hetrl.net.state_value:StateValue",
+    "net/convolutional": "hetrl.net.convolutional:Convolutional",
+    "net/entities": "hetrl.net.entities:Entities",
     "optim/adam": "hetrl.optim.adam:Adam",
     "optim/trust_region": "hetrl.optim.trust_region:TrustRegion",
     "env/vmas": "hetrl.env.vmas:Vmas",
@@ -81,40 +86,102 @@ BUILT_IN: dict[str, str] = {
     "data/replay": "hetrl.data.replay:Replay",
 }
 REGISTERED: dict[str, type[Any]] = {}
-"""Name -> the class that this process has given it, see :func:`register`."""
+"""Name -> the entry that this process has given it, see :func:`register`."""
+REGISTRATIONS: dict[str, "Registration"] = {}
+"""Name -> who registered it, ``scenario/...`` too."""
 _NAME = re.compile(r"\w+(\.\w+)+", re.ASCII)
+_OTHERS = ("scenario", "recipe")
+"""What packages offer besides entries of a kind."""
 
 
-def register(name: str, part: type[Any]) -> None:
-    """Give a class a name that recipes of this process can use.
+@dataclass(frozen=True)
+class Registration:
+    """What stands behind a registered name, and the file that registered it, as it was then."""
 
-    A recipe holds the name, and so does a run's folder: whoever goes on with the run registers the class again first.
-    What the class has is looked at, here and in :func:`hetrl.check`; what it does is for ``check_env`` and the others
-    of ``hetrl.testing``. For use by others, and on the command line, put it into a package (``hetrl new``).
+    part: Any
+    file: Path | None
+    """None in a notebook or a console."""
+    source: bytes = b""
+    script: bool = False
+    """Whether the file is the program itself, which cannot be run a second time beside it."""
+
+
+def register(name: str, part: Any) -> None:
+    """Give a part a name that recipes of this process can use.
+
+    A recipe holds the name, and so does a run's folder: whoever goes on with the run registers the part again first, in
+    Python or with ``--parts FILE``, a file that calls this function. What a part has is looked at, here and in
+    :func:`hetrl.check`; what it does is for ``check_env`` and the others of ``hetrl.testing``.
+
+    An environment need not be written for hetrl. A PettingZoo ``ParallelEnv`` or a TorchRL ``EnvBase``, or a function
+    that makes one, is wrapped, and its arguments become words of the task.
 
     Args:
-        name: ``kind/vendor.name``, such as ``env/my.forage``.
-        part: the class; the same one may be registered again, as a notebook's cell does that is run twice.
+        name: ``kind/vendor.name``, such as ``env/my.forage`` or ``scenario/my.dock``.
+        part: a class; for ``env`` also a function. The same one may be registered again, as a notebook's cell does that
+            is run twice.
 
     Raises:
-        RecipeError: the name is none, or taken, or the class is not what entries of that kind have to be.
+        RecipeError: the name is none, or taken, or the part is not what entries of that kind have to be.
     """
     kind, _, word = str(name).partition("/")
-    if kind not in KINDS:
-        raise RecipeError(f"'{name}': no kind '{kind}'.{nearest(kind, KINDS)} Write kind/vendor.name.")
+    known = (*KINDS, "scenario")
+    if kind not in known:
+        raise RecipeError(f"'{name}': no kind '{kind}'.{nearest(kind, known)} Write kind/vendor.name.")
     if not _NAME.fullmatch(word) or word.split(".")[0] == "hetrl":
         raise RecipeError(f"'{name}' names no vendor; write {kind}/vendor.name, such as '{kind}/my.{word or 'part'}'.")
-    from hetrl.interface import misfit
+    from hetrl.env import scenarios
 
-    before = REGISTERED.get(name)
-    if name in installed():
-        raise RecipeError(f"'{name}' is there already, from {provider(installed()[name])}; choose another name.")
-    problem = misfit(part, kind)
+    provided = scenarios.installed().get(word) if kind == "scenario" else installed().get(name)
+    if provided is not None:
+        raise RecipeError(f"'{name}' is there already, from {provider(provided)}; choose another name.")
+    entry, problem = _fitted(name, part)
     if problem:
         raise RecipeError(f"'{name}' {problem}{'' if ';' in problem else '; correct it'}.")
-    if before is not None and (before.__module__, before.__qualname__) != (part.__module__, part.__qualname__):
-        raise RecipeError(f"'{name}' is registered already, as {before.__qualname__}; choose another name.")
-    REGISTERED[name] = part
+    before = REGISTRATIONS.get(name)
+    if before is not None and not _again(before.part, part):
+        raise RecipeError(f"'{name}' is registered already, as {_called(before.part)}; choose another name.")
+    REGISTRATIONS[name] = _registration(part, sys._getframe(1).f_globals)
+    if kind == "scenario":
+        scenarios.REGISTERED[word] = entry
+    else:
+        REGISTERED[name] = entry
+
+
+def _fitted(name: str, part: Any) -> tuple[Any, str]:
+    """Return the entry that a part makes under a name, and why it cannot be one."""
+    from hetrl.env import own, scenarios
+    from hetrl.interface import misfit
+
+    kind, _, word = name.partition("/")
+    if kind == "scenario":
+        return part, scenarios.misfit(part)
+    if kind == "env" and own.foreign(part):
+        problem = own.misfit(part)
+        return None if problem else own.entry(word, part), problem
+    return part, misfit(part, kind)
+
+
+def _again(before: Any, part: Any) -> bool:
+    """Whether a part is the one from before: itself, or what the same lines define once more."""
+    if before is part:
+        return True
+    same = all(getattr(before, word, None) == getattr(part, word, "") for word in ("__module__", "__qualname__"))
+    lines = [getattr(getattr(each, "__code__", None), "co_firstlineno", None) for each in (before, part)]
+    return same and (lines[0] == lines[1] or part.__module__ == "__main__")
+
+
+def _called(part: Any) -> str:
+    return getattr(part, "__qualname__", type(part).__qualname__)
+
+
+def _registration(part: Any, caller: Mapping[str, Any]) -> Registration:
+    """Return what stands behind a name that a module registers, of which these are the globals."""
+    try:
+        file = Path(str(caller.get("__file__"))).resolve()
+        return Registration(part, file, file.read_bytes(), caller.get("__name__") == "__main__")
+    except OSError:
+        return Registration(part, None)
 
 
 @functools.cache
@@ -134,43 +201,45 @@ def unusable() -> dict[str, str]:
 
 def _scan() -> tuple[dict[str, EntryPoint], dict[str, str]]:
     """Return what the installed packages offer: what is usable, and why the rest is not."""
-    found: dict[str, list[EntryPoint]] = {}
-    for group in sorted(group for group in entry_points().groups if group.startswith("hetrl.")):
-        for point in entry_points(group=group):
-            found.setdefault(f"{group.removeprefix('hetrl.')}/{point.name}", []).append(point)
+    found = offered()
     problems = {name: _unusable(name, points) for name, points in found.items()}
-    usable = {name: points[0] for name, points in found.items() if not problems[name]}
+    usable = {
+        name: points[0]
+        for name, points in found.items()
+        if not problems[name] and name.partition("/")[0] not in _OTHERS
+    }
     return usable, {name: problem for name, problem in problems.items() if problem}
 
 
 def _unusable(name: str, points: Sequence[EntryPoint]) -> str:
     """Return why no recipe can name an entry of these packages; ``""`` where it can."""
     kind, _, word = name.partition("/")
-    package = provider(points[0])
-    if kind not in KINDS:
+    known = (*KINDS, *_OTHERS)
+    if kind not in known:
         return (
-            f"{package} offers '{word}' under 'hetrl.{kind}', and there is no kind '{kind}'.{nearest(kind, KINDS)} "
-            "Correct its pyproject.toml, or uninstall it."
+            f"{provider(points[0])} offers '{word}' under 'hetrl.{kind}', and there is no kind '{kind}'."
+            f"{nearest(kind, known)} Correct its pyproject.toml, or uninstall it."
         )
     if name in BUILT_IN:
-        return f"'{name}' is hetrl's own, and {package} claims it too; uninstall that package."
-    if "." not in word:
-        return f"'{name}' of {package} names no vendor; call it 'vendor.{word}' in its pyproject.toml, or uninstall it."
-    if len(points) > 1:
-        both = " and by ".join(provider(point) for point in points[:2])
-        return f"'{name}' is provided twice, by {both}; uninstall one of them."
-    return ""
-
-
-def provider(point: EntryPoint) -> str:
-    """Return the package and version that brings an entry."""
-    return f"{point.dist.name} {point.dist.version}" if point.dist else f"the package of {point.value}"
+        return f"'{name}' is hetrl's own, and {provider(points[0])} claims it too; uninstall that package."
+    return claim(name, points)
 
 
 def outside(entries: Iterable[str]) -> dict[str, str]:
     """Return the version of every package that brings some of these entries; hetrl's own are left out."""
-    points = [installed()[name] for name in entries if name not in BUILT_IN and name in installed()]
+    from hetrl.env import scenarios
+
+    found = installed() | {f"scenario/{name}": point for name, point in scenarios.installed().items()}
+    points = [found[name] for name in entries if name not in BUILT_IN and name in found]
     return {point.dist.name: point.dist.version for point in points if point.dist}
+
+
+def knows(name: str) -> bool:
+    """Whether there is an entry of that name, or a scenario, ``scenario/...``."""
+    from hetrl.env import scenarios
+
+    kind, _, word = name.partition("/")
+    return word in scenarios.scenarios() if kind == "scenario" else name in names()
 
 
 def names(kind: str | None = None) -> list[str]:
@@ -200,7 +269,7 @@ def resolve(name: str, kind: str | tuple[str, ...] | None = None) -> type[Any]:
         known = [known for known in names() if kinds is None or known.split("/")[0] in kinds]
         looks_imported = isinstance(name, str) and "/" not in name and ("." in name or ":" in name)
         hint = " It looks like an import path, and a recipe may only choose catalog names." if looks_imported else ""
-        raise RecipeError(f"no entry '{name}' in the catalog.{hint}{nearest(str(name), known)}")
+        raise RecipeError(f"no entry '{name}' in the catalog.{hint}{nearest(str(name), known)}{_elsewhere(name)}")
     if kinds is not None and name.split("/")[0] not in kinds:
         raise RecipeError(f"'{name}' cannot stand here; use one of {', '.join(k + '/...' for k in kinds)}.")
     if name in BUILT_IN:
@@ -211,23 +280,21 @@ def resolve(name: str, kind: str | tuple[str, ...] | None = None) -> type[Any]:
     return _load(name, installed()[name])
 
 
-def _load(name: str, point: EntryPoint) -> type[Any]:
-    """Import what a package offers under a name, and refuse what lacks what entries of the name's kind have."""
-    where = f"'{name}' of {provider(point)} ({point.value})"
-    try:
-        found = point.load()
-    except Exception as error:
-        text = (str(error).strip().splitlines() or [""])[0]
-        raise RecipeError(
-            f"{where} does not import: {type(error).__name__}: {text} Repair that package, or uninstall it."
-        ) from error
-    from hetrl.interface import misfit
+def _elsewhere(name: Any) -> str:
+    """Return where a name with a vendor may be, as a message ends."""
+    kind, _, word = name.partition("/") if isinstance(name, str) else ("", "", "")
+    if kind not in KINDS or not _NAME.fullmatch(word):
+        return ""
+    return " It may be in a file of yours, --parts FILE, or in a package that is not installed."
 
-    problem = misfit(found, name.split("/")[0])
+
+def _load(name: str, point: EntryPoint) -> Any:
+    """Import what a package offers under a name, and refuse what lacks what entries of the name's kind have."""
+    entry, problem = _fitted(name, imported(name, point))
     if problem:
         what_to_do = "" if ";" in problem else "; correct the entry in its pyproject.toml, or uninstall it"
-        raise RecipeError(f"{where} {problem}{what_to_do}.")
-    return found
+        raise RecipeError(f"{described(name, point)} {problem}{what_to_do}.")
+    return entry
 
 
 def component(name: str, **values: Any) -> "Component":
@@ -254,11 +321,19 @@ def component(name: str, **values: Any) -> "Component":
 
 def summary(name: str) -> str:
     """Return the first line of an entry's docstring; one of hetrl's own is read from its file, without importing it."""
-    if name in BUILT_IN:
-        module, attribute = BUILT_IN[name].split(":")
-        file = Path(__file__).parent.joinpath(*module.split(".")[1:]).with_suffix(".py")
-        named = {each.name: each for each in ast.parse(file.read_bytes()).body if isinstance(each, ast.ClassDef)}
-        text = ast.get_docstring(named[attribute])
-    else:
-        text = inspect.getdoc(resolve(name))
-    return (text or "").split("\n")[0]
+    if name not in BUILT_IN:
+        return (inspect.getdoc(resolve(name)) or "").split("\n")[0]
+    attribute = BUILT_IN[name].split(":")[1]
+    found = re.search(rf'^class {attribute}\b.*?"""(.*?)(?:\n|""")', _source(name), re.MULTILINE | re.DOTALL)
+    return found[1] if found else ""
+
+
+def lists_tasks(name: str) -> bool:
+    """Whether a name is an environment of hetrl's own with a ``catalogue`` of tasks; told from its file, too."""
+    return name.startswith("env/") and name in BUILT_IN and "    def catalogue(" in _source(name)
+
+
+def _source(name: str) -> str:
+    """Return the file of a built-in entry."""
+    module = BUILT_IN[name].split(":")[0].split(".")[1:]
+    return Path(__file__).parent.joinpath(*module).with_suffix(".py").read_text(encoding="utf-8")

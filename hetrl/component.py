@@ -105,6 +105,9 @@ class Component(TensorDictModuleBase):
     reads: ClassVar[Mapping[str, str]] = {}
     writes: ClassVar[Mapping[str, str]] = {}
     calls: ClassVar[Mapping[str, str]] = {}
+    follows: ClassVar[Mapping[str, str]] = {}
+    """Role -> the role whose owner it takes: where a recipe binds that one to an agent's key, this one is the agent's
+    too, unless the recipe names it itself. So ``terminated`` is ``agent.terminated`` beside ``agent.reward``."""
     along_time: ClassVar[bool] = False
     """Whether it needs the first dimension to be time, in order."""
     compares: ClassVar[str | None] = None
@@ -189,5 +192,10 @@ class Component(TensorDictModuleBase):
 
 def _tensordict_keys(key: str, agent: str | None, agents: Sequence[str]) -> list[tuple[str, ...]]:
     if keys.scope(key) == keys.AGENTS and agents:
-        return [keys.parse(keys.of_agent(key, name)) for name in agents]
-    return [keys.parse(keys.of_agent(key, agent) if agent and keys.scope(key) == keys.AGENT else key)]
+        return [_named(key, name) for name in agents]
+    return [_named(key, agent) if agent and keys.scope(key) == keys.AGENT else keys.parse(key)]
+
+
+def _named(key: str, agent: str) -> tuple[str, ...]:
+    """Return the words of a key with an agent in place of the placeholder; it may be called anything."""
+    return tuple(agent if word in (keys.AGENT, keys.AGENTS) else word for word in keys.parse(key))

@@ -45,8 +45,18 @@ class RunError(HetrlError, RuntimeError):
     """A run folder, checkpoint or device cannot be used as asked."""
 
 
+class UnknownNameError(HetrlError, KeyError):
+    """Something was asked for by a name that it does not have: an agent, say, or a metric."""
+
+    __str__ = Exception.__str__  # a KeyError shows its text in quotes
+
+
 class DivergenceError(HetrlError, FloatingPointError):
     """A loss, a gradient, a weight, an action, or what the environment gave became NaN or infinite."""
+
+
+class HetrlWarning(UserWarning):
+    """Something that goes on, and that its user should know; one line."""
 
 
 def nearest(word: str, words: Iterable[str]) -> str:

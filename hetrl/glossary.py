@@ -27,13 +27,20 @@ WORDS: dict[str, dict[str, Word]] = {
         "agent.observation": Word("B F", "", "what the agent saw; under `next.`, what the step led to"),
         "agent.action": Word("B A", "action", "what it did, sampled from its policy; integers where discrete"),
         "agent.reward": Word("B", "reward", "the agent's own, as the scenario gives it"),
-        "reward": Word(
-            "B", "reward", "the team's, the mean or sum of the agents' (`task.reward`); absent with `per_agent`"
-        ),
+        "reward": Word("B", "reward", "the team's, made of the agents' (`task.reward`); absent with `per_agent`"),
         "state": Word("B S", "", "the agents' observations side by side, in team order"),
         "terminated": Word("B bool", "", "the episode came to an end of its own: no value follows"),
         "truncated": Word("B bool", "", "the episode was cut at the horizon: a value follows"),
         "done": Word("B bool", "", "one of the two"),
+        "agent.terminated": Word(
+            "B bool",
+            "",
+            "the agent died or left for good, or its episode is terminated; where nothing tells of agents' own ends, "
+            "`terminated`",
+        ),
+        "agent.truncated": Word(
+            "B bool", "", "the agent was cut off, or its episode; where nothing tells of agents' own ends, `truncated`"
+        ),
         "discount": Word(
             "B", "1", "γᵏ: what a value that follows is worth; k steps are in `reward`. Only with [replay](data.md)"
         ),
@@ -46,6 +53,11 @@ WORDS: dict[str, dict[str, Word]] = {
         "is_init": Word(
             "B bool", "", "the step is the first of an episode; always so under `next.`, which stands alone"
         ),
+        "agent.is_init": Word(
+            "B bool",
+            "",
+            "the step is the first of a life of the agent; where nothing tells of agents' own ends, `is_init`",
+        ),
     },
     "Written by nets": {
         "agent.log_prob": Word("B", "nat", "log π(action), summed over action dimensions"),
@@ -55,6 +67,7 @@ WORDS: dict[str, dict[str, Word]] = {
         "agent.distribution": Word(
             "B P", "", "the policy's parameters for this observation: mean and log deviation, or logits"
         ),
+        "agent.features": Word("B H", "1", "what an encoder makes of the observation"),
         "agent.kl": Word("B", "nat", "KL(old ‖ now) of the policy"),
         "agent.proposal": Word(
             "B A",

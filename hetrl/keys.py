@@ -18,6 +18,10 @@ TURN = "agent.turn"
 """The round of the present sweep in which the agent is updated, from 0 on; the phase itself writes it."""
 ACTIVE = "agent.active"
 """Whether the agent takes part in a step."""
+ENDS = ("terminated", "truncated")
+"""Words of an end."""
+OF_EPISODES = (*ENDS, "is_init", "next.is_init")
+"""What an agent has of its episode where nothing tells of its own: ``agent.terminated`` is then ``terminated``."""
 MEMBERS = "members"
 """The numbers of those whom an order puts in order, 0 to n - 1; the phase itself says it."""
 
@@ -58,6 +62,16 @@ def single(key: str) -> str:
 def of_agent(key: str, name: str) -> str:
     """Return the key with the placeholder replaced by an agent's name."""
     return ".".join(name if word in (AGENT, AGENTS) else word for word in key.split("."))
+
+
+def of_agent_in_turn(key: str) -> str:
+    """Return the agent's key that goes with the team's.
+
+    >>> of_agent_in_turn("terminated"), of_agent_in_turn("next.value")
+    ('agent.terminated', 'next.agent.value')
+    """
+    *places, word = key.split(".")
+    return ".".join([*places, AGENT, word])
 
 
 def shifted(key: str, at: str | None) -> str:

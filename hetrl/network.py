@@ -1,6 +1,5 @@
 """The network: one set of parameters with named modes, each a key table and a method on plain tensors."""
 
-import functools
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -15,11 +14,8 @@ from hetrl import arguments
 from hetrl.component import Table
 from hetrl.ops.activation import ACTIVATIONS, SLOPES
 from hetrl.ops.layers import layers
-from hetrl.ops.scaled import scaled
 from hetrl.team import Box
 
-_ENTRANCES = ("remember", "draw", "greedy")
-"""What collection calls, beside modes."""
 Activation = Literal["relu", "tanh", "silu", "mish", "elu", "gelu"]
 
 
@@ -28,8 +24,6 @@ def mode(
 ) -> Callable[[Callable[..., Any]], Any]:
     """Mark a method of a network as one of its modes; keyword-only parameters are the mode's arguments.
 
-    Images (``torch.uint8``) count from 0 to 1 by the time that the method sees them.
-
     Args:
         reads: role -> key; the method's parameters are the roles.
         writes: role -> key.
@@ -37,28 +31,10 @@ def mode(
     """
 
     def mark(function: Callable[..., Any]) -> Callable[..., Any]:
-        reading = _reading(function)
-        reading.table = Table.of(function, reads, writes, learned=learned)  # type: ignore[attr-defined]
-        return reading
+        function.table = Table.of(function, reads, writes, learned=learned)  # type: ignore[attr-defined]
+        return function
 
     return mark
-
-
-def _reading(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a method of a network that scales the images among what it is given, the one place where that happens."""
-
-    @functools.wraps(function)
-    def reading(self: Any, *given: Any, **named: Any) -> Any:
-        if any(_is_image(value) for value in (*given, *named.values())):
-            given = tuple(scaled(value) if _is_image(value) else value for value in given)
-            named = {name: scaled(value) if _is_image(value) else value for name, value in named.items()}
-        return function(self, *given, **named)
-
-    return reading
-
-
-def _is_image(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.dtype == torch.uint8
 
 
 class Network(nn.Module):
@@ -72,6 +48,8 @@ class Network(nn.Module):
     default_per: ClassVar[Literal["agent", "team"]] = "agent"
     sized: ClassVar[bool] = True
     """Whether its layers have the sizes of one agent: then agents of other sizes cannot share it."""
+    batches: ClassVar[bool] = True
+    """Whether several of them, with weights of their own, are faster as one call (``torch.vmap``) than one by one."""
     memory: int = 0
     """Units of the hidden state that a recurrent network carries from step to step; 0 for any other network."""
     chunk: int | None = None
@@ -88,9 +66,6 @@ class Network(nn.Module):
         cls.modes = {name: function.table for name, function in found}
         if "__init__" in cls.__dict__:
             cls.__init__ = arguments.checked(cls.__init__, cls.__name__)  # type: ignore[method-assign]
-        for name in _ENTRANCES:
-            if name in cls.__dict__:
-                setattr(cls, name, _reading(cls.__dict__[name]))
 
     @classmethod
     def chunk_of(cls, values: Mapping[str, Any]) -> int | None:
@@ -122,6 +97,9 @@ class Policy(Network):
 
     serves: ClassVar[tuple[type, ...]] = (Box,)
     """Kinds of action space that it can act in."""
+    draws: str | None = None
+    """What :meth:`noise` is made of, for those who draw without torch: ``normal``, ``gumbel`` or ``uniform`` (0 to 1);
+    None where it does not say."""
 
     def noise(self, shape: Sequence[int], generator: torch.Generator) -> Tensor:
         """Return the random draws that :meth:`draw` consumes for observations of batch shape ``shape``."""

@@ -13,15 +13,16 @@ from functools import cached_property
 from itertools import accumulate
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hetrl.errors import RecipeError, nearest
 from hetrl.ops.scaled import scaled
 
 SEEN = (torch.float32, torch.uint8)
 """What observations and states may be made of."""
-_TAKEN = ("per", "owner", "of")
-"""Names that a shared network has a use for, beside torch's own."""
+_BESIDE = ("state", "reward", "done", "terminated", "truncated", "next", "episode", "memory", "is_init", "discount",
+           "action", "observation", "_reset")  # fmt: skip
+"""What lies beside the layout groups in a batch of steps."""
 Grouped = Mapping[str, Tensor]
 """Layout group -> something of its agents, stacked: ``[N, n, *]``. Observations of a team whose environment has a state
 of its own hold that too, under :data:`STATE`: ``[N, S]``."""
@@ -147,6 +148,11 @@ class Team:
             )
 
     @property
+    def own_state(self) -> bool:
+        """Whether the state is the environment's own, which then comes with the observations (see :data:`Grouped`)."""
+        return bool(self.state_shape)
+
+    @property
     def _seen_dtype(self) -> torch.dtype:
         """Of a state that is made of observations: images alone stay images."""
         if self.state_shape:
@@ -154,11 +160,6 @@ class Team:
         places = {place for place, _ in self.state_from} or range(len(self.agents))
         found = {self.agents[place].observation_dtype for place in places}
         return torch.uint8 if found == {torch.uint8} else torch.float32
-
-    @property
-    def own_state(self) -> bool:
-        """Whether the environment has a state of its own, which comes with the observations (see :data:`Grouped`)."""
-        return bool(self.state_shape)
 
     @classmethod
     def of(
@@ -234,7 +235,8 @@ class Team:
         of an environment with a state of its own, that.
 
         Args:
-            observation: layout group -> ``[*B, n, F]``; images among others count from 0 to 1 there.
+            observation: layout group -> ``[*B, n, F]``; images among others count from 0 to 1 there. And :data:`STATE`
+                -> ``[*B, S]``, where it is the environment's own.
 
         Returns:
             ``[*B, S]``; a view where one layout group holds the team in its order, or one agent sees it in a row.
@@ -276,15 +278,26 @@ class Team:
         entries = torch.tensor([starts[place] + entry for place, entry in self.state_from], device="cpu")
         return tuple(agents), {entries.device: entries}
 
-    def reward(self, reward: Mapping[str, Tensor], kind: str) -> Tensor:
+    def reward(self, reward: Mapping[str, Tensor], kind: str, active: Mapping[str, Tensor] | None = None) -> Tensor:
         """Return what the team earns, ``[*B]`` [reward].
+
+        Of agents who earn 1 and 3, of whom the second is no longer there, that is 2 as ``mean``, 4 as ``sum`` and 1
+        ``of_the_living``.
 
         Args:
             reward: layout group -> each agent's own, ``[*B, n]``.
-            kind: ``sum`` adds them up; otherwise their mean is taken.
+            kind: ``sum`` adds them up; ``of_the_living`` is the mean over those who took part, 0 where nobody did;
+                otherwise the mean over all is taken.
+            active: layout group -> who took part, ``[*B, n]``; everybody in a group that is left out.
         """
         each = torch.cat([reward[group] for group in self.layout], -1)
-        return each.sum(-1) if kind == "sum" else each.mean(-1)
+        if kind == "sum":
+            return each.sum(-1)
+        if kind != "of_the_living" or not active:
+            return each.mean(-1)
+        there = [active.get(group, torch.ones_like(reward[group], dtype=torch.bool)) for group in self.layout]
+        living = torch.cat(there, -1)
+        return (each * living).sum(-1) / living.sum(-1).clamp(min=1)
 
     def _by(self, field: str, key: Callable[[Agent], int]) -> dict[str, tuple[Agent, ...]]:
         groups: dict[str, list[Agent]] = {}
@@ -297,14 +310,10 @@ class Team:
 
         Raises:
             RecipeError: an agent is unknown, missing, in two groups, or grouped with one of another size; a group is
-                called like an agent that is not in it, or like something of torch's.
+                called like an agent that is not in it.
         """
         body: dict[str, str] = {}
         for group, names in groups.items():
-            if hasattr(nn.ModuleDict(), group) or group in _TAKEN:  # in which a network is kept for each group
-                raise RecipeError(
-                    f"task.groups.{group}: torch or hetrl has another use for the name '{group}'; choose another."
-                )
             if group in self.names and group not in names:
                 raise RecipeError(
                     f"task.groups.{group}: '{group}' is an agent, and what is logged of both would be one; choose "
@@ -338,7 +347,7 @@ def unique_words(names: Sequence[str]) -> list[str]:
     """
     words: list[str] = []
     for name in names:
-        word = base = re.sub(r"\W", "_", name, flags=re.ASCII)
+        word = base = re.sub(r"\W", "_", name, flags=re.ASCII) or "_"
         count = 1
         while word in words:
             count += 1
@@ -365,4 +374,4 @@ def _group_names(groups: Sequence[Sequence[str]]) -> list[str]:
     for i, (names, own) in enumerate(zip(groups, stems, strict=True)):
         others = set().union(*(stem for j, stem in enumerate(stems) if j != i))
         chosen.append(next(iter(own)) if len(own) == 1 and not own & others else names[0])
-    return unique_words(chosen)
+    return unique_words([f"{title}_group" if title in _BESIDE else title for title in chosen])

@@ -9,8 +9,9 @@ import torch
 
 import hetrl
 from hetrl import catalog, cli
-from hetrl.errors import RecipeError
-from hetrl.runs.folder import describe_machine
+from hetrl.env import scenarios
+from hetrl.errors import RecipeError, RunError
+from hetrl.runs.machine import describe_machine
 
 
 @pytest.fixture
@@ -26,10 +27,16 @@ def install(monkeypatch, tmp_path):
         (info / "entry_points.txt").write_text("\n".join(lines))
         (tmp_path / f"{package}.py").write_text(code)
         importlib.invalidate_caches()
+        forget()
+
+    def forget() -> None:
         catalog.installed.cache_clear()
+        scenarios.installed.cache_clear()
+        scenarios._of_name.cache_clear()
+        scenarios._loaded.cache_clear()
 
     yield provide
-    catalog.installed.cache_clear()
+    forget()
     for path in tmp_path.glob("*.py"):
         sys.modules.pop(path.stem, None)
 
@@ -242,7 +249,7 @@ def test_claims_that_are_refused_spoil_nothing_else(install, monkeypatch, capsys
     with pytest.raises(SystemExit) as exit_:
         cli.main()
     printed = capsys.readouterr().out
-    assert not exit_.value.code and re.search(rf"^{name} +unusable: {problem}", printed, re.MULTILINE)
+    assert not exit_.value.code and re.search(rf"^ *{name} +unusable: {problem}", printed, re.MULTILINE)
     assert "loss/sound.bonus" in printed
 
 
@@ -251,7 +258,8 @@ def test_claims_that_are_refused_spoil_nothing_else(install, monkeypatch, capsys
 
 @pytest.fixture
 def registered(monkeypatch):
-    monkeypatch.setattr(catalog, "REGISTERED", {})
+    for owner, name in ((catalog, "REGISTERED"), (catalog, "REGISTRATIONS"), (scenarios, "REGISTERED")):
+        monkeypatch.setattr(owner, name, {})
     return hetrl.register
 
 
@@ -287,11 +295,15 @@ def test_what_is_trained_saved_evaluated_and_resumed_is_one(registered, tmp_path
     assert evaluate_run(run.path).returns.tolist() == [7.0, 7.0]
     resume(run.path, "run.frames=24", quiet=True)
     catalog.REGISTERED.clear()
-    with pytest.raises(RecipeError, match=r"^task: no entry 'env/my.world' in the catalog"):
+    with pytest.raises(RunError, match=r"uses 'env/my.world', and nothing has registered it here; this run used parts"):
         evaluate_run(run.path)
+    with pytest.raises(RecipeError, match=r"^task: no entry 'env/my.world' in the catalog.* It may be in a file of y"):
+        hetrl.check(recipe)
 
 
 def test_what_cannot_be_registered(registered, install):
+    from hetrl.env import matrix_game
+
     registered("env/my.world", world())
     registered("env/my.world", world())  # a cell that is run again
     install("acme", {"loss/acme.bonus": "acme:Bonus"}, LOSS)
@@ -301,8 +313,9 @@ def test_what_cannot_be_registered(registered, install):
         ("env/hetrl.world", world(), "'env/hetrl.world' names no vendor; "),
         ("env/my.", world(), "'env/my.' names no vendor; "),
         (3, world(), "'3': no kind '3'."),
-        ("env/my.world", int, "'env/my.world' has no attribute 'team', as every env/... has; derive it from "),
-        ("env/my.other", world, "'env/my.other' is a function, not a class; correct it."),
+        ("env/my.world", int, "'env/my.world' is no environment: int has no reset() and no step(); give a PettingZoo "),
+        ("env/my.world", matrix_game.MatrixGame, "'env/my.world' is registered already, as world.<locals>.World; ch"),
+        ("loss/my.other", world, "'loss/my.other' is a function, not a class; correct it."),
         ("loss/my.world", world(), "'loss/my.world' is no Component, as every loss/... is; correct it."),
         ("loss/acme.bonus", world(), "'loss/acme.bonus' is there already, from acme 1.2; choose another name."),
     ]:

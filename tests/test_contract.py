@@ -15,6 +15,9 @@ from torch import Tensor
 from hetrl import catalog
 from hetrl.arguments import SCHEDULABLE, NonNegative, Share
 from hetrl.component import Component
+from hetrl.encoder import Encoding
+from hetrl.net.convolutional import Convolutional
+from hetrl.team import Box, Discrete, Team
 from hetrl.testing import (
     N_OTHER,
     N_SAMPLES,
@@ -57,16 +60,28 @@ def test_every_row_of_these_kinds_is_checked():
 
 
 CHECKS = {"net": check_net, "optim": check_optim, "order": check_order, "data": check_data, "env": check_env}
+EYES = Team.of(["one", "two"], [(6, 5, 3), (6, 5, 3)], [Box((-1.0, -2.0), (1.0, 0.5))] * 2, dtypes=[torch.uint8] * 2)
+CHOOSERS = Team.of(["one", "two"], [(6, 5), 4], [Discrete((3,)), Discrete((3,))])
+SMALL_EYE = {"filters": [4, 4], "kernels": [3, 2], "strides": [2, 1], "size": 8}
+EYE = Encoding(Convolutional, SMALL_EYE)
+BESIDE = {"hidden": [8], "encoder": EYE, "team": EYES}
 SMALL = {
+    "net/convolutional": [{"team": EYES, **SMALL_EYE}, {"team": CHOOSERS, **SMALL_EYE}],
+    "net/entities": [{"own": 2, "entity": 1, "hidden": [8], "size": 8, "heads": 2},
+                     {"own": 0, "entity": 2, "team": Team.of(["one"], [4], [Discrete((3,))]), "size": 8},
+                     {"own": 2, "entity": 1, "size": 8, "pool": "mean"}],
+    "net/squashed_gaussian_policy": [{"hidden": [8]}, BESIDE],
+    "net/deterministic_policy": [{"hidden": [8]}, BESIDE],
+    "net/categorical_policy": [{"hidden": [8]}, {**BESIDE, "team": CHOOSERS}],
     "net/diffusion_policy": [{"n_steps": 2, "hidden": [8]}],
-    "net/joint_q": [{"hidden": [8], "normalize": True}],
-    "net/state_value": [{"hidden": [8]}, {"hidden": [8], "normalize": True}],
-    "net/recurrent_policy": [{"hidden": [8], "memory": 5, "chunk": 3}],
-    "net/recurrent_value": [{"hidden": [8], "memory": 5, "chunk": 3}],
+    "net/joint_q": [{"hidden": [8], "normalize": True}, {**BESIDE, "team": CHOOSERS}],
+    "net/state_value": [{"hidden": [8]}, {"hidden": [8], "normalize": True}, BESIDE],
+    "net/recurrent_policy": [{"hidden": [8], "memory": 5, "chunk": 3}, {**BESIDE, "memory": 5, "chunk": 3}],
+    "net/recurrent_value": [{"hidden": [8], "memory": 5, "chunk": 3}, {**BESIDE, "memory": 5, "chunk": 3}],
     "net/temperature": [{}, {"fixed": True}],
     "net/gaussian_policy": [{"hidden": [8]}, {"hidden": [8], "std": "state_dependent", "std_map": "sigmoid",
-                                              "initial_std": 0.3}],
-    "net/mixed_policy": [{"hidden": [8], "continuous": "squashed_gaussian"}],
+                                              "initial_std": 0.3}, BESIDE],
+    "net/mixed_policy": [{"hidden": [8], "continuous": "squashed_gaussian"}, {**BESIDE, "team": CHOOSERS}],
     "optim/adam": [{}, {"max_grad_norm": 1.0, "weight_decay": 0.1}],
     "optim/trust_region": [{}, {"inactive": "count"}],
     "order/fixed": [{}, {"order": [1, 2, 0]}],

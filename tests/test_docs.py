@@ -13,7 +13,7 @@ import pytest
 from omegaconf import OmegaConf
 
 import hetrl
-from hetrl import catalog, cli, glossary
+from hetrl import catalog, cli, glossary, keys
 from hetrl.recipe import schema
 from hetrl.recipe.net import Net, Per, Target
 from hetrl.recipe.read import load, shipped
@@ -138,19 +138,23 @@ def test_recipes_phases_and_sections_link(page, block):
 
 # Lightning's advice for other kinds of training: a short epoch, and the manual optimisation that we have.
 @pytest.mark.filterwarnings("ignore:.*smaller than the logging interval.*", "ignore:.*no pre-optimization state.*")
-@pytest.mark.parametrize("page", ["README.md", "docs/training.md", "docs/api.md", "docs/coming_from/torchrl.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/training.md", "docs/api.md", "docs/deploy.md", "docs/coming_from/torchrl.md"]
+)
 def test_python_blocks_run(page, monkeypatch, tmp_path, capsys):
     """The blocks as they stand, but for the recipes' sizes."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(hetrl, "load", lambda recipe, *overrides: load(recipe, *overrides, *TINY))
+    for place in (hetrl, sys.modules[hetrl.train.__module__]):
+        monkeypatch.setattr(place, "load", lambda recipe, *texts: load(recipe, *texts, *TINY, "run.eval_every=40"))
     for block in blocks(ROOT / page, "python"):
         names: dict = {}
         exec(compile(block, page, "exec"), names)
         if "trainer" in names:
             assert names["module"].frames == 80
+        printed = capsys.readouterr().out
         for line in block.splitlines():
             if line.startswith("print(") and "  # " in line:
-                assert line.split("  # ")[1] in capsys.readouterr().out
+                assert line.split("  # ")[1] in printed
 
 
 def test_contributings_loss_works(monkeypatch):
@@ -315,6 +319,7 @@ def keys_in_use() -> set[str]:
         cls = catalog.resolve(name)
         for table in [cls.table] if hasattr(cls, "table") else getattr(cls, "modes", {}).values():
             used |= {*table.reads.values(), *table.writes.values()}
+        used |= {keys.of_agent_in_turn(cls.reads[role]) for role in getattr(cls, "follows", ())}
     for name in shipped():
         if not name.startswith("task/"):
             steps = [step for phase in hetrl.load(name).update for part in ("before", "prepare", "steps", "after")

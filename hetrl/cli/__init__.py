@@ -17,6 +17,7 @@ from hetrl.cli import (
     cp,
     diff,
     evaluate,
+    export,
     groups,
     listing,
     new,
@@ -27,6 +28,7 @@ from hetrl.cli import (
     train,
 )
 from hetrl.cli.console import err
+from hetrl.cli.parts import say_warnings
 from hetrl.errors import HetrlError
 
 app = typer.Typer(
@@ -43,6 +45,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "diff": diff.diff,
     "list": listing.list_,
     "eval": evaluate.evaluate,
+    "export": export.export,
     "groups": groups.groups,
     "probe": probe.probe,
     "plot": plot.plot,
@@ -60,6 +63,7 @@ _BUG = "this is a bug of hetrl, or of a package that the recipe names; please re
 
 def main() -> None:
     """Run the command line; an error raised on purpose is one line and exit code 2, Ctrl-C one line and 130."""
+    say_warnings()
     try:
         app()
     except HetrlError as error:

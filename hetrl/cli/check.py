@@ -1,11 +1,13 @@
 """``hetrl check``."""
 
+from hetrl.cli import parts as files
 from hetrl.cli.console import out
-from hetrl.cli.options import Overrides, RecipeName
+from hetrl.cli.options import Overrides, Parts, RecipeName
 
 
-def check(recipe: RecipeName, overrides: Overrides = None) -> None:
+def check(recipe: RecipeName, overrides: Overrides = None, parts: Parts = None) -> None:
     """Check that a recipe links: names, arguments, keys, gradients, nets, and its task's agents."""
+    files.run(parts)
     from hetrl.cli.recipes import warned
     from hetrl.engine.link import link
     from hetrl.engine.task import team_of

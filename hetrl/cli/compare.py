@@ -5,11 +5,17 @@ from typing import Annotated
 
 import typer
 
+from hetrl.cli import completion
 from hetrl.cli.console import out
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Runs or folders of seeds; seeds of one recipe belong together.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Runs or folders of seeds; seeds of one recipe belong together.", autocompletion=completion.runs
+        ),
+    ],
     score: Annotated[
         str, typer.Option(help="last: the last evaluation; tail: mean of the last tenth; area: mean of the whole run.")
     ] = "last",

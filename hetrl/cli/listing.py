@@ -1,57 +1,114 @@
 """``hetrl list``."""
 
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
+from hetrl import catalog
+from hetrl.cli import parts as files
+from hetrl.cli.completion import kinds, with_tasks
 from hetrl.cli.console import out
+from hetrl.cli.lines import lines, width
+from hetrl.cli.options import Parts
 from hetrl.errors import RecipeError, nearest
+from hetrl.recipe.packaged import packaged, recipes
+from hetrl.recipe.shipped import about
+
+GROUPS = {
+    "recipe": "Recipes: hetrl train NAME",
+    "task": "Task sections: task=NAME",
+    "env": "Environments: task.use",
+    "data": "Data: data.use",
+    "net": "Nets",
+    "order": "Orders",
+    "estimate": "Estimates",
+    "weight": "Weights",
+    "loss": "Losses",
+    "optim": "Optimisers",
+}
+"""Kind -> what stands above its names."""
 
 
 def list_(
     kind: Annotated[
-        str | None, typer.Argument(help="recipe, scenario, a kind of component, or an environment with many tasks.")
+        str | None,
+        typer.Argument(
+            help="recipe, task, scenario, a kind of part, or an environment with many tasks.", autocompletion=kinds
+        ),
     ] = None,
+    parts: Parts = None,
 ) -> None:
-    """List what there is: recipes, scenarios, components, nets, environments and their tasks."""
-    from hetrl import catalog
-    from hetrl.recipe.read import load, shipped
-
-    table = Table.grid(padding=(0, 2))
-    with_tasks = _environments_with_tasks() if kind not in (None, "recipe", "scenario") else {}
-    known = ("recipe", "scenario", *catalog.KINDS, *with_tasks)
-    if kind is not None and kind not in known:
-        raise RecipeError(f"no kind '{kind}'.{nearest(kind, known)}")
-    if kind in (None, "recipe"):
-        for name, path in shipped().items():
-            about = "a task section: task=" + name if name.startswith("task/") else load(path).about
-            table.add_row(f"recipe  {name}" if kind is None else name, about)
-    if kind == "scenario":
-        from hetrl.env.vmas import scenario_arguments, scenarios
-
-        for name in scenarios():
-            accepted = scenario_arguments(name)
-            table.add_row(name, ", ".join(sorted(accepted)) if accepted is not None else "(see its source)")
-    elif kind in with_tasks:
-        for name, about in with_tasks[kind].catalogue().items():
-            table.add_row(name, about)
-    elif kind != "recipe":
-        for name in catalog.names(kind):
-            point = catalog.installed().get(name)
-            package = f"{point.dist.name} {point.dist.version}" if point is not None and point.dist else ""
-            word = name.split("/")[1]
-            more = f" Tasks: hetrl list {word}" if word in with_tasks else ""
-            table.add_row(name, (package or catalog.summary(name)) + more)
-        for name, why in catalog.unusable().items():
-            if kind is None or name.startswith(f"{kind}/"):
-                table.add_row(name, f"unusable: {why}")
-    out.print(table)
+    """List what there is: recipes, tasks, environments, scenarios, nets, losses and the other parts."""
+    files.run(parts)
+    unusable = catalog.unusable()  # looks at all that is installed, which takes its time
+    if kind is None:
+        for word, title in GROUPS.items():
+            out.print(title, style="bold", highlight=False)
+            _print(_rows(word, unusable))
+            out.print()
+        if lost := {name: why for name, why in unusable.items() if name.split("/")[0] not in GROUPS}:
+            out.print("Others that packages bring", style="bold", highlight=False)
+            _print((name, f"unusable: {why}") for name, why in lost.items())
+            out.print()
+        out.print("All about one: hetrl show NAME. More: hetrl list scenario.", highlight=False)
+    elif kind in GROUPS:
+        _print(_rows(kind, unusable))
+    elif kind == "scenario":
+        _print(_scenarios(unusable))
+    else:
+        _print(_tasks(kind))
+    if kind in (None, "env"):
+        words = [f"hetrl list {word}" for word in with_tasks()]
+        out.print(f"Tasks of environments: {', '.join(words)}.", soft_wrap=True, highlight=False)
 
 
-def _environments_with_tasks() -> dict[str, Any]:
-    """Return the built-in environments that list their tasks (``catalogue``), by the last word of their name."""
-    from hetrl import catalog
+def _print(rows: Iterable[tuple[str, str]]) -> None:
+    for line in lines(rows, width()):
+        out.print(line, soft_wrap=True, highlight=False)
 
-    built_in = {name.split("/")[1]: catalog.resolve(name) for name in catalog.BUILT_IN if name.startswith("env/")}
-    return {word: cls for word, cls in built_in.items() if hasattr(cls, "catalogue")}
+
+def _rows(kind: str, unusable: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the names of a kind, and what each is about."""
+    if kind in ("recipe", "task"):
+        yield from _recipes(kind)
+    for name in () if kind in ("recipe", "task") else catalog.names(kind):
+        point = catalog.installed().get(name)
+        yield name, catalog.summary(name).replace("``", "") if point is None else catalog.provider(point)
+    yield from _unusable(kind, unusable)
+
+
+def _recipes(kind: str) -> Iterator[tuple[str, str]]:
+    """Yield the recipes or the task sections, hetrl's own and those of packages."""
+    of_packages = {name: package for name, (_, package) in packaged().items()}
+    for name, file in recipes().items():
+        if name.startswith("task/") == (kind == "task"):
+            yield name, f"{about(file)} ({of_packages[name]})" if name in of_packages else about(file)
+
+
+def _scenarios(unusable: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the scenarios, VMAS's, hetrl's and others', and their arguments."""
+    from hetrl.env.scenarios import scenario_arguments, scenarios
+
+    for name in scenarios():
+        accepted = scenario_arguments(name)
+        yield name, ", ".join(sorted(accepted)) if accepted is not None else "(see its source)"
+    yield from _unusable("scenario", unusable)
+
+
+def _unusable(kind: str, unusable: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the names of a kind that packages claim and no recipe can say, and why."""
+    return ((name, f"unusable: {why}") for name, why in unusable.items() if name.startswith(f"{kind}/"))
+
+
+def _tasks(word: str) -> Iterator[tuple[str, str]]:
+    """Yield the tasks of an environment that lists them.
+
+    Raises:
+        RecipeError: there is no such environment.
+    """
+    known = with_tasks()
+    if word not in known:
+        raise RecipeError(f"no kind '{word}'.{nearest(word, [*GROUPS, 'scenario', *known])}")
+    found: Any = catalog.resolve(f"env/{word}")
+    return iter(found.catalogue().items())

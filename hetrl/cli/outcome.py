@@ -16,12 +16,13 @@ def finish(folder: "Folder", report: bool) -> None:
     """Say how to go on if the run was stopped early, and where everything is."""
     from hetrl.recipe.read import load
     from hetrl.report.curve import draw_runs
+    from hetrl.runs.parts import again
 
     frames = folder.load_checkpoint()["hetrl"]["frames"]
     recipe = load(folder.recipe)
     if frames < recipe.run.frames:
         out.print(f"Stopped after {frames:,} of {recipe.run.frames:,} frames. Continue with:", highlight=False)
-        out.print(f"  hetrl train --resume {folder.path}", highlight=False, soft_wrap=True)
+        out.print(f"  hetrl train --resume {folder.path}{again(recipe.tree)}", highlight=False, soft_wrap=True)
     else:
         out.print(f"Done: {frames:,} frames.{_last_return(folder.metrics)}", highlight=False)
     picture = draw_runs([folder.path], None, folder.path / "curve.png")
@@ -38,7 +39,9 @@ def finish(folder: "Folder", report: bool) -> None:
 
 def finish_seeds(outcome: "Outcome") -> None:
     """Say how the seeds ended, where their curve is, and how to go on."""
+    from hetrl.recipe.read import load
     from hetrl.report.curve import draw_runs
+    from hetrl.runs.parts import again
 
     folder = outcome.folder
     parts = [f"{len(seeds)} {word}" for word in ("done", "stopped", "failed") if (seeds := getattr(outcome, word))]
@@ -51,7 +54,8 @@ def finish_seeds(outcome: "Outcome") -> None:
         out.print(table)
     if outcome.stopped or outcome.failed:
         out.print("Continue with:", highlight=False)
-        out.print(f"  hetrl train --resume {folder.path}", highlight=False, soft_wrap=True)
+        given = again(load(folder.recipe).tree)
+        out.print(f"  hetrl train --resume {folder.path}{given}", highlight=False, soft_wrap=True)
     outcome.refuse_failures()
 
 

@@ -5,11 +5,19 @@ from typing import Annotated
 
 import typer
 
+from hetrl.cli import completion
+from hetrl.cli import parts as files
 from hetrl.cli.console import out
+from hetrl.cli.options import Parts
 
 
 def probe(
-    runs: Annotated[list[Path], typer.Argument(help="Runs or folders of seeds, with an ensemble of joint values.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Runs or folders of seeds, with an ensemble of joint values.", autocompletion=completion.runs
+        ),
+    ],
     noise: Annotated[
         str, typer.Option(help="Deviations, in halves of the actions' range, with commas between them.")
     ] = "0,0.05,0.1,0.2,0.4",
@@ -19,8 +27,10 @@ def probe(
     to: Annotated[
         Path | None, typer.Option(help="The picture to write, and a .csv beside it; by default RUN/probe.png.")
     ] = None,
+    parts: Parts = None,
 ) -> None:
     """Perturb what some of the agents do: what it costs, and how much the critic's members disagree about it."""
+    files.run(parts)
     from hetrl.report.probe import draw, parsed, probe, save, table
     from hetrl.report.writable import PICTURES, check_writable
     from hetrl.runs.several import run_folders

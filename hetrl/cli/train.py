@@ -5,15 +5,22 @@ from typing import Annotated
 
 import typer
 
-from hetrl.cli.options import Overrides
+from hetrl.cli import completion
+from hetrl.cli import parts as files
+from hetrl.cli.options import Overrides, Parts
 from hetrl.errors import RunError
 
 
 def train(
-    recipe: Annotated[str | None, typer.Argument(help="A shipped recipe or a YAML file.")] = None,
+    recipe: Annotated[
+        str | None, typer.Argument(help="A shipped recipe or a YAML file.", autocompletion=completion.recipes)
+    ] = None,
     overrides: Overrides = None,
     folder: Annotated[Path | None, typer.Option(help="The run's folder; by default a new one under runs/.")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Continue the run, or the seeds, in this folder instead.")] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(help="Continue the run, or the seeds, in this folder instead.", autocompletion=completion.runs),
+    ] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Train so many seeds, side by side in one folder.")] = None,
     at_once: Annotated[int | None, typer.Option(min=1, help="Seeds at once; by default as many as cores.")] = None,
     report: Annotated[bool, typer.Option("--report", help="Write the run's page, report.html, at the end.")] = False,
@@ -28,11 +35,13 @@ def train(
         str | None, typer.Option(help="With --resume: from last (by default), best, previous, or at these frames.")
     ] = None,
     monitor: Annotated[int | None, typer.Option(min=1, help="Measure the bound every so many frames.")] = None,
+    parts: Parts = None,
 ) -> None:
     """Train a recipe, or continue a run with --resume FOLDER."""
     from hetrl.runs.parent import follow_parent
 
     follow_parent()  # before all that takes time
+    files.run(parts)
     from hetrl.cli.outcome import finish, finish_seeds
     from hetrl.cli.recipes import warned
     from hetrl.recipe.read import load

@@ -12,19 +12,26 @@ from hetrl.ops.scaled import scaled
 from hetrl.team import Agent, Grouped, Team
 
 Actions = dict[str, Tensor]
+Witness = Callable[[Grouped, Grouped], None]
+"""Called with the observations of some steps, ``[*B, N, n, F]`` by layout group, and with who took part in them,
+``[*B, N, n]`` by layout group; everybody where it has none."""
 
 
 class Behaviour:
     """The team's policies as functions of stacked observations ``[N, n, F]``, by layout group.
 
     Where the agents of a group have a network each, their weights are stacked by :meth:`refresh` and run as one batched
-    call. Where they share one network, that is called as it is.
+    call; networks that do not batch well (``Network.batches``) run one by one. Where they share one network, that is
+    called as it is.
+
+    Collection tells :attr:`watch`, where there is one, what was acted on.
 
     Recurrent policies act in two calls: :meth:`remember` makes the new memories from the observations and the old ones;
     :meth:`explore` or :meth:`greedy` then gets the new memories in place of the observations.
     """
 
-    def __init__(self, team: Team, policy: Callable[[Sequence[Agent]], Policy]) -> None:
+    def __init__(self, team: Team, policy: Callable[[Sequence[Agent]], Policy], watch: Witness | None = None) -> None:
+        self.watch = watch
         self._groups = {group: _Group([policy((agent,)) for agent in agents]) for group, agents in team.layout.items()}
         self._recurrent = any(group.memory for group in self._groups.values())
 
@@ -38,8 +45,8 @@ class Behaviour:
         if not self._recurrent:
             return {}
         return {
-            name: scaled(seen[:0]).new_zeros((*seen.shape[:-1], self._groups[name].memory))
-            for name, seen in observations.items()
+            name: scaled(observations[name][:0]).new_zeros((*observations[name].shape[:-1], self._groups[name].memory))
+            for name in self._groups
         }
 
     @torch.no_grad()
@@ -50,15 +57,30 @@ class Behaviour:
     @torch.no_grad()
     def explore(self, observations: Grouped, action_masks: Grouped, generator: torch.Generator) -> Actions:
         """Return sampled actions ``[N, n, A]``; ``action_masks`` ``[N, n, options]`` for the groups that have one."""
+        noise = {name: group.noise(observations[name].shape[:2], generator) for name, group in self._groups.items()}
+        return self.draw(observations, action_masks, noise)
+
+    @torch.no_grad()
+    def draw(self, observations: Grouped, action_masks: Grouped, noise: Grouped) -> Actions:
+        """Return the actions that ``noise`` makes of the policies, of the groups that ``observations`` has."""
         return {
-            name: group.explore(observations[name], action_masks.get(name), generator)
+            name: group.draw(observations[name], noise[name], action_masks.get(name))
             for name, group in self._groups.items()
+            if name in observations
         }
+
+    def noise(self, agent: Agent, n_envs: int, generator: torch.Generator) -> Tensor:
+        """Return one agent's part of what :meth:`draw` takes, ``[N, *]``."""
+        return self._groups[agent.group].noise((n_envs,), generator)
 
     @torch.no_grad()
     def greedy(self, observations: Grouped, action_masks: Grouped) -> Actions:
-        """Return deterministic actions ``[N, n, A]``."""
-        return {name: group.greedy(observations[name], action_masks.get(name)) for name, group in self._groups.items()}
+        """Return deterministic actions ``[N, n, A]``, of the groups that ``observations`` has."""
+        return {
+            name: group.greedy(observations[name], action_masks.get(name))
+            for name, group in self._groups.items()
+            if name in observations
+        }
 
 
 class BestOf:
@@ -80,6 +102,11 @@ class BestOf:
     def refresh(self) -> None:
         """Take the policies' current weights."""
         self._behaviour.refresh()
+
+    @property
+    def watch(self) -> Witness | None:
+        """Who is told what was acted on."""
+        return self._behaviour.watch
 
     @torch.no_grad()
     def explore(self, observations: Grouped, action_masks: Grouped, generator: torch.Generator) -> Actions:
@@ -111,10 +138,23 @@ class _Group:
         self._policies = policies
         self._one = policies[0] if all(policy is policies[0] for policy in policies) else None
         self.memory = policies[0].memory
-        if self._one is None:
-            self._draw, self._greedy = self._batched("draw"), self._batched("greedy")
-            self._remember = self._batched("remember")
+        self._apart = not all(getattr(module, "batches", True) for module in policies[0].modules())
+        self._calls = {method: self._call(method) for method in ("draw", "greedy", "remember")}
         self.refresh()
+
+    def _call(self, method: str) -> Callable[..., Tensor]:
+        """Return a method of the policies as a function of what all agents are given, ``[N, n, *]`` each."""
+        if self._one is not None:
+            return lambda *values: getattr(self._one, method)(*values)
+        if not self._apart:
+            batched = self._batched(method)
+            return lambda *values: batched(self._weights, *values)
+
+        def one_by_one(*values: Tensor) -> Tensor:
+            given = zip(self._policies, *(value.unbind(1) for value in values), strict=True)
+            return torch.stack([getattr(policy, method)(*own) for policy, *own in given], 1)
+
+        return one_by_one
 
     def _batched(self, method: str) -> Callable[..., Tensor]:
         wrapped = _Method(self._policies[0], method)
@@ -131,25 +171,35 @@ class _Group:
         return agents_first
 
     def refresh(self) -> None:
-        if self._one is None:
+        if self._one is None and not self._apart:
             # Not stack_module_state: it wants the same requires_grad of all, and whoever trained last differs.
             each = [dict([*policy.named_parameters(), *policy.named_buffers()]) for policy in self._policies]
             self._weights = {name: torch.stack([own[name].detach() for own in each]) for name in each[0]}
 
     def remember(self, observation: Tensor, memory: Tensor) -> Tensor:
-        given = (observation, memory)
-        return self._one.remember(*given) if self._one is not None else self._remember(self._weights, *given)
+        return self._calls["remember"](observation, memory)
 
-    def explore(self, observation: Tensor, action_mask: Tensor | None, generator: torch.Generator) -> Tensor:
-        noise = self._policies[0].noise(observation.shape[:-1], generator)
+    def noise(self, shape: Sequence[int], generator: torch.Generator) -> Tensor:
+        return self._policies[0].noise(shape, generator)
+
+    def draw(self, observation: Tensor, noise: Tensor, action_mask: Tensor | None) -> Tensor:
         given = (observation, noise) if action_mask is None else (observation, noise, action_mask)
-        return self._one.draw(*given) if self._one is not None else self._draw(self._weights, *given)
+        return self._calls["draw"](*given)
 
     def greedy(self, observation: Tensor, action_mask: Tensor | None) -> Tensor:
         given = (observation,) if action_mask is None else (observation, action_mask)
-        return self._one.greedy(*given) if self._one is not None else self._greedy(self._weights, *given)
+        return self._calls["greedy"](*given)
 
 
-def forgotten(memories: Grouped, terminated: Tensor, truncated: Tensor) -> dict[str, Tensor]:
-    """Return memories ``[N, n, H]`` with those of the environments whose episode has ended zeroed."""
-    return {name: memory.masked_fill((terminated | truncated).view(-1, 1, 1), 0.0) for name, memory in memories.items()}
+def forgotten(memories: Grouped, terminated: Tensor, truncated: Tensor, begun: Grouped) -> dict[str, Tensor]:
+    """Return memories ``[N, n, H]`` with those zeroed of whose episode has ended, and of who begins another life.
+
+    Args:
+        memories: by layout group.
+        terminated: ``[N]``, of the episode.
+        truncated: the same.
+        begun: who begins a life of its own with the step to come, ``[N, n]``, of groups that have such.
+    """
+    over = (terminated | truncated).unsqueeze(-1)
+    blank = {name: over | begun[name] if name in begun else over for name in memories}
+    return {name: memory.masked_fill(blank[name].unsqueeze(-1), 0.0) for name, memory in memories.items()}

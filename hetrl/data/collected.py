@@ -121,7 +121,7 @@ class Source(Protocol):
         Args:
             env: the vectorised environments.
             behaviour: who acts, a :class:`~hetrl.data.behaviour.Behaviour` or what stands before one.
-            reward: how the team reward is made of the agents', ``mean``, ``sum`` or ``per_agent`` (no team reward).
+            reward: how the team reward is made of the agents', see ``task.reward``; ``per_agent`` makes none.
             seed: of whatever it draws.
             critic: the team's recurrent net, whose memory is carried along as well.
         """
@@ -141,3 +141,6 @@ class Source(Protocol):
     @abstractmethod
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where :meth:`state_dict` was taken."""
+
+    def close(self) -> None:
+        """Close the environments that it is bound to; nothing, unless overridden."""

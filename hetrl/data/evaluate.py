@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hetrl.data.behaviour import Actions, forgotten
+from hetrl.data.ends import lives, own_ends
 from hetrl.data.environment import Environment
 from hetrl.data.intake import Intake, Steps
 from hetrl.team import Grouped
@@ -65,7 +66,7 @@ def evaluate(env: Environment, behaviour: Acting, reward: str, watch: Watch | No
     Args:
         env: the evaluation environments, of their own; the training ones are not touched.
         behaviour: who acts, greedily.
-        reward: ``sum`` adds the agents' rewards; otherwise their mean is taken.
+        reward: how the team's is made of the agents'; with ``per_agent`` their mean is taken.
         watch: who looks on, see :data:`Watch`.
 
     Returns:
@@ -93,12 +94,12 @@ def evaluate(env: Environment, behaviour: Acting, reward: str, watch: Watch | No
             action = behaviour.greedy({**observation, **memory}, masks.get("action_mask", {}))
             moved = env.advance(action)
         except Exception:
-            intake.explain(_step(observation=observation, action=action), ages)
+            intake.explain(_step(observation=observation, action=action, **masks), ages)
             raise
         end = {"terminated": moved.terminated, "truncated": moved.truncated}
-        step = _step(action=action, reward=moved.reward, next_observation=moved.next_observation, end=end)
+        step = _step(action=action, reward=moved.reward, next_observation=moved.next_observation, end=end, **masks)
         intake.look(step, moved.observation, ages)
-        returns += torch.where(running, env.team.reward(moved.reward, reward), 0.0)
+        returns += torch.where(running, env.team.reward(moved.reward, reward, masks.get("active")), 0.0)
         each = torch.cat([moved.reward[group] for group in env.team.layout], -1)
         own += torch.where(running.unsqueeze(-1), each, 0.0)
         lengths += running
@@ -108,8 +109,10 @@ def evaluate(env: Environment, behaviour: Acting, reward: str, watch: Watch | No
             infos[name] = torch.where(running & done, value, told)
         running &= ~done
         ages = (ages + 1).masked_fill(done, 0.0)
+        if memory:
+            begun = lives(own_ends(masks, moved), masks, moved)
+            memory = forgotten(memory, moved.terminated, moved.truncated, begun)
         observation, masks = moved.observation, moved.masks
-        memory = forgotten(memory, moved.terminated, moved.truncated)
     names = [agent.name for agents in env.team.layout.values() for agent in agents]
     return Episodes(returns, lengths, dict(zip(names, own.unbind(-1), strict=True)), infos)
 

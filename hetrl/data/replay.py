@@ -14,17 +14,20 @@ from hetrl.allocation import allocating
 from hetrl.arguments import Count, Fraction, checked
 from hetrl.data.behaviour import Behaviour, BestOf
 from hetrl.data.collected import Collected, Source
-from hetrl.data.environment import Environment
+from hetrl.data.ends import by_group, cut_off, first_end, own_ends
+from hetrl.data.environment import Environment, close, repeats
 from hetrl.data.figures import Figures
 from hetrl.data.intake import Intake, Steps
 from hetrl.data.random_actions import RandomActions
 from hetrl.data.ring import Ring
 from hetrl.errors import RecipeError, RunError
+from hetrl.keys import ENDS
 from hetrl.network import Network
 from hetrl.ops.episodes import finished_sums
 from hetrl.ops.n_step import n_step_weights
-from hetrl.team import Grouped
+from hetrl.team import STATE, Grouped
 
+_MASKS = ("action_mask", "active")
 _BLOCK = 128
 """Steps of one collection that are looked over, and then stored, together."""
 
@@ -151,16 +154,14 @@ class Replay(Source):
         Args:
             env: the vectorised environments.
             behaviour: who acts after the warm-up.
-            reward: how the team reward is made of the agents', ``mean``, ``sum`` or ``per_agent`` (no team reward).
+            reward: how the team reward is made of the agents', see ``task.reward``; ``per_agent`` makes none.
             seed: of exploration and of the draws.
             critic: a recurrent net of the team; the checker lets none through.
         """
         self._env, self._behaviour, self._reward, self._team = env, behaviour, reward, env.team
-        self._observation, self._masks = env.start(), env.masks
         self._intake = Intake(self._team)
-        self._intake.start(self._observation)
-        first = next(iter(self._observation.values()))
-        self.n_envs, self.device = first.shape[0], first.device
+        self._watch = getattr(behaviour, "watch", None)
+        self._begin()
         self.frames = self._given_frames or self.n_envs
         self.check_arguments(
             {"capacity": self.capacity, "batch": self.batch, "warmup": self.warmup, "frames": self.frames,
@@ -168,9 +169,6 @@ class Replay(Source):
         )  # fmt: skip
         self._generator = torch.Generator(self.device).manual_seed(seed)
         self._sampler = torch.Generator(self.device).manual_seed(rng.derive(seed, "replay"))
-        self._return = torch.zeros(self.n_envs, device=self.device)
-        self._length = torch.zeros(self.n_envs, device=self.device)
-        self._figures = Figures(self._team, self.n_envs, self.device)
         self.ring = Ring(self.capacity // self.n_envs, self.n_envs, self.device)
         self._random = self.warmup > 0
         self._random_actions = RandomActions(self._team, self.n_envs, self._generator) if self._random else None
@@ -180,6 +178,16 @@ class Replay(Source):
                 f"{self.warmup} frames with the policies that it has by then, and does not continue bit for bit.",
                 stacklevel=2,
             )
+
+    def _begin(self) -> None:
+        """Begin episodes in all environments."""
+        self._observation, self._masks = self._env.start(), self._env.masks
+        self._intake.start(self._observation)
+        first = next(iter(self._observation.values()))
+        self.n_envs, self.device = first.shape[0], first.device
+        self._return = torch.zeros(self.n_envs, device=self.device)
+        self._length = torch.zeros(self.n_envs, device=self.device)
+        self._figures = Figures(self._team, self.n_envs, self.device)
 
     # ----- collecting
 
@@ -236,12 +244,19 @@ class Replay(Source):
     def _store(self, taken: Sequence[TensorDict], ages: Tensor) -> None:
         """Look steps over, and write them to the ring."""
         self._intake.look(self._steps(taken), self._observation, ages)
+        if self._watch is not None:
+            self._watch(*(self._stacked(taken, word) for word in ("observation", "active")))
         for row in taken:
             if self.ring.written:
                 self.ring.write(row)
             else:
                 with allocating(f"data.capacity = {self.capacity}"):
                     self.ring.write(row)
+
+    def _stacked(self, taken: Sequence[TensorDict], word: str) -> dict[str, Tensor]:
+        """Return what some steps have of a word, ``[T, N, n, *]``, for the groups that have it."""
+        groups = [group for group in self._team.layout if (group, word) in taken[0].keys(include_nested=True)]
+        return {group: torch.stack([row[group, word] for row in taken]) for group in groups}
 
     def _advance(self, taken: Sequence[TensorDict], ages: Tensor) -> tuple[TensorDict, Tensor, Tensor]:
         """Take one step: return its rows ``[N]``, what the team earned ``[N]``, and where the episode ended ``[N]``.
@@ -262,24 +277,35 @@ class Replay(Source):
             moved = self._env.advance(action)
         except Exception:
             # What made it fail may be a number from steps before: they are looked over together, now and then.
-            self._intake.explain(self._steps(taken, observation, action), ages)
+            shown = {word: masks[word] for word in _MASKS if word in masks}
+            self._intake.explain(self._steps(taken, observation=observation, action=action, **shown), ages)
             raise
         self._observation, self._masks = moved.observation, moved.masks
         if moved.infos:
             self._figures.tell(moved)
         row = self._row(observation, masks, action, moved)
-        return row, self._team.reward(moved.reward, self._reward), moved.terminated | moved.truncated
+        earned = self._team.reward(moved.reward, self._reward, masks.get("active"))
+        return row, earned, moved.terminated | moved.truncated
 
-    def _steps(self, taken: Sequence[TensorDict], *now: Grouped) -> Steps:
-        """Return steps as the intake takes them, with the observations and actions of one that was not completed."""
+    def _steps(self, taken: Sequence[TensorDict], **now: Grouped) -> Steps:
+        """Return steps as the intake takes them, with the words of one that was not completed."""
         steps: dict[tuple[str, str], list[Tensor]] = {}
         for word in ("terminated", "truncated"):
             steps["end", word] = [each[word] for each in taken]
         for group in self._team.layout:
-            for word in ("observation", "action", "reward"):
+            words = (
+                "observation",
+                "action",
+                "reward",
+                *(word for word in _MASKS if group in self._masks.get(word, {})),
+            )
+            for word in words:
                 steps[word, group] = [each[group, word] for each in taken]
             steps["next_observation", group] = [each["next", group, "observation"] for each in taken]
-        for word, parts in zip(("observation", "action"), now, strict=False):
+        if self._team.own_state:
+            steps["observation", STATE] = [each[STATE] for each in taken]
+            steps["next_observation", STATE] = [each["next", STATE] for each in taken]
+        for word, parts in now.items():
             for group, value in parts.items():
                 steps[word, group].append(value)
         return steps
@@ -297,10 +323,13 @@ class Replay(Source):
 
     def _row(self, observation: Grouped, masks: Mapping[str, Grouped], action: Grouped, moved: Any) -> TensorDict:
         step: dict[str, Any] = {"terminated": moved.terminated, "truncated": moved.truncated, "next": {}}
+        own = own_ends(masks, moved)
         for group in self._team.layout:
             step[group] = {"observation": observation[group], "action": action[group], "reward": moved.reward[group]}
-            step[group] |= _of(group, masks)
+            step[group] |= _of(group, masks) | own.get(group, {})
             step["next"][group] = {"observation": moved.next_observation[group], **_of(group, moved.next_masks)}
+        if self._team.own_state:
+            step[STATE], step["next"][STATE] = observation[STATE], moved.next_observation[STATE]
         return TensorDict(step, batch_size=[self.n_envs])
 
     # ----- drawing
@@ -327,7 +356,8 @@ class Replay(Source):
         """Return stored rows (see :class:`~hetrl.data.ring.Ring`) as a batch, ``[B]``, on the environments' device."""
         stored, groups = self.ring.leaves(), self._team.layout
         window, exists = self.ring.window(rows, self.n_step)
-        ended = stored[("terminated",)][window] | stored[("truncated",)][window]
+        own = by_group(stored, groups, window)
+        ended = cut_off(own, stored[("terminated",)][window] | stored[("truncated",)][window])
         weight, discount, last = n_step_weights(ended, exists, self.gamma)
         final = window.gather(0, last.unsqueeze(0)).squeeze(0)
         batch: dict[str, Any] = {word: stored[(word,)].index_select(0, final) for word in ("terminated", "truncated")}
@@ -336,15 +366,26 @@ class Replay(Source):
         for group in groups:
             batch[group] = _taken(stored, (group,), rows)
             batch["next"][group] = _taken(stored, ("next", group), final)
-            each = stored[group, "reward"]
-            batch[group]["reward"] = (weight.to(each.dtype).unsqueeze(-1) * each[window]).sum(0)
-        rewards = {group: batch[group]["reward"] for group in groups}
-        earned = self._team.reward(rewards, self._reward)
+        rewards = {group: stored[group, "reward"][window] for group in groups}
+        weight = weight.to(next(iter(rewards.values())).dtype)
+        sums = {group: _summed(each, weight) for group, each in rewards.items()}
+        earned = self._team.reward(sums, self._reward)
+        if self._reward == "of_the_living":  # who takes part differs from step to step
+            active = {group: stored[group, "active"][window] for group in groups if (group, "active") in stored}
+            earned = (weight * self._team.reward(rewards, self._reward, active)).sum(0)
         if self._reward != "per_agent":
             batch["reward"] = earned
+        for group, each in rewards.items():
+            batch[group]["reward"] = sums[group]
+            if group in own:
+                ends, until = first_end(own[group], weight > 0)
+                batch[group] |= {"reward": _summed(each * until, weight), **ends}
         batch["discount"] = discount.to(earned.dtype)
-        for place in (batch, batch["next"]):
-            place["state"] = self._team.state({group: place[group]["observation"] for group in groups})
+        for place, path, chosen in ((batch, (), rows), (batch["next"], ("next",), final)):
+            seen = {group: place[group]["observation"] for group in groups}
+            if self._team.own_state:
+                seen[STATE] = stored[(*path, STATE)].index_select(0, chosen)
+            place["state"] = self._team.state(seen)
         return TensorDict(batch, batch_size=rows.shape, device=self.device)
 
     # ----- exact continuation
@@ -370,18 +411,29 @@ class Replay(Source):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where :meth:`state_dict` was taken; without what was stored, the ring is empty again."""
+        """Continue where :meth:`state_dict` was taken; without what was stored, the ring is empty again.
+
+        Where the episodes under way do not repeat, fresh ones begin, and those are cut off where they were stored.
+        """
         self._env.load_state_dict(state["env"])
-        self._observation = self._here(state["observation"])
-        self._masks = {word: self._here(parts) for word, parts in state["masks"].items()}
         self._generator.set_state(state["generator"].cpu())
         self._sampler.set_state(state["sampler"].cpu())
-        self._return, self._length = state["return"].to(self.device), state["length"].to(self.device)
-        self._figures.load_state_dict(state.get("figures"))
         self._random = state["random"]
         self.ring.clear()
         if state["ring"] is not None:
             self.ring.load_state_dict(state["ring"])
+        if not repeats(self._env):
+            self._begin()
+            self.ring.cut()
+            return
+        self._observation = self._here(state["observation"])
+        self._masks = {word: self._here(parts) for word, parts in state["masks"].items()}
+        self._return, self._length = state["return"].to(self.device), state["length"].to(self.device)
+        self._figures.load_state_dict(state.get("figures"))
+
+    def close(self) -> None:
+        """Close the environments."""
+        close(self._env)
 
     def _here(self, parts: Grouped) -> dict[str, Tensor]:
         return {group: value.to(self.device) for group, value in parts.items()}
@@ -399,7 +451,13 @@ def _of(group: str, masks: Mapping[str, Grouped]) -> dict[str, Tensor]:
     return {word: parts[group] for word, parts in masks.items() if group in parts}
 
 
+def _summed(reward: Tensor, weight: Tensor) -> Tensor:
+    """Return rewards ``[steps, B, n]`` summed over the steps, each with its weight ``[steps, B]``."""
+    return (weight.unsqueeze(-1) * reward).sum(0)
+
+
 def _taken(stored: Mapping[tuple[str, ...], Tensor], place: tuple[str, ...], rows: Tensor) -> dict[str, Tensor]:
-    """Return some rows of everything that is stored right under a place, but for the rewards."""
-    here = {key[-1]: value for key, value in stored.items() if key[:-1] == place and key[-1] != "reward"}
+    """Return some rows of everything that is stored right under a place, but for rewards and ends."""
+    summed = ("reward", *ENDS)
+    here = {key[-1]: value for key, value in stored.items() if key[:-1] == place and key[-1] not in summed}
     return {word: value.index_select(0, rows) for word, value in here.items()}

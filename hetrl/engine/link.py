@@ -1,10 +1,13 @@
 """From a recipe and a team to modules: checked, built, and proved."""
 
+import warnings
 from collections.abc import Iterable
 
 from hetrl.engine.linked import Linked
 from hetrl.engine.rehearsal import refuse_misfits
+from hetrl.errors import HetrlWarning
 from hetrl.recipe.check import check
+from hetrl.recipe.check.large import large_observations
 from hetrl.recipe.loaded import need_recipe
 from hetrl.recipe.plan import grouped
 from hetrl.recipe.schema import Recipe
@@ -24,7 +27,10 @@ def link(recipe: Recipe, team: Team, provided: Iterable[str] | None = None) -> L
     """
     need_recipe(recipe, "hetrl.link({}, team)")
     team = grouped(recipe, team)
-    linked = Linked(check(recipe, team, provided), team, recipe.run.seed)
+    plan = check(recipe, team, provided)
+    for line in large_observations(recipe, team):
+        warnings.warn(line, HetrlWarning, stacklevel=2)
+    linked = Linked(plan, team, recipe.run.seed)
     if provided is None:
         refuse_misfits(linked)
     return linked

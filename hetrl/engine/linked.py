@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -11,6 +12,8 @@ from hetrl import catalog, rng, schedule
 from hetrl.allocation import allocating
 from hetrl.component import Component
 from hetrl.engine.program import Program
+from hetrl.engine.reading import Lenses
+from hetrl.engine.statistics import Statistics
 from hetrl.errors import RecipeError
 from hetrl.network import Network, Policy
 from hetrl.order import Seeded
@@ -22,7 +25,21 @@ from hetrl.recipe.step import Step
 from hetrl.team import Agent, Team
 
 
-class SharedNetwork(nn.ModuleDict):
+class _Owned(nn.ModuleDict):
+    """Modules by the names of agents and groups, who may be called anything."""
+
+    @classmethod
+    def slot(cls, name: str) -> str:
+        """Return under which name a module is kept: its owner's, marked where torch or a subclass has a use for it."""
+        return f"{name}:" if name in _uses(cls) else name  # type: ignore[arg-type]
+
+
+@cache
+def _uses(cls: type[nn.ModuleDict]) -> frozenset[str]:
+    return frozenset([*dir(nn.ModuleDict()), *dir(cls), "per"])
+
+
+class SharedNetwork(_Owned):
     """A net of the recipe: one module for each of its owners, who are agents, sharing groups, or the team."""
 
     def __init__(self, build: Callable[[Agent], Network], team: Team, per: Per) -> None:
@@ -37,7 +54,7 @@ class SharedNetwork(nn.ModuleDict):
         """Return the name under which an agent's module is kept: its own, its sharing group's, or ``team``."""
         if self.per == "team" or agent is None:
             return "team"
-        return agent.name if self.per == "agent" else agent.body
+        return self.slot(agent.name if self.per == "agent" else agent.body)
 
     def of(self, lane: Sequence[Agent]) -> Network:
         """Return the module that serves a lane."""
@@ -84,6 +101,8 @@ class Linked(nn.Module):
         super().__init__()
         self.plan, self.team = plan, team
         self.recipe = plan.recipe
+        self.statistics = Statistics(team) if self.recipe.normalize_observations else None
+        self._lenses = Lenses.of(team, self.statistics)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(rng.derive(seed, "networks"))
             self.nets = nn.ModuleDict({name: self._build_net(name) for name in plan.recipe.nets})
@@ -114,9 +133,10 @@ class Linked(nn.Module):
             where = f"{net.where} ({net.use})"
             with allocating(f"{where}: a net of this size"):
                 try:
-                    return net.network(agent, self.team, **net.arguments)
+                    return self._lenses.before(net.network(agent, self.team, **net.values), agent)
                 except RecipeError as error:
-                    raise RecipeError(f"{where}: {error}") from None
+                    text = str(error)
+                    raise RecipeError(text if text.startswith(f"{net.where}.") else f"{where}: {text}") from None
 
         return SharedNetwork(make, self.team, self.plan.per[name])
 
@@ -124,7 +144,7 @@ class Linked(nn.Module):
         """Return one instance of a step's component, or one for each agent where it keeps state of its own."""
         component = self._instance(step)
         if step.per_agent and component.state_dict():
-            return nn.ModuleDict({name: self._instance(step) for name in self.team.names})
+            return _Owned({_Owned.slot(name): self._instance(step) for name in self.team.names})
         return component
 
     def _instance(self, step: Step) -> Component:
@@ -154,7 +174,7 @@ class Linked(nn.Module):
     def component(self, step: Step, lane: Sequence[Agent]) -> Component | None:
         """Return the component behind a step, for a lane; None where the step runs a net."""
         found = self._behind.get(step)
-        return found[lane[0].name] if isinstance(found, nn.ModuleDict) else found  # type: ignore[return-value]
+        return found[_Owned.slot(lane[0].name)] if isinstance(found, _Owned) else found  # type: ignore[return-value]
 
     def network(self, mode: Mode, lane: Sequence[Agent]) -> Network:
         """Return the module behind a mode, for a lane."""

@@ -43,6 +43,8 @@ class Store:
             return key in self._team
         rest = keys.without_agent(key)
         members = lane if scope == keys.AGENT else self.team.agents
+        if rest in keys.OF_EPISODES and rest in self._team:
+            return True
         return all((a.name, rest) in self._agent or (a.group, rest) in self._stacked for a in members)
 
     def read(self, key: str, lane: Sequence[Agent]) -> Tensor | tuple[Tensor, ...]:
@@ -70,7 +72,8 @@ class Store:
         whole = self.team.layout[lane[0].group]
         fresh = any((agent.name, rest) in self._agent for agent in lane)
         if tuple(lane) == whole and not fresh:
-            return self._stacked[whole[0].group, rest]
+            stacked = self._stacked.get((whole[0].group, rest))
+            return self.expanded(self._episodes(rest), lane) if stacked is None else stacked
         return torch.stack([self._single(agent, rest) for agent in lane], len(self.batch_size))
 
     def expanded(self, value: Tensor, lane: Sequence[Agent]) -> Tensor:
@@ -84,8 +87,15 @@ class Store:
     def _single(self, agent: Agent, rest: str) -> Tensor:
         value = self._agent.get((agent.name, rest))
         if value is None:
-            value = self._stacked[agent.group, rest].select(len(self.batch_size), agent.index)
+            stacked = self._stacked.get((agent.group, rest))
+            value = self._episodes(rest) if stacked is None else stacked.select(len(self.batch_size), agent.index)
         return value
+
+    def _episodes(self, rest: str) -> Tensor:
+        """Return what is the episode's, and an agent's where nothing tells of its own; see ``keys.OF_EPISODES``."""
+        if rest not in keys.OF_EPISODES:
+            raise KeyError(rest)
+        return self._team[rest]
 
     def write(self, key: str, lane: Sequence[Agent], value: Tensor | tuple[Tensor, ...]) -> None:
         """Put the lane's value under ``key``; of an ``agents.`` key the value is a tuple in team order."""

@@ -1,12 +1,11 @@
 """Anybody's PettingZoo environments (Terry et al. 2021, arXiv 2009.14471), made by a factory."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
-
-import torch
 
 from hetrl.arguments import Count, Seed, checked
 from hetrl.env.parallel_simulator import Card, ParallelSimulator
@@ -15,7 +14,7 @@ from hetrl.env.simulator import Simulators
 from hetrl.env.space import reader, taker
 from hetrl.env.team_env import Reward
 from hetrl.errors import RecipeError
-from hetrl.team import Team
+from hetrl.team import Box, Discrete, Team
 
 
 class Parallel(Simulated):
@@ -39,6 +38,7 @@ class Parallel(Simulated):
             left out, its own where it has one.
         repeats: whether an episode repeats itself from its seed and actions, as continuing a run bit for bit needs.
             Where it is false, a run that goes on begins fresh episodes.
+        workers: processes over which the environments are spread; None for this one. It changes no number.
 
     Raises:
         RecipeError: the factory makes no such environment, or an argument or an agent's space cannot be used.
@@ -57,10 +57,11 @@ class Parallel(Simulated):
         device: str = "cpu",
         state: Literal["own", "observations"] | None = None,
         repeats: bool = True,
+        workers: Count | None = None,
     ) -> None:
-        simulators = Simulators(partial(_made, factory, horizon, state), n_envs, seed)
+        simulators = Simulators(partial(_made, factory, horizon, state), n_envs, seed, workers)
         try:
-            card = _same([each.card for each in simulators.all])
+            card = _same(simulators.ask(_card))
             takers = [taker(str(a), space) for a, space in zip(card.agents, card.action_spaces, strict=True)]
             super().__init__(
                 simulators=simulators,
@@ -83,12 +84,18 @@ class Parallel(Simulated):
     @staticmethod
     def provides(arguments: Mapping[str, Any]) -> list[str]:
         """Return the keys that a step writes, given the task's arguments; makes one environment, and closes it."""
-        with closing(Parallel(**{**arguments, "n_envs": 1})) as alone:
+        # None of these changes the keys.
+        words = {**arguments, "n_envs": 1, "horizon": arguments.get("horizon") or 1, "workers": None}
+        with closing(Parallel(**words)) as alone:
             return [*Simulated.provides(arguments), *(f"agent.{word}" for word in alone.masks)]
 
 
 def _made(factory: Callable[[], Any], horizon: int | None, state: str | None, row: int) -> ParallelSimulator:
     return ParallelSimulator(factory, row, horizon=horizon, state=state)
+
+
+def _card(simulator: ParallelSimulator) -> Card:
+    return simulator.card
 
 
 def _same(cards: list[Card]) -> Card:
@@ -106,10 +113,11 @@ def _same(cards: list[Card]) -> Card:
     return cards[0]
 
 
-def _team(card: Card, spaces: list[Any]) -> Team:
+def _team(card: Card, spaces: Sequence[Box | Discrete]) -> Team:
     names = [str(agent) for agent in card.agents]
-    sizes = [reader(name, space)[0] for name, space in zip(names, card.observation_spaces, strict=True)]
-    team = Team.of(names, sizes, spaces)
-    if not card.state_size:
+    seen = [reader(name, space) for name, space in zip(names, card.observation_spaces, strict=True)]
+    team = Team.of(names, [each.shape for each in seen], spaces, dtypes=[each.dtype for each in seen])
+    if card.state is None:
         return team
-    return replace(team, state_size=card.state_size, state_shape=(card.state_size,), state_dtype=torch.float32)
+    shape, dtype = card.state
+    return replace(team, state_size=math.prod(shape), state_shape=shape, state_dtype=dtype)

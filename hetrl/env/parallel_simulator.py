@@ -7,10 +7,11 @@ from itertools import accumulate
 from typing import Any
 
 import numpy as np
+import torch
 
 from hetrl.env.parallel_reading import has_state, info_numbers, max_cycles, name, parallel
 from hetrl.env.simulator import Told
-from hetrl.env.space import MASK, of_shape, reader, taker
+from hetrl.env.space import MASK, Reader, of_shape, reader, taker
 from hetrl.errors import HetrlError, RecipeError, RunError
 from hetrl.team import Discrete
 
@@ -25,8 +26,8 @@ class Card:
     """As it calls them."""
     observation_spaces: tuple[Any, ...]
     action_spaces: tuple[Any, ...]
-    state_size: int
-    """Entries of its own state; 0 where it has none, or is not asked for it."""
+    state: tuple[tuple[int, ...], torch.dtype] | None
+    """Shape and type of its own state; None where it has none, or is not asked for it."""
     horizon: int
     """Steps after which its episodes are cut."""
 
@@ -52,8 +53,9 @@ class ParallelSimulator:
     def __init__(
         self, factory: Callable[[], Any], row: int = 0, *, horizon: int | None = None, state: str | None = None
     ) -> None:
-        self._row, self._seed, self._count, self._asks_state = row, 0, 0, False
+        self._row, self._seed, self._count = row, 0, 0
         self.env: Any = None
+        self._own: Reader | None = None
         try:
             self.env = parallel(factory())
             self._horizon = horizon or max_cycles(self.env)
@@ -61,19 +63,19 @@ class ParallelSimulator:
             self._places = {agent: place for place, agent in enumerate(self._agents)}
             seen = tuple(self.env.observation_space(agent) for agent in self._agents)
             acts = tuple(self.env.action_space(agent) for agent in self._agents)
-            self._read = [reader(str(agent), space)[1] for agent, space in zip(self._agents, seen, strict=True)]
+            self._read = [reader(str(agent), space).read for agent, space in zip(self._agents, seen, strict=True)]
             spaces = [taker(str(agent), space).space for agent, space in zip(self._agents, acts, strict=True)]
             self._choices = [space.choices if isinstance(space, Discrete) else () for space in spaces]
             self._shows_mask = [MASK in getattr(space, "spaces", ()) for space in seen]
             self._nobody = [False] * len(self._agents)
             self._seeded = _takes_seed(self.env.reset)
             self._present: Collection[Any] = ()
-            size = self._find_state(state)
-            self._asks_state = size > 0
+            self._own = self._find_state(state)
         except BaseException:
             self.close()
             raise
-        self.card = Card(self._agents, seen, acts, size, self._horizon)
+        own = None if self._own is None else (self._own.shape, self._own.dtype)
+        self.card = Card(self._agents, seen, acts, own, self._horizon)
 
     # ----- the interface of a simulator
 
@@ -166,7 +168,7 @@ class ParallelSimulator:
                 seen.append(0.0)
             masks.append(self._mask(place, value, said.get(agent), over) if there else True)
         active = [agent in here for agent in self._agents]
-        state = self._state() if self._asks_state else None
+        state = None if self._own is None else self._state(self._own)
         return Told(seen, active=active, action_mask=masks, state=state, **more)
 
     def _why(self, agent: Any, over: bool) -> str:
@@ -241,29 +243,27 @@ class ParallelSimulator:
 
     # ----- its own state
 
-    def _find_state(self, word: str | None) -> int:
-        """Return the size of the environment's own state, 0 where there is none or it is not asked for."""
+    def _find_state(self, word: str | None) -> Reader | None:
+        """Return the reader of the environment's own state; None where there is none or it is not asked for."""
         if word == "observations":
-            return 0
-        space = getattr(self.env, "state_space", None)
+            return None
         if not has_state(self.env):
             if word == "own":
                 raise RecipeError(f"task.state: {name(self.env)} has no state() of its own; write state: observations.")
-            return 0
+            return None
+        space = getattr(self.env, "state_space", None)
         if space is not None:
-            size, self._read_state = reader("state", space)
-            return size
+            return reader("state", space)
         self.reset(0)
         shape = np.shape(self.env.state())
-        self._read_state = of_shape(shape)
-        return int(np.prod(shape))
+        return Reader(shape or (1,), torch.float32, of_shape(shape))
 
-    def _state(self) -> np.ndarray:
+    def _state(self, own: Reader) -> np.ndarray:
         value = self.env.state()
         try:
-            return self._read_state(value)
+            return own.read(value)
         except (ValueError, TypeError, KeyError, IndexError) as error:
-            raise self._wrong(f"state() is {error}") from None
+            raise self._wrong(f"state() gives {error}") from None
 
     # ----- messages
 

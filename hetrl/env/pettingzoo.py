@@ -85,7 +85,7 @@ class PettingZoo(Simulated):
         env = simulators.all[0].env
         agents = env.possible_agents
         takers = [taker(agent, env.action_space(agent)) for agent in agents]
-        sizes = [reader(agent, env.observation_space(agent))[0] for agent in agents]
+        sizes = [reader(agent, env.observation_space(agent)).size for agent in agents]
         super().__init__(
             simulators=simulators,
             team=Team.of(agents, sizes, [each.space for each in takers]),

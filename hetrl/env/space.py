@@ -1,15 +1,15 @@
 """Spaces of gymnasium as a team has them: what an agent sees as a vector, and what it does as a box or choices."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from hetrl.errors import RecipeError
 from hetrl.team import Box, Discrete
-
-Read = Callable[[Any], np.ndarray]
-"""Makes what an environment shows into the vector that is stored."""
 
 
 class Taker:
@@ -75,14 +75,32 @@ def _choices(space: Any, options: list[int], first: np.ndarray) -> Taker:
 
 
 MASK = "action_mask"
+"""Where a ``Dict`` observation, or an agent's infos, say what it may choose."""
 
 
-def reader(agent: str, space: Any) -> tuple[int, Read]:
-    """Return how many numbers an agent sees, and the function that makes them of what its environment shows.
+@dataclass(frozen=True)
+class Reader:
+    """What an agent sees of its environment, and how that is made into what is stored."""
 
-    A ``Box`` is ravelled; anything else is flattened by gymnasium's ``flatten``: a ``Discrete`` observation is one-hot,
-    a ``Dict`` its parts side by side. An ``action_mask`` in a ``Dict`` is left out, as it is no observation. The
-    function raises a ``ValueError`` that says in what something is not of the space.
+    shape: tuple[int, ...]
+    """As the environment has it; what is stored is flat."""
+    dtype: torch.dtype
+    """``torch.uint8`` of images, else ``torch.float32``."""
+    read: Callable[[Any], np.ndarray]
+    """Makes what the environment shows into a vector; a ``ValueError`` says in what it is not of its space."""
+
+    @property
+    def size(self) -> int:
+        """How many numbers it is."""
+        return math.prod(self.shape)
+
+
+def reader(agent: str, space: Any) -> Reader:
+    """Return the reader of an observation space.
+
+    A ``Box`` keeps its shape; of bytes from 0 to 255 in two dimensions or more it is an image, which stays bytes.
+    Anything else is flattened by gymnasium's ``flatten``: a ``Discrete`` observation is one-hot, a ``Dict`` its parts
+    side by side. An ``action_mask`` in a ``Dict`` is left out, as it is no observation.
 
     Raises:
         RecipeError: gymnasium does not flatten it to a vector.
@@ -92,39 +110,42 @@ def reader(agent: str, space: Any) -> tuple[int, Read]:
     if isinstance(space, spaces.Dict) and MASK in space.spaces:
         rest = {word: part for word, part in space.spaces.items() if word != MASK}
         if set(rest) == {"observation"}:
-            size, read = _vector(agent, rest["observation"])
-            return size, lambda value: read(value["observation"])
-        return _vector(agent, spaces.Dict(rest))
-    return _vector(agent, space)
+            inner = _reader(agent, rest["observation"])
+            return replace(inner, read=lambda value: inner.read(value["observation"]))
+        return _reader(agent, spaces.Dict(rest))
+    return _reader(agent, space)
 
 
-def _vector(agent: str, space: Any) -> tuple[int, Read]:
+def _reader(agent: str, space: Any) -> Reader:
     from gymnasium import spaces
 
     if isinstance(space, spaces.Box):
-        return int(np.prod(space.shape)), of_shape(space.shape)
+        image = space.dtype == np.uint8 and len(space.shape) > 1 and space.high.max() == 255
+        return Reader(space.shape or (1,), torch.uint8 if image else torch.float32, of_shape(space.shape, image))
     if not isinstance(space, spaces.Space) or not space.is_np_flattenable:
         raise RecipeError(
             f"task: agent '{agent}' observes {space}, which gymnasium does not flatten to a vector; wrap the "
             "environment in the factory."
         )
-    size = spaces.flatdim(space)
-    return int(size), _flat(space, size, isinstance(space, spaces.Dict | spaces.Tuple))
+    size = int(spaces.flatdim(space))
+    return Reader((size,), torch.float32, _flat(space, size, isinstance(space, spaces.Dict | spaces.Tuple)))
 
 
-def of_shape(shape: tuple[int, ...]) -> Read:
-    """Return the function that ravels what has this shape."""
+def of_shape(shape: tuple[int, ...], image: bool = False) -> Callable[[Any], np.ndarray]:
+    """Return the function that ravels what has this shape, and of an image consists of bytes."""
 
     def read(value: Any) -> np.ndarray:
         array = np.asarray(value)
         if array.shape != shape:  # numpy would broadcast
             raise ValueError(f"{list(array.shape)}, but its space says {list(shape)}")
+        if image and array.dtype != np.uint8:  # numpy would cut off what is behind the point
+            raise ValueError(f"{array.dtype}, but its space says uint8")
         return array.ravel()
 
     return read
 
 
-def _flat(space: Any, size: int, nested: bool) -> Read:
+def _flat(space: Any, size: int, nested: bool) -> Callable[[Any], np.ndarray]:
     from gymnasium.spaces import flatten
 
     def read(value: Any) -> np.ndarray:

@@ -14,8 +14,9 @@ from hetrl.env.transition import Masks, Transition
 from hetrl.errors import RecipeError, RunError
 from hetrl.team import Box, Grouped, Team
 
-Reward = Literal["mean", "sum", "per_agent"]
-"""How the team's reward is made of the agents': their mean, their sum, or not at all."""
+Reward = Literal["mean", "sum", "per_agent", "of_the_living"]
+"""How the team's reward is made of the agents': their mean, their sum, not at all, or as the mean of those who took
+part. The mean and the sum count whatever the environment pays, also to who is out."""
 
 
 class TeamEnv(EnvBase):
@@ -131,14 +132,21 @@ class TeamEnv(EnvBase):
         observation = self._reset_rows(rows)
         return Transition(following, reward, terminated, truncated, observation, self.masks, next_masks, own, infos)
 
-    def team_reward(self, reward: Mapping[str, Tensor]) -> Tensor | None:
-        """The team's reward ``[N]`` from the agents' own (group -> ``[N, n]``); None for ``per_agent``."""
+    def team_reward(self, reward: Mapping[str, Tensor], active: Mapping[str, Tensor] | None = None) -> Tensor | None:
+        """The team's reward ``[N]`` from the agents' own (group -> ``[N, n]``); None for ``per_agent``.
+
+        Args:
+            reward: what each earned.
+            active: who took part, by group; see :meth:`Team.reward`.
+        """
         if self.reward_kind == "per_agent":
             return None
-        return self.team.reward(reward, self.reward_kind)
+        return self.team.reward(reward, self.reward_kind, active)
 
     def state(self, observation: Mapping[str, Tensor]) -> Tensor:
-        """The global state ``[N, S]``: all agents' observations side by side, in team order."""
+        """The global state ``[N, S]``: all agents' observations side by side, in team order, or the environment's own,
+        which comes with the observations (see :data:`~hetrl.team.Grouped`).
+        """
         return self.team.state(observation)
 
     # ----- TorchRL
@@ -155,12 +163,13 @@ class TeamEnv(EnvBase):
 
     def _step(self, tensordict: TensorDictBase) -> TensorDict:
         actions = {group: tensordict.get((group, "action")) for group in self.team.layout}
+        active = self.masks.get("active") if self.reward_kind == "of_the_living" else None
         observation, reward, terminated, truncated = self._simulate(actions)
         done = terminated | truncated
         result = self._as_tensordict(observation, *(flag.unsqueeze(-1) for flag in (done, terminated, truncated)))
         for group, value in reward.items():
             result.set((group, "reward"), value.unsqueeze(-1))
-        team_reward = self.team_reward(reward)
+        team_reward = self.team_reward(reward, active)
         if team_reward is not None:
             result.set("reward", team_reward.unsqueeze(-1))
         return result
@@ -173,9 +182,9 @@ class TeamEnv(EnvBase):
         groups = {
             group: TensorDict(
                 {word: parts[group] for word, parts in words.items() if group in parts},
-                batch_size=value.shape[:2], device=self.device,
+                batch_size=observation[group].shape[:2], device=self.device,
             )
-            for group, value in observation.items()
+            for group in self.team.layout
         }  # fmt: skip
         flags = {"done": done, "terminated": terminated, "truncated": truncated}
         return TensorDict(

@@ -18,9 +18,6 @@ close (rounding, and the collision penalty of ``navigation``; ``broad_phase: non
 depends on all rows (the scripted team of ``football``, respawning targets in ``discovery``).
 """
 
-import ast
-import importlib
-import importlib.util
 import inspect
 import math
 import random
@@ -28,136 +25,32 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hetrl.arguments import check, parameters
 from hetrl.env.capture import When
 from hetrl.env.physique import physique
+from hetrl.env.scenarios import scenario_class, scenarios, shipped, world_arguments
 from hetrl.env.simulator_state import Footprint, copy_rows, copy_shared, footprint, restore, snapshot
 from hetrl.env.team_env import Reward, TeamEnv
-from hetrl.errors import DependencyError, RecipeError, RunError, nearest
+from hetrl.errors import RecipeError, RunError, nearest
 from hetrl.rng import Stream
+from hetrl.signature import said
 from hetrl.team import Box, Discrete, Grouped, Team
 
 _REWARDS = get_args(Reward)
 _ACTIONS = ("continuous", "discrete", "multi_discrete")
 _CAPTURE = (False, True, "auto")
 BroadPhase = Literal["batch", "none"]
-_OWN = "hetrl/"
-"""What the names of this package's own scenarios begin with."""
 _OWNERS = (("world", "_agents"), ("world", "_landmarks"))
 """Lists that own all entities: their members are named before anything that refers to them."""
 _MOST_BODIES = 1000
 """Agents, and other things that a scenario counts. Every two of them are looked at when it is built."""
 _TRIALS = 16
 """Resets of a two-row simulator that tell what a reset writes."""
-
-
-# --------------------------------------------------------------------------- scenarios and their arguments
-
-
-@cache
-def _files() -> dict[str, Path]:
-    """Scenario name -> source file, found without importing ``vmas``; ``hetrl/...`` are those of this package."""
-    found = importlib.util.find_spec("vmas")
-    if found is None or not found.submodule_search_locations:
-        raise DependencyError("task: VMAS is not installed; run: pip install vmas")
-    folder = Path(next(iter(found.submodule_search_locations))) / "scenarios"
-    stock = {file.stem: file for file in sorted(folder.rglob("*.py")) if file.stem != "__init__"}
-    own = {
-        f"{_OWN}{file.stem}": file
-        for file in sorted((Path(__file__).parent / "scenario").glob("*.py"))
-        if "\nclass Scenario(" in file.read_text(encoding="utf-8")  # the others are shared by several scenarios
-    }
-    return {**stock, **own}
-
-
-def scenarios() -> tuple[str, ...]:
-    """Names of all scenarios: those of VMAS, and those of this package as ``hetrl/...``."""
-    return tuple(sorted(_files()))
-
-
-@cache
-def scenario_class(name: str) -> type[Any]:
-    """The class of a scenario, importing ``vmas``.
-
-    Raises:
-        RecipeError: there is no such scenario.
-    """
-    _refuse_unknown(name)
-    if name.startswith(_OWN):
-        return importlib.import_module(f"hetrl.env.scenario.{name.removeprefix(_OWN)}").Scenario
-    from vmas.scenarios import load
-
-    return load(f"{name}.py").Scenario
-
-
-def _refuse_unknown(name: str) -> None:
-    if name not in _files():
-        raise RecipeError(f"task.scenario: no VMAS scenario '{name}'.{nearest(name, scenarios())}")
-
-
-@cache
-def scenario_arguments(name: str) -> frozenset[str] | None:
-    """Names of the arguments a scenario takes; None where its source does not tell.
-
-    Those of this package say it in the signature of ``make_world``, those of VMAS are read from their source.
-
-    Raises:
-        RecipeError: there is no such scenario.
-    """
-    _refuse_unknown(name)
-    if name.startswith(_OWN):
-        return frozenset(parameters(scenario_class(name).make_world))
-    tree = ast.parse(_files()[name].read_text(encoding="utf-8"))
-    classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Scenario"]
-    if not classes or [ast.unparse(base) for base in classes[0].bases] != ["BaseScenario"]:
-        return None
-    methods = {node.name: node for node in classes[0].body if isinstance(node, ast.FunctionDef)}
-    found: set[str] = set()
-    for method in methods.values():
-        if method.args.kwarg is None:
-            continue
-        read = _read_keywords(method, method.args.kwarg.arg, methods)
-        if read is None:
-            return None
-        found |= read
-    named = methods["make_world"].args
-    found |= {arg.arg for arg in [*named.args[1:], *named.kwonlyargs]} - {"batch_dim", "device"}
-    return frozenset(found)
-
-
-def _read_keywords(method: ast.FunctionDef, kwargs: str, methods: Mapping[str, Any]) -> set[str] | None:
-    """Constants with which ``method`` reads its ``**kwargs``; None where it uses them in another way."""
-    parent = {child: node for node in ast.walk(method) for child in ast.iter_child_nodes(node)}
-    found = set()
-    for name in ast.walk(method):
-        if not (isinstance(name, ast.Name) and name.id == kwargs):
-            continue
-        user = parent[name]
-        outer = parent.get(user)
-        if isinstance(user, ast.Attribute) and user.attr in ("pop", "get") and isinstance(outer, ast.Call):
-            key: ast.AST | None = outer.args[0] if outer.args else None
-        elif isinstance(user, ast.Subscript):
-            key = user.slice
-        elif isinstance(user, ast.Call) and ast.unparse(user.func).endswith(("check_kwargs_consumed", "len")):
-            continue
-        elif isinstance(user, ast.keyword) and isinstance(outer, ast.Call):
-            target = ast.unparse(outer.func)
-            if target.startswith("self.") and target.removeprefix("self.") in methods:
-                continue  # that method is read as well
-            return None
-        else:
-            return None
-        if not (isinstance(key, ast.Constant) and isinstance(key.value, str)):
-            return None
-        found.add(key.value)
-    return found
 
 
 # --------------------------------------------------------------------------- environment
@@ -213,9 +106,9 @@ class Vmas(TeamEnv):
         device: str = "cpu",
         **scenario_args: Any,
     ) -> None:
-        given: dict[str, Any] = {"n_envs": n_envs, "horizon": horizon, "reward": reward, "actions": actions}
-        given |= {"capture": capture, "broad_phase": broad_phase}
-        self.check_arguments({"scenario": scenario, **given, **scenario_args})
+        words: dict[str, Any] = {"n_envs": n_envs, "horizon": horizon, "reward": reward, "actions": actions}
+        words |= {"capture": capture, "broad_phase": broad_phase}
+        self.check_arguments({"scenario": scenario, **words, **scenario_args})
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise RecipeError(f"task.seed: {seed!r} is not a whole number of at least 0.")
         super().__init__(n_envs=n_envs, horizon=horizon, reward=reward, device=device)
@@ -225,7 +118,9 @@ class Vmas(TeamEnv):
             from hetrl.env.capture.capture import Capture  # brings torch's tracing, of no use to others
 
             self._capture = Capture(self, capture, _OWNERS)
-        self._scenario_args, self._built_with = scenario_args, seed
+        self._given, self._built_with = scenario_args, seed
+        self._scenario_args = world_arguments(scenario, scenario_args, _words(type(self)))
+        self._scenario = scenario_class(scenario)
         self._simulator = self._build(n_envs)
         self._spare: _Spare | None = None
         self._stream = Stream(seed, self.device)
@@ -245,17 +140,8 @@ class Vmas(TeamEnv):
         Raises:
             RecipeError: with the nearest name.
         """
-        accepted = scenario_arguments(str(arguments.get("scenario")))
-        own = set(inspect.signature(cls.__init__).parameters)
-        for name in set(arguments) - own:
-            if accepted is not None and name not in accepted:
-                known = accepted | own - {"self", "scenario_args", "seed", "device"}
-                raise RecipeError(
-                    f"task.{name}: scenario '{arguments['scenario']}' has no such argument.{nearest(name, known)}"
-                )
-        if str(arguments.get("scenario")).startswith(_OWN):
-            given = {name: value for name, value in arguments.items() if name not in own}
-            check(scenario_class(arguments["scenario"]).make_world, given, "task")
+        own = _words(cls)
+        world_arguments(str(arguments.get("scenario")), {name: arguments[name] for name in set(arguments) - own}, own)
         for name in ("n_envs", "horizon"):
             count = arguments.get(name, 1)
             if isinstance(count, bool) or not isinstance(count, int) or count < 1:
@@ -361,7 +247,7 @@ class Vmas(TeamEnv):
             Environment.vmas_random_state[:] = [torch.get_rng_state(), np.random.get_state(), random.getstate()]
             try:
                 simulator = Environment(
-                    scenario_class(self.scenario)(),
+                    self._scenario(),
                     num_envs=n_envs,
                     device=self.device,
                     max_steps=None,
@@ -373,9 +259,12 @@ class Vmas(TeamEnv):
             except RecipeError:
                 raise
             except Exception as error:  # whatever a scenario makes of numbers that it was not written for
+                text = str(error) or "an assertion in it failed"
+                if not shipped(self.scenario):
+                    text = said(error)
                 raise RecipeError(
-                    f"task: scenario '{self.scenario}' cannot be built with {self._scenario_args}: "
-                    f"{str(error) or 'an assertion in it failed'}. Change those arguments."
+                    f"task: scenario '{self.scenario}' cannot be built with {self._scenario_args}: {text}. "
+                    f"Change those arguments{'' if shipped(self.scenario) else ', or the scenario'}."
                 ) from error
             finally:
                 Environment.vmas_random_state[:] = outside
@@ -387,7 +276,7 @@ class Vmas(TeamEnv):
         """The same once more, to experiment on: not captured, and with a random stream of its own."""
         return Vmas(
             scenario=self.scenario, n_envs=self.n_envs, horizon=2**62, actions=self.actions,
-            broad_phase=self.broad_phase, seed=self._built_with, device=str(self.device), **self._scenario_args,
+            broad_phase=self.broad_phase, seed=self._built_with, device=str(self.device), **self._given,
         )  # fmt: skip
 
     def _make_team(self) -> Team:
@@ -497,6 +386,11 @@ class Vmas(TeamEnv):
             simulator.scenario.reward(agent)
         self._observe(simulator)
         simulator.scenario.done()
+
+
+def _words(cls: type["Vmas"]) -> set[str]:
+    """The words of every task with a scenario."""
+    return set(inspect.signature(cls.__init__).parameters) - {"self", "scenario_args"}
 
 
 @cache

@@ -39,6 +39,7 @@ class GAE(Component):
         "truncated": "truncated",
     }
     writes = {"advantage": "advantage", "return": "return"}
+    follows = {"terminated": "reward", "truncated": "reward"}
     along_time = True
 
     def __init__(

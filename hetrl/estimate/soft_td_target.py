@@ -26,6 +26,7 @@ class SoftTDTarget(Component):
         "log_probs": "next.agents.proposal_log_prob",
     }
     writes = {"target": "target"}
+    follows = {"terminated": "reward"}
 
     def compute(
         self,

@@ -26,6 +26,7 @@ class Standardize(Component):
 
     reads = {"advantage": "advantage", "active": "active"}
     writes = {"advantage": "advantage"}
+    follows = {"active": "advantage"}
 
     def __init__(self, *, eps: Positive = 1e-5) -> None:
         super().__init__()

@@ -21,6 +21,7 @@ class TDTarget(Component):
 
     reads = {"reward": "reward", "discount": "discount", "terminated": "terminated", "q": "next.min_q"}
     writes = {"target": "target"}
+    follows = {"terminated": "reward"}
 
     def compute(
         self,

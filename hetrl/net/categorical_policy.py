@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hetrl.arguments import Positive, Widths
+from hetrl.encoder import Encoding, behind, in_front
 from hetrl.errors import RecipeError, RunError
 from hetrl.network import MLP, Activation, LayerNormMLP, Policy, mode
 from hetrl.ops import categorical
@@ -28,6 +29,7 @@ class CategoricalPolicy(Policy):
         layer_norm: normalise the observation and each hidden layer.
         initial_probs: probabilities of the options before training, the same for every observation; for one choice.
             Left out, they are nearly uniform.
+        encoder: what stands in front of the network, ``{use: net/...}``; left out, it reads what is seen itself.
 
     Raises:
         RecipeError: ``initial_probs`` are not one positive number for each option, with sum 1.
@@ -38,6 +40,7 @@ class CategoricalPolicy(Policy):
     """
 
     serves: ClassVar[tuple[type, ...]] = (Discrete,)
+    draws = "gumbel"
 
     def __init__(
         self,
@@ -48,12 +51,14 @@ class CategoricalPolicy(Policy):
         activation: Activation = "tanh",
         layer_norm: bool = False,
         initial_probs: list[Positive] | None = None,
+        encoder: Encoding | None = None,
     ) -> None:
         super().__init__()
         assert isinstance(agent.action, Discrete)  # the checker has compared it with `serves`
         self.choices = list(agent.action.choices)
         cls = LayerNormMLP if layer_norm else MLP
-        self.body = cls([agent.observation_size, *hidden, sum(self.choices)], activation, last_gain=0.01)
+        front, size = in_front(encoder, agent, team)
+        self.body = behind(front, cls([size, *hidden, sum(self.choices)], activation, last_gain=0.01))
         if initial_probs is not None:
             self._start_at(initial_probs)
 

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hetrl.arguments import Count, NonNegative, Widths
+from hetrl.encoder import Encoding, behind, in_front
 from hetrl.errors import RecipeError
 from hetrl.network import MLP, Activation, Policy, mode
 from hetrl.ops.inverted import held
@@ -28,11 +29,13 @@ class DeterministicPolicy(Policy):
         activation: between them.
         noise: deviation of the exploration, in halves of the action's range [1], 0 or more.
         bounds: what keeps it in the box, ``tanh`` or ``inverted`` gradients.
+        encoder: what stands in front of the network, ``{use: net/...}``; left out, it reads what is seen itself.
     Source: Lillicrap et al. 2016, arXiv:1509.02971; Fujimoto et al. 2018, arXiv:1802.09477; Hausknecht and Stone 2016,
         arXiv:1511.04143 (inverted).
     Differs: the bounds need not be symmetric.
     """
 
+    draws = "normal"
     low: Tensor
     high: Tensor
 
@@ -45,6 +48,7 @@ class DeterministicPolicy(Policy):
         activation: Activation = "relu",
         noise: NonNegative = 0.1,
         bounds: Literal["tanh", "inverted"] = "tanh",
+        encoder: Encoding | None = None,
     ) -> None:
         super().__init__()
         assert isinstance(agent.action, Box)  # the checker has compared it with `serves`
@@ -54,7 +58,8 @@ class DeterministicPolicy(Policy):
         self._bounded = torch.tanh if bounds == "tanh" else held
         self.register_buffer("low", torch.tensor(agent.action.low), persistent=False)
         self.register_buffer("high", torch.tensor(agent.action.high), persistent=False)
-        self.body = MLP([agent.observation_size, *hidden, self.size], activation, last_gain=0.01)
+        front, size = in_front(encoder, agent, team)
+        self.body = behind(front, MLP([size, *hidden, self.size], activation, last_gain=0.01))
 
     @mode(reads={"observation": "agent.observation"}, writes={"proposal": "agent.proposal"})
     def act(self, observation: Float[Tensor, "*batch seen"]) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hetrl.arguments import Count, Widths
+from hetrl.encoder import Encoder, Encoding, in_front
 from hetrl.errors import RecipeError, RunError
 from hetrl.network import MLP, Activation, Policy, mode
 from hetrl.ops.activation import ACTIVATIONS
@@ -46,6 +47,7 @@ class DiffusionPolicy(Policy):
         spacing: which ones: ``even``, or ``quadratic``, closer to each other where little noise is left. Few steps
             make a policy narrower than it was trained to be; these the least.
         latent: every entry of x_T for the deterministic action [1].
+        encoder: what stands in front of the network, ``{use: net/...}``; left out, it reads what is seen itself.
 
     Raises:
         RecipeError: the action has no bounds, or there are more sample steps than steps.
@@ -57,6 +59,7 @@ class DiffusionPolicy(Policy):
         :class:`NoisePredictor`.
     """
 
+    draws = "normal"
     low: Tensor
     high: Tensor
     rates: Tensor
@@ -76,6 +79,7 @@ class DiffusionPolicy(Policy):
         n_sample_steps: Count | None = None,
         spacing: Spacing = "even",
         latent: float = 0.0,
+        encoder: Encoding | None = None,
     ) -> None:
         super().__init__()
         assert isinstance(agent.action, Box)  # the checker has compared it with `serves`
@@ -97,7 +101,8 @@ class DiffusionPolicy(Policy):
         self.register_buffer("times", torch.tensor(times), persistent=False)
         self.register_buffer("coefficients", torch.tensor(coefficients), persistent=False)
         self._rows = _CACHED // max(hidden, default=1)
-        self.body = NoisePredictor(self.size, agent.observation_size, rates, hidden, activation)
+        front, size = in_front(encoder, agent, team)
+        self.body = NoisePredictor(self.size, size, rates, hidden, activation, front)
 
     # Drawing
 
@@ -357,9 +362,10 @@ class DiffusionPolicy(Policy):
     def _end(self, observation: Tensor, steps: Sequence[ReverseStep], noise: Tensor) -> Tensor:
         """Return where the chain ends, ``*B A``."""
         parts = [(observation, noise)]
-        rows = max(1, self._rows * noise.shape[0] * noise.shape[-1] * noise.shape[-2] // max(1, noise.numel()))
-        if noise.device.type == "cpu" and len(noise) > rows:
-            parts = list(zip(observation.split(rows), noise.split(rows), strict=True))
+        if noise.device.type == "cpu" and not torch.compiler.is_exporting():  # an exported chain takes any batch
+            rows = max(1, self._rows * noise.shape[0] * noise.shape[-1] * noise.shape[-2] // max(1, noise.numel()))
+            if len(noise) > rows:
+                parts = list(zip(observation.split(rows), noise.split(rows), strict=True))
         ends = [reverse(self.body.given(seen), steps, draws)[1][-1] for seen, draws in parts]
         unit = ends[0] if len(ends) == 1 else torch.cat(ends)
         return self.low + (self.high - self.low) * 0.5 * (1 + unit)
@@ -409,15 +415,23 @@ class NoisePredictor(nn.Module):
         rates: abar_0 to abar_T.
         hidden: widths of the hidden layers; the first is also that of the small MLP.
         activation: between the layers of both.
+        encoder: makes of what is seen what it takes for the observation.
     """
 
     table: Tensor
     spread: Tensor
 
     def __init__(
-        self, size: int, observation_size: int, rates: Tensor, hidden: Sequence[int], activation: Activation
+        self,
+        size: int,
+        observation_size: int,
+        rates: Tensor,
+        hidden: Sequence[int],
+        activation: Activation,
+        encoder: Encoder | None = None,
     ) -> None:
         super().__init__()
+        self.encoder = encoder
         angles = torch.arange(len(rates)).unsqueeze(-1) * 10_000 ** -torch.linspace(0, 1, _EMBEDDING // 2)
         self.register_buffer("table", torch.cat([angles.sin(), angles.cos()], -1), persistent=False)
         self.register_buffer("spread", (1 - rates).sqrt().to(self.table.dtype), persistent=False)
@@ -434,7 +448,8 @@ class NoisePredictor(nn.Module):
         """
         first, *others = self.body.layers
         of_point, of_observation, of_step = first.weight.split(self._parts, 1)
-        seen = functional.linear(observation, of_observation, first.bias)
+        known = observation if self.encoder is None else self.encoder(observation)
+        seen = functional.linear(known, of_observation, first.bias)
         steps = functional.linear(self.embedding(self.table), of_step)
 
         def predict(point: Tensor, time: Any) -> Tensor:

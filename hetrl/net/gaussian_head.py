@@ -52,10 +52,10 @@ class GaussianHead(nn.Module):
             return mean, nn.functional.softplus(raw).log()
         return mean, nn.functional.logsigmoid(raw) + math.log(self.max_std)
 
-    def joined(self, observation: Tensor) -> Tensor:
-        """Return mean and log deviation side by side, ``*B 2A``."""
-        mean, log_std = self(observation)
-        return torch.cat([mean, log_std.expand_as(mean)], -1)
+
+def joined(mean: Tensor, log_std: Tensor) -> Tensor:
+    """Return mean and log deviation side by side, ``*B 2A``."""
+    return torch.cat([mean, log_std.expand_as(mean)], -1)
 
 
 def inverse_std(std_map: StdMap, std: float, max_std: float) -> float:

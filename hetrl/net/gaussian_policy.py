@@ -7,7 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hetrl.arguments import Positive, Widths
-from hetrl.net.gaussian_head import GaussianHead, Std, StdMap
+from hetrl.encoder import Encoding, behind, in_front
+from hetrl.net.gaussian_head import GaussianHead, Std, StdMap, joined
 from hetrl.network import Activation, Policy, mode
 from hetrl.ops import gaussian
 from hetrl.team import Agent, Box, Team
@@ -26,6 +27,7 @@ class GaussianPolicy(Policy):
             -20 and 2), ``softplus``, or the bounded ``sigmoid``.
         initial_std: deviation before training [action], above 0 (below ``max_std`` for the sigmoid).
         max_std: upper end of the sigmoid [action], above 0.
+        encoder: what stands in front of the network, ``{use: net/...}``; left out, it reads what is seen itself.
 
     Raises:
         RecipeError: an argument is out of range.
@@ -33,6 +35,8 @@ class GaussianPolicy(Policy):
         al. 2017, arXiv:1707.06347.
     Differs: the reference also divides x by a coefficient inside the sigmoid, which only rescales a parameter.
     """
+
+    draws = "normal"
 
     def __init__(
         self,
@@ -45,13 +49,14 @@ class GaussianPolicy(Policy):
         std_map: StdMap = "exp",
         initial_std: Positive = 1.0,
         max_std: Positive = 0.5,
+        encoder: Encoding | None = None,
     ) -> None:
         super().__init__()
         assert isinstance(agent.action, Box)  # the checker has compared it with `serves`
         self.size = agent.action.size
-        self.head = GaussianHead(
-            agent.observation_size, self.size, hidden, activation, std, std_map, initial_std, max_std
-        )
+        front, size = in_front(encoder, agent, team)
+        head = GaussianHead(size, self.size, hidden, activation, std, std_map, initial_std, max_std)
+        self.head = behind(front, head)
 
     @mode(
         reads={"observation": "agent.observation", "action": "agent.action"},
@@ -81,7 +86,7 @@ class GaussianPolicy(Policy):
     @mode(reads={"observation": "agent.observation"}, writes={"distribution": "agent.distribution"})
     def distribution(self, observation: Float[Tensor, "*batch seen"]) -> dict[str, Tensor]:
         """Return mean and log deviation side by side as ``distribution``, what ``kl`` compares with."""
-        return {"distribution": self.head.joined(observation)}
+        return {"distribution": joined(*self.head(observation))}
 
     @mode(
         reads={"observation": "agent.observation", "old_distribution": "agent.old_distribution"},
@@ -91,7 +96,7 @@ class GaussianPolicy(Policy):
         self, observation: Float[Tensor, "*batch seen"], old_distribution: Float[Tensor, "*batch both"]
     ) -> dict[str, Tensor]:
         """Return ``kl``, KL(old || now) summed over action dimensions [nat]."""
-        old, now = old_distribution.chunk(2, -1), self.head.joined(observation).chunk(2, -1)
+        old, now = old_distribution.chunk(2, -1), joined(*self.head(observation)).chunk(2, -1)
         return {"kl": gaussian.kl(*old, *now)}
 
     @mode(reads={"observation": "agent.observation"}, writes={"proposal": "agent.proposal"})

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hetrl.arguments import Count, Widths
+from hetrl.encoder import Encoding, in_front_of_state
 from hetrl.net.value_normalizer import ValueNormalizer
 from hetrl.network import Activation, Network, mode
 from hetrl.ops.activation import ACTIVATIONS, SLOPES
@@ -38,6 +39,7 @@ class JointQ(Network):
         activation: between them.
         ensemble: E, how many members.
         normalize: predict normalised values, with running statistics of the targets.
+        encoder: what stands in front of all members, ``{use: net/...}``; left out, they read the state itself.
     Source: Lowe et al. 2017, arXiv:1706.02275 (the centralised critic); Fujimoto et al. 2018, arXiv:1802.09477 (the
         least of two); Liu et al. 2024, arXiv:2306.10715.
     Differs: the reference code of Liu et al. 2024 has two separate networks; here they are one batched one.
@@ -55,12 +57,14 @@ class JointQ(Network):
         activation: Activation = "relu",
         ensemble: Count = 2,
         normalize: bool = False,
+        encoder: Encoding | None = None,
     ) -> None:
         super().__init__()
         self.choices = [each.action.choices if isinstance(each.action, Discrete) else None for each in team.agents]
         size = sum(sum(each.action.choices) if isinstance(each.action, Discrete) else each.action.size
                    for each in team.agents)  # fmt: skip
-        self.body = EnsembleMLP([team.state_size + size, *hidden, 1], activation, ensemble)
+        self.encoder, state_size = in_front_of_state(encoder, team)
+        self.body = EnsembleMLP([state_size + size, *hidden, 1], activation, ensemble)
         self.normalizer = ValueNormalizer() if normalize else None
         self._first = KeptProduct()
 
@@ -76,31 +80,31 @@ class JointQ(Network):
     @mode(reads={"state": "state", "action": "agents.action"}, writes={"q": "q"})
     def q(self, state: Float[Tensor, "*batch size"], action: JointAction) -> dict[str, Float[Tensor, "members *batch"]]:
         """Return ``q`` of every member, ``E *B`` [reward]."""
-        return {"q": self._denormalize(self._members(state, action))}
+        return {"q": self._denormalize(self._members(self._known(state), action))}
 
     @mode(reads={"state": "state", "action": "agents.action"}, writes={"q": "min_q"})
     def min(self, state: Float[Tensor, "*batch size"], action: JointAction) -> dict[str, Float[Tensor, "*batch"]]:
         """Return the least ``q`` of the members [reward]."""
-        return {"q": self._denormalize(self._members(state, action).amin(0))}
+        return {"q": self._denormalize(self._members(self._known(state), action).amin(0))}
 
     @mode(reads={"state": "state", "action": "agents.action"}, writes={"q": "first_q"})
     def first(self, state: Float[Tensor, "*batch size"], action: JointAction) -> dict[str, Float[Tensor, "*batch"]]:
         """Return ``q`` of the first member [reward]."""
-        return {"q": self._denormalize(self._members(state, action)[0])}
+        return {"q": self._denormalize(self._members(self._known(state), action)[0])}
 
     @mode(reads={"state": "state", "action": "agents.action"}, writes={"q": "normalized_q"})
     def normalized(
         self, state: Float[Tensor, "*batch size"], action: JointAction
     ) -> dict[str, Float[Tensor, "members *batch"]]:
         """Return the members' own outputs, ``E *B`` [normalised reward]."""
-        return {"q": self._members(state, action)}
+        return {"q": self._members(self._known(state), action)}
 
     @mode(reads={"state": "state", "action": "agents.action"}, writes={"q": "normalized_min_q"})
     def normalized_min(
         self, state: Float[Tensor, "*batch size"], action: JointAction
     ) -> dict[str, Float[Tensor, "*batch"]]:
         """Return the least of the members' own outputs [normalised reward]."""
-        return {"q": self._members(state, action).amin(0)}
+        return {"q": self._members(self._known(state), action).amin(0)}
 
     @mode(
         reads={
@@ -126,7 +130,9 @@ class JointQ(Network):
             candidates: K actions of the agent in turn for each sample; discrete ones are one-hot.
             place: the agent's position in team order.
         """
-        return {"q": self._denormalize(self._members(*with_each(state, action, place, candidates)).amin(0))}
+        return {
+            "q": self._denormalize(self._members(*with_each(self._known(state), action, place, candidates)).amin(0))
+        }
 
     @mode(reads={"target": "target"}, writes={"target": "normalized_target"}, learned=False)
     def normalize(self, target: Float[Tensor, "*batch"]) -> dict[str, Float[Tensor, "*batch"]]:
@@ -139,8 +145,12 @@ class JointQ(Network):
     def _denormalize(self, q: Tensor) -> Tensor:
         return self.normalizer.denormalize(q) if self.normalizer else q
 
-    def _members(self, state: Tensor, action: JointAction) -> Tensor:
-        parts = [state, *(_encoded(each, choices) for each, choices in zip(action, self.choices, strict=True))]
+    def _known(self, state: Tensor) -> Tensor:
+        """Return what the members know of a state: the encoder's features where there is one."""
+        return state if self.encoder is None else self.encoder(state)
+
+    def _members(self, known: Tensor, action: JointAction) -> Tensor:
+        parts = [known, *(_encoded(each, choices) for each, choices in zip(action, self.choices, strict=True))]
         live = [place for place, part in enumerate(parts) if part.requires_grad]
         if len(live) != 1 or self.body.weights[0].requires_grad:
             return self.body(torch.cat(parts, -1)).squeeze(-1)

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from hetrl.arguments import Positive, Widths
+from hetrl.encoder import Encoding
 from hetrl.net.categorical_policy import CategoricalPolicy
 from hetrl.net.gaussian_head import Std, StdMap
 from hetrl.net.gaussian_policy import GaussianPolicy
@@ -31,6 +32,7 @@ class MixedPolicy(Policy):
             -20 and 2), ``softplus``, or the bounded ``sigmoid``.
         initial_std: their deviation before training, above 0 (below ``max_std`` for the sigmoid).
         max_std: upper end of the sigmoid, above 0.
+        encoder: what stands in front of the network, ``{use: net/...}``; left out, it reads what is seen itself.
 
     Raises:
         RecipeError: an argument is out of range.
@@ -52,9 +54,10 @@ class MixedPolicy(Policy):
         std_map: StdMap = "exp",
         initial_std: Positive = 1.0,
         max_std: Positive = 0.5,
+        encoder: Encoding | None = None,
     ) -> None:
         super().__init__()
-        common: dict[str, Any] = {"hidden": hidden, "activation": activation}
+        common: dict[str, Any] = {"hidden": hidden, "activation": activation, "encoder": encoder}
         if isinstance(agent.action, Discrete):
             self.policy: Policy = CategoricalPolicy(agent, team, **common)
         else:
@@ -62,6 +65,7 @@ class MixedPolicy(Policy):
             common |= {"std": std, "std_map": std_map, "initial_std": initial_std, "max_std": max_std}
             self.policy = cls(agent, team, **common)
         self._discrete = isinstance(agent.action, Discrete)
+        self.draws = self.policy.draws
 
     def _masked(self, *given: Any, action_mask: Tensor | None) -> tuple[Any, ...]:
         return (*given, action_mask) if self._discrete else given

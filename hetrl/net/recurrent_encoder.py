@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hetrl.encoder import behind
 from hetrl.errors import RecipeError
 from hetrl.network import MLP, Activation
 
@@ -30,16 +31,25 @@ class RecurrentEncoder(nn.Module):
         activation: after each of them.
         memory: units of the GRU, ``H``.
         chunk: steps of a chunk.
+        front: makes of what is seen the ``size`` numbers that the MLP takes; None where it takes what is seen.
     Source: Cho et al. 2014, arXiv:1406.1078 (the GRU); Hausknecht & Stone 2015, arXiv:1507.06527, and Kapturowski et
         al. 2019 (R2D2, ICLR), for chunks that start from a stored state.
     Differs: the reset gate acts after the product with h, as in ``torch.nn.GRU``; no burn-in, since the memories are
         those of the policy that has just acted.
     """
 
-    def __init__(self, size: int, hidden: list[int], activation: Activation, memory: int, chunk: int) -> None:
+    def __init__(
+        self,
+        size: int,
+        hidden: list[int],
+        activation: Activation,
+        memory: int,
+        chunk: int,
+        front: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         self.chunk = chunk
-        self.body = MLP([size, *hidden, 3 * memory], activation, last_gain=1.0)
+        self.body = behind(front, MLP([size, *hidden, 3 * memory], activation, last_gain=1.0))
         self.recurrent = nn.Linear(memory, 3 * memory)
         for gate in self.recurrent.weight.chunk(3):
             nn.init.orthogonal_(gate)

@@ -1,7 +1,6 @@
 """A policy that remembers: a GRU in front of the head that serves the agent's action space."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -9,13 +8,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from hetrl.arguments import Count, Positive, Widths
+from hetrl.encoder import Encoding, in_front
 from hetrl.net.gaussian_head import Std, StdMap
 from hetrl.net.mixed_policy import MixedPolicy
 from hetrl.net.recurrent_encoder import CHUNK, RecurrentEncoder
 from hetrl.network import Activation, Policy, mode
 from hetrl.team import Agent, Box, Discrete, Team
 
-_TIME = {"memory": "agent.memory", "is_init": "is_init"}
+_TIME = {"memory": "agent.memory", "is_init": "agent.is_init"}
 
 
 class RecurrentPolicy(Policy):
@@ -41,6 +41,7 @@ class RecurrentPolicy(Policy):
             -20 and 2), ``softplus``, or the bounded ``sigmoid``.
         initial_std: their deviation before training, above 0 (below ``max_std`` for the sigmoid).
         max_std: upper end of the sigmoid, above 0.
+        encoder: what stands in front of the network, ``{use: net/...}``; left out, it reads what is seen itself.
 
     Raises:
         RecipeError: an argument is out of range, or the steps of a batch are no multiple of ``chunk``.
@@ -65,12 +66,14 @@ class RecurrentPolicy(Policy):
         std_map: StdMap = "exp",
         initial_std: Positive = 1.0,
         max_std: Positive = 0.5,
+        encoder: Encoding | None = None,
     ) -> None:
         super().__init__()
         self.memory, self.chunk = memory, chunk
-        self.encoder = RecurrentEncoder(agent.observation_size, hidden, activation, memory, chunk)
+        front, size = in_front(encoder, agent, team)
+        self.encoder = RecurrentEncoder(size, hidden, activation, memory, chunk, front)
         self.head = MixedPolicy(
-            replace(agent, observation_size=memory),
+            agent.seeing(memory),
             team,
             hidden=[],
             activation=activation,
@@ -80,6 +83,7 @@ class RecurrentPolicy(Policy):
             initial_std=initial_std,
             max_std=max_std,
         )
+        self.draws = self.head.draws
 
     @classmethod
     def chunk_of(cls, values: Mapping[str, Any]) -> int | None:

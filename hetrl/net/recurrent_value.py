@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from hetrl.arguments import Count, Widths
+from hetrl.encoder import Encoding, in_front_of_state
 from hetrl.net.recurrent_encoder import CHUNK, RecurrentEncoder
 from hetrl.net.state_value import StateValue
 from hetrl.network import Activation, Network, mode
@@ -31,6 +32,7 @@ class RecurrentValue(Network):
         memory: units of the GRU.
         chunk: steps through which gradients go back [step].
         normalize: predict normalised returns, with running statistics.
+        encoder: what stands in front of the network, ``{use: net/...}``; left out, it reads what is seen itself.
 
     Raises:
         RecipeError: the steps of a batch are no multiple of ``chunk``.
@@ -52,11 +54,13 @@ class RecurrentValue(Network):
         memory: Count = 64,
         chunk: Count = CHUNK,
         normalize: bool = False,
+        encoder: Encoding | None = None,
     ) -> None:
         super().__init__()
         self.memory, self.chunk = memory, chunk
-        self.encoder = RecurrentEncoder(team.state_size, hidden, activation, memory, chunk)
-        self.head = StateValue(agent, replace(team, state_size=memory), hidden=[], normalize=normalize)
+        front, size = in_front_of_state(encoder, team)
+        self.encoder = RecurrentEncoder(size, hidden, activation, memory, chunk, front)
+        self.head = StateValue(agent, replace(team, state_size=memory, state_shape=()), hidden=[], normalize=normalize)
 
     @classmethod
     def chunk_of(cls, values: Mapping[str, Any]) -> int | None:

@@ -8,8 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hetrl.arguments import Count, Positive, Widths
+from hetrl.encoder import Encoding, behind, in_front
 from hetrl.errors import RecipeError
-from hetrl.net.gaussian_head import GaussianHead, Std, StdMap
+from hetrl.net.gaussian_head import GaussianHead, Std, StdMap, joined
 from hetrl.network import Activation, Policy, mode
 from hetrl.ops import gaussian
 from hetrl.ops.tanh import log_slope, squash, unsquash
@@ -34,6 +35,7 @@ class SquashedGaussianPolicy(Policy):
         initial_std: deviation of u before training [1], above 0 (below ``max_std`` for the sigmoid).
         max_std: upper end of the sigmoid [1], above 0.
         density: what log-probs are densities of: the ``action``, or the ``unit`` action tanh u between -1 and 1.
+        encoder: what stands in front of the network, ``{use: net/...}``; left out, it reads what is seen itself.
 
     Raises:
         RecipeError: an argument is out of range.
@@ -42,6 +44,7 @@ class SquashedGaussianPolicy(Policy):
         2024 leaves it out, which shifts every log-prob by a constant; ``density: unit`` does that).
     """
 
+    draws = "normal"
     low: Tensor
     high: Tensor
 
@@ -57,6 +60,7 @@ class SquashedGaussianPolicy(Policy):
         initial_std: Positive = 1.0,
         max_std: Positive = 0.5,
         density: Literal["action", "unit"] = "action",
+        encoder: Encoding | None = None,
     ) -> None:
         super().__init__()
         assert isinstance(agent.action, Box)  # the checker has compared it with `serves`
@@ -67,9 +71,9 @@ class SquashedGaussianPolicy(Policy):
         self.register_buffer("high", torch.tensor(agent.action.high), persistent=False)
         scale = (self.high.double() - self.low.double()) / 2
         self._log_scale = scale.log().sum().item() if density == "action" else 0.0  # a number, so that it costs nothing
-        self.head = GaussianHead(
-            agent.observation_size, self.size, hidden, activation, std, std_map, initial_std, max_std
-        )
+        front, size = in_front(encoder, agent, team)
+        head = GaussianHead(size, self.size, hidden, activation, std, std_map, initial_std, max_std)
+        self.head = behind(front, head)
 
     @mode(
         reads={"observation": "agent.observation", "action": "agent.action", "noise": "agent.noise"},
@@ -142,7 +146,7 @@ class SquashedGaussianPolicy(Policy):
     @mode(reads={"observation": "agent.observation"}, writes={"distribution": "agent.distribution"})
     def distribution(self, observation: Float[Tensor, "*batch seen"]) -> dict[str, Tensor]:
         """Return mean and log deviation side by side as ``distribution``, what ``kl`` compares with."""
-        return {"distribution": self.head.joined(observation)}
+        return {"distribution": joined(*self.head(observation))}
 
     @mode(
         reads={"observation": "agent.observation", "old_distribution": "agent.old_distribution"},
@@ -152,7 +156,7 @@ class SquashedGaussianPolicy(Policy):
         self, observation: Float[Tensor, "*batch seen"], old_distribution: Float[Tensor, "*batch both"]
     ) -> dict[str, Tensor]:
         """Return ``kl``, KL(old || now) summed over action dimensions [nat]: that of the Gaussians before squashing."""
-        old, now = old_distribution.chunk(2, -1), self.head.joined(observation).chunk(2, -1)
+        old, now = old_distribution.chunk(2, -1), joined(*self.head(observation)).chunk(2, -1)
         return {"kl": gaussian.kl(*old, *now)}
 
     @mode(reads={"observation": "agent.observation"}, writes={"proposal": "agent.proposal"})

@@ -49,6 +49,8 @@ def differences(one: Recipe, other: Recipe) -> list[Difference]:
     found = list(_use("task", one.task, other.task))
     if one.groups != other.groups:
         found.append(Difference("task", "groups", _text(one.groups), _text(other.groups)))
+    both = ({"normalize_observations": each.normalize_observations} for each in (one, other))
+    found += _values("task", "", *both)
     found += _nets(*plans)
     found += _use("data", one.data, other.data)
     found += _phases(*plans)
@@ -102,14 +104,30 @@ def _values(section: str, what: str, one: Mapping[str, Any], other: Mapping[str,
     """Compare two sets of named values."""
     for word in {**one, **other}:
         mine, theirs = one.get(word), other.get(word)
-        if mine != theirs:
-            yield Difference(section, f"{what} {word}".strip(), _text(mine), _text(theirs))
+        place = f"{what} {word}".strip()
+        if (
+            isinstance(mine, Mapping)
+            and isinstance(theirs, Mapping)
+            and "use" in mine
+            and mine["use"] == theirs.get("use")
+        ):
+            yield from _values(section, place, mine, theirs)
+        elif mine != theirs:
+            yield Difference(section, place, _text(mine), _text(theirs))
 
 
 def _with_defaults(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
     known = arguments.parameters(function).items()
     defaults = {name: each.default for name, each in known if each.default is not Parameter.empty}
-    return {**defaults, **given}
+    return {name: _whole(value) for name, value in {**defaults, **given}.items()}
+
+
+def _whole(value: Any) -> Any:
+    """Return an entry inside another's arguments, such as an encoder, with its defaults; anything else as it is."""
+    if not isinstance(value, Mapping) or "use" not in value:
+        return value
+    given = {word: each for word, each in value.items() if word != "use"}
+    return {"use": value["use"], **_with_defaults(catalog.resolve(value["use"]).__init__, given)}
 
 
 def _use(section: str, one: Use | Order | None, other: Use | Order | None, what: str = "") -> Iterator[Difference]:

@@ -34,7 +34,8 @@ def refuse(*_: Any, **__: Any) -> NoReturn:
     """
     raise RecipeError(
         "a recipe is its tree, and nothing can be changed behind it; make another one: "
-        "hetrl.load(recipe, 'task.n_envs=8')."
+        "hetrl.load(recipe, 'task.n_envs=8'); for an environment of your own, give it a name first: "
+        "hetrl.register('env/my.world', World)."
     )
 
 

@@ -11,8 +11,9 @@ from hetrl.arguments import Count, Share
 from hetrl.component import Table
 from hetrl.errors import RecipeError, nearest
 from hetrl.network import Network
+from hetrl.recipe.encoder import encoders, encoding
 from hetrl.recipe.frozen import frozen
-from hetrl.recipe.section import Section, entry, mapping, named, used
+from hetrl.recipe.section import Section, catalogued, checked, mapping, named, used
 
 Per = Literal["agent", "group", "team"]
 TARGET = "target"
@@ -58,7 +59,20 @@ class Net(Section):
         Raises:
             RecipeError: there is no such net, or an argument does not suit it.
         """
-        return entry(self.use, self.arguments, self.where, "net")
+        return checked(catalogued(self.use, self.where, "net"), self.use, self.values, self.where)
+
+    @cached_property
+    def values(self) -> Mapping[str, Any]:
+        """Its arguments as the constructor takes them: an encoder, ``{use: net/...}``, is looked up.
+
+        Raises:
+            RecipeError: there is no such net, or no such encoder, or an argument does not suit that.
+        """
+        names = encoders(catalogued(self.use, self.where, "net"))
+        return {
+            word: value if word not in names or value is None else encoding(value, f"{self.where}.{word}")
+            for word, value in self.arguments.items()
+        }
 
     @property
     def sharing(self) -> Per:

@@ -36,8 +36,10 @@ def plain(value: Any, where: str = "", depth: int = 0) -> Any:
         return {_word(word, where): plain(each, f"{place}{word}", depth + 1) for word, each in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray, memoryview, range)):
         return [plain(each, f"{where}[{index}]", depth + 1) for index, each in enumerate(value)]
+    named = "; a class or a function gets a name first: hetrl.register('env/my.world', World)"
     raise RecipeError(
-        f"{where}: {_kind(value)} is nothing that a recipe can say; write a number, a text, a list or a mapping."
+        f"{where}: {_kind(value)} is nothing that a recipe can say; write a number, a text, a list or a mapping"
+        f"{named if callable(value) else ''}."
     )
 
 

@@ -172,6 +172,7 @@ class Recipe:
     about: str
     task: Use
     groups: Mapping[str, list[str]] | None
+    normalize_observations: bool
     nets: Mapping[str, Net]
     data: Use
     update: tuple[Phase, ...]
@@ -187,6 +188,9 @@ class Recipe:
                 raise RecipeError(f"{name}: the section '{section}' is missing.")
         task = mapping(tree["task"], "task")
         groups = task.pop("groups", None)
+        normalize = task.pop("normalize_observations", False)
+        if not isinstance(normalize, bool):
+            raise RecipeError(f"task.normalize_observations must be true or false, not {normalize!r}.")
         nets = {net: Net.parse(words, net) for net, words in mapping(tree["nets"], "nets").items()}
         self.__dict__.update(
             _tree=frozen(tree),
@@ -194,6 +198,7 @@ class Recipe:
             about=str(tree.get("about", "")),
             task=Use.parse(task, "task"),
             groups=None if groups is None else _groups(groups),
+            normalize_observations=normalize,
             nets=frozen(nets),
             data=Use.parse(tree["data"], "data"),
             update=_phases(tree["update"], nets),

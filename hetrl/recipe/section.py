@@ -91,8 +91,28 @@ def entry(name: str, values: Mapping[str, Any], where: str, kind: str | tuple[st
     Raises:
         RecipeError: see :meth:`Use.entry`.
     """
+    return checked(catalogued(name, where, kind), name, values, where)
+
+
+def catalogued(name: str, where: str, kind: str | tuple[str, ...]) -> Any:
+    """Return the class behind a catalog name.
+
+    Raises:
+        RecipeError: there is none of that kind.
+    """
     try:
-        found = catalog.resolve(name, kind)
+        return catalog.resolve(name, kind)
+    except RecipeError as error:
+        raise RecipeError(f"{where}: {error}") from None
+
+
+def checked(found: Any, name: str, values: Mapping[str, Any], where: str) -> Any:
+    """Return a class, its arguments checked.
+
+    Raises:
+        RecipeError: one does not suit it.
+    """
+    try:
         arguments.check(found.__init__, values, name)
     except RecipeError as error:
         raise RecipeError(f"{where}: {error}") from None

@@ -1,8 +1,7 @@
 """The recipes that come with hetrl: their names, files and what they are about, without reading them as recipes."""
 
 from pathlib import Path
-
-import yaml
+from typing import Any
 
 
 def shipped() -> dict[str, Path]:
@@ -15,6 +14,17 @@ def shipped() -> dict[str, Path]:
 
 
 def about(file: Path) -> str:
-    """Return what a shipped recipe says of itself."""
+    """Return what a shipped file says of itself: a recipe's ``about``, or the comment at the top of a section."""
+    said = tree(file).get("about")
+    if said is not None:
+        return " ".join(str(said).split())
+    comments = [line[1:].strip() for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
+    return " ".join(line for line in comments if not line.startswith("hetrl "))
+
+
+def tree(file: Path) -> dict[str, Any]:
+    """Return a shipped file as plain YAML, its references as they are written."""
+    import yaml
+
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return " ".join(str(yaml.load(file.read_text(encoding="utf-8"), Loader=loader).get("about", "")).split())
+    return yaml.load(file.read_text(encoding="utf-8"), Loader=loader)

@@ -113,7 +113,7 @@ class Step(Section):
             if component is None:
                 assert mode is not None
                 return self._renamed(mode.table)
-            table = self._renamed(component.table)
+            table = self._followed(self._renamed(component.table), component.follows)
             return replace(table, optional=table.optional - component.required(self.arguments))
 
     @cached_property
@@ -165,6 +165,14 @@ class Step(Section):
                 if (keys.scope(old[role]) == keys.AGENTS) != (keys.scope(key) == keys.AGENTS):
                     raise RecipeError(_unlike(role, key))
         return renamed
+
+    def _followed(self, table: Table, follows: Mapping[str, str]) -> Table:
+        """Return the table with the roles that follow an agent's key made the agent's; see ``Component.follows``."""
+        reads = dict(table.reads)
+        for role, leader in follows.items():
+            if role not in {**self.keys, **self.reads} and keys.scope(reads[leader]) == keys.AGENT:
+                reads[role] = keys.of_agent_in_turn(reads[role])
+        return replace(table, reads=reads)
 
 
 def _unlike(role: str, key: str) -> str:

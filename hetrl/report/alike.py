@@ -10,7 +10,7 @@ from torch import Tensor
 from hetrl.data.behaviour import Behaviour
 from hetrl.engine.linked import Linked
 from hetrl.errors import RunError
-from hetrl.runs.run import restored
+from hetrl.runs.restored import restored
 from hetrl.team import Box, Discrete
 
 _MOST = 4096
@@ -108,10 +108,10 @@ def _observations(env: Any, behaviour: Behaviour) -> dict[str, Tensor]:
     if memory:
         raise RunError("the run's policies are recurrent: what they do is no function of what they see at once.")
     running = torch.ones(env.n_envs, dtype=torch.bool)
-    found: dict[str, list[Tensor]] = {group: [] for group in observation}
+    found: dict[str, list[Tensor]] = {group: [] for group in env.team.layout}
     while running.any():
-        for group, value in observation.items():
-            found[group].append(value[running].flatten(0, 1))
+        for group, values in found.items():
+            values.append(observation[group][running].flatten(0, 1))
         moved = env.advance(behaviour.greedy(observation, masks.get("action_mask", {})))
         running &= ~(moved.terminated | moved.truncated).cpu()
         observation, masks = moved.observation, moved.masks

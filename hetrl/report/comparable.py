@@ -255,10 +255,11 @@ def _on_other_tasks(entries: Sequence[Entry]) -> list[str]:
 
 
 def _versions(runs: Sequence[Path]) -> list[str]:
-    """Say which packages had other versions in some of the runs."""
+    """Say which packages, and which files that registered parts, had other versions in some of the runs."""
     known: dict[str, set[str]] = {}
     for run in runs:
-        for package, version in Folder(run).machine().get("packages", {}).items():
+        parts = {file: digest[:12] for file, digest in Folder(run).parts().items()}
+        for package, version in {**Folder(run).machine().get("packages", {}), **parts}.items():
             known.setdefault(package, set()).add(str(version))
     return [
         f"{package} had versions {' and '.join(sorted(versions))}."

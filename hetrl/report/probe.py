@@ -25,7 +25,7 @@ from hetrl.estimate.marginal_action import prefixes
 from hetrl.report.critic import MemberValues, critic_of
 from hetrl.report.curve import half_width
 from hetrl.report.writable import written
-from hetrl.runs.run import restored
+from hetrl.runs.restored import restored
 from hetrl.runs.several import by_seed, folder_name
 from hetrl.team import Box, Grouped, Team
 

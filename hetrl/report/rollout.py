@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hetrl.data.behaviour import Behaviour
+from hetrl.data.environment import Environment, used
 from hetrl.engine.task import make_env
 from hetrl.ops.joint_action import JointAction
 from hetrl.recipe.schema import Recipe
@@ -32,7 +33,7 @@ class Rollout:
     """One episode of each environment, time first; what follows an episode's end is there too, and not ``alive``."""
 
     observation: dict[str, Tensor]
-    """Layout group -> ``T N n F``."""
+    """Layout group -> ``T N n F``, and the environment's own state where it has one."""
     action_mask: dict[str, Tensor]
     """Layout group -> what was allowed; without those who may do everything."""
     action: dict[str, Tensor]
@@ -61,8 +62,12 @@ class Rollout:
             device: where the environments are.
             seed: of the environments and of the draws.
         """
-        env = make_env(recipe, device, seed, n_envs=recipe.run.n_eval_episodes)
-        team, generator = env.team, torch.Generator(device).manual_seed(seed)
+        with used(make_env(recipe, device, seed, n_envs=recipe.run.n_eval_episodes)) as env:
+            return cls._of(env, recipe, behaviour, torch.Generator(device).manual_seed(seed))
+
+    @classmethod
+    def _of(cls, env: Environment, recipe: Recipe, behaviour: Behaviour, generator: torch.Generator) -> "Rollout":
+        team = env.team
         observation, masks = env.start(), env.masks
         behaviour.refresh()
         kind = recipe.task.arguments.get("reward", "mean")
@@ -73,7 +78,7 @@ class Rollout:
             action = behaviour.explore(observation, available, generator)
             moved = env.advance(action)
             running = torch.ones_like(moved.terminated) if alive is None else alive
-            earned = torch.where(running, team.reward(moved.reward, "mean" if kind == "per_agent" else kind), 0.0)
+            earned = torch.where(running, team.reward(moved.reward, kind, masks.get("active")), 0.0)
             taken.append((observation, available, action, earned, running, moved))
             alive = running & ~(moved.terminated | moved.truncated)
             observation, masks = moved.observation, moved.masks
@@ -91,11 +96,11 @@ class Rollout:
         def at_end(values: Sequence[Tensor]) -> Tensor:
             return torch.stack(list(values))[last, torch.arange(len(last), device=last.device)]
 
-        final = {group: at_end([each.next_observation[group] for each in moved]) for group in team.layout}
+        final = {group: at_end([each.next_observation[group] for each in moved]) for group in seen[0]}
         after = [each.next_masks.get("action_mask", {}) for each in moved]
         masks = {group: at_end([each[group] for each in after]) for group in after[0]}
         return cls(
-            observation={group: torch.stack([each[group] for each in seen]) for group in team.layout},
+            observation={group: torch.stack([each[group] for each in seen]) for group in seen[0]},
             action_mask={group: torch.stack([each[group] for each in available]) for group in available[0]},
             action={group: torch.stack([each[group] for each in action]) for group in team.layout},
             reward=torch.stack(earned),

@@ -1,5 +1,6 @@
 """What several seeds have reached, shown while they run."""
 
+import csv
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -83,7 +84,7 @@ class GrowingTable:
             fresh = file.read()
         whole = fresh[: fresh.rfind(b"\n") + 1]
         self._at += len(whole)
-        columns = header.decode(errors="replace").strip().split(",")
+        columns = next(csv.reader([header.decode(errors="replace").strip()]), [])  # a name may have a comma
         for line in whole.decode(errors="replace").splitlines():
             row = zip(columns, line.split(","), strict=False)
             with suppress(ValueError):  # a number cut off, where the file was rewritten between two looks

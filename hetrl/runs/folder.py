@@ -1,31 +1,25 @@
-"""A run's folder: the files in it, what a new one is called, and what it says about the machine."""
+"""A run's folder: the files in it, and what a new one is called."""
 
 import functools
 import json
-import platform
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from hetrl import catalog
 from hetrl.disk import replace_text, writes
 from hetrl.errors import RunError, nearest
 from hetrl.recipe import text as yaml_text
 from hetrl.recipe.read import load
 from hetrl.recipe.same import first_difference
 from hetrl.recipe.schema import Recipe
-from hetrl.runs import lock
+from hetrl.runs import lock, parts
 from hetrl.runs.csv_table import FRAMES, read
+from hetrl.runs.machine import describe_machine
 from hetrl.train import checkpoint_file
 from hetrl.train.restorable import refuse_malformed
-
-PACKAGES = ("hetrl", "torch", "torchrl", "tensordict", "lightning", "vmas", "numpy", "omegaconf")
 
 _NO_NAME = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 """Letters that no file of Windows has in its name, nor a folder that is to be copied there."""
@@ -100,7 +94,7 @@ class Folder:
         return _parsed(text, str(self.recipe))
 
     def machine(self) -> dict[str, Any]:
-        """Return what :func:`describe_machine` wrote; empty where the file is missing.
+        """Return what :func:`~hetrl.runs.machine.describe_machine` said; empty where the file is missing.
 
         Raises:
             RunError: it cannot be read.
@@ -116,6 +110,33 @@ class Folder:
         if not isinstance(found, dict) or not isinstance(found.get("packages", {}), dict):
             raise RunError(f"{self.versions} does not hold what hetrl wrote; remove it to go without.")
         return found
+
+    def parts(self) -> dict[str, str]:
+        """Return the files below ``parts/`` that registered what the run uses -> their SHA-256.
+
+        Raises:
+            RunError: it cannot be read.
+        """
+        found = self.machine().get("parts", {})
+        return {str(name): str(digest) for name, digest in found.items()} if isinstance(found, dict) else {}
+
+    def need_parts(self) -> None:
+        """Ask for the files that the run used where a name in its recipe is missing; warn where one has changed.
+
+        Raises:
+            RunError: with the files to give.
+        """
+        parts.compare(self.path, self.tree(), self.parts())
+
+    def keep_parts(self) -> None:
+        """Keep the files that have registered what the run uses, as they are now, beside those that are kept.
+
+        Raises:
+            RunError: one cannot be written.
+        """
+        kept = parts.keep(self.path, self.tree(), self.parts())
+        if kept != self.parts():
+            replace_text(self.versions, json.dumps({**self.machine(), "parts": kept}, indent=1) + "\n")
 
     def named(self, name: str) -> Path:
         """Return a checkpoint by name: ``last``, ``previous``, ``best``, its frames, or its file's name.
@@ -190,7 +211,12 @@ def _parsed(text: str, name: str) -> dict[str, Any]:
 
 
 def task_name(task: Mapping[str, Any]) -> str:
-    """Return what a task is called, from its section of a resolved recipe: the scenario, say, or the environment."""
+    """Return what a task is called, from its section of a resolved recipe: the scenario, say, or the environment.
+
+    Environments of others are called by their own name, whatever their words mean: ``my.forage``.
+    """
+    if "." in str(task["use"]):
+        return str(task["use"]).split("/")[-1]
     named = [task[word] for word in ("scenario", "name", "robot") if word in task]
     return str((*named, task["use"])[0]).split("/")[-1]
 
@@ -220,6 +246,7 @@ def open_folder(path: Path, recipe: Recipe) -> Folder:
     make_room(folder, recipe)
     replace_text(folder.recipe, recipe.yaml())
     replace_text(folder.versions, json.dumps(describe_machine(recipe), indent=1) + "\n")
+    folder.keep_parts()
     return folder
 
 
@@ -245,7 +272,7 @@ def _clear(folder: Folder, recipe: Recipe) -> None:
         _refuse_taken(folder, recipe)
     for file in (folder.init, folder.metrics, folder.timings):
         file.unlink(missing_ok=True)
-    for inner in (path / "tensorboard", folder.checkpoint.parent):
+    for inner in (path / "tensorboard", path / parts.FOLDER, folder.checkpoint.parent):
         shutil.rmtree(inner, ignore_errors=True)
 
 
@@ -257,33 +284,3 @@ def _refuse_taken(folder: Folder, recipe: Recipe) -> None:
         raise RunError(f"{path} holds a run of another recipe ({difference[0]} differs); choose another --folder.")
     if any(folder.checkpoint.parent.glob("*.ckpt")):
         raise RunError(f"{path} holds this run already; continue it with --resume {path}, or choose another --folder.")
-
-
-def describe_machine(recipe: Recipe) -> dict[str, Any]:
-    """Return what is saved with a run: its seed, machine and threads, and the packages' versions.
-
-    Among the packages are those that bring a part of the recipe.
-    """
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    found |= catalog.outside(_used(recipe.tree))
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
-    machine = {"python": platform.python_version(), "system": platform.platform(), "gpu": gpu}
-    threads = recipe.run.threads or torch.get_num_threads()  # those that it trains with
-    return {"seed": recipe.run.seed, **machine, "threads": threads, "packages": found}
-
-
-def _used(tree: Any) -> Iterator[str]:
-    """Yield the catalog names in a recipe."""
-    if isinstance(tree, Mapping):
-        if isinstance(tree.get("use"), str):
-            yield tree["use"]
-        tree = tree.values()
-    elif not isinstance(tree, list):
-        return
-    for each in tree:
-        yield from _used(each)

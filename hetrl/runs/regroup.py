@@ -14,7 +14,7 @@ from hetrl.recipe.read import load
 from hetrl.recipe.schema import Recipe
 from hetrl.runs.folder import Folder, open_folder
 from hetrl.runs.lock import sole_writer
-from hetrl.runs.run import restored
+from hetrl.runs.restored import restored
 from hetrl.team import Agent
 from hetrl.train.checkpoint_file import write
 

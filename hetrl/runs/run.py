@@ -13,11 +13,10 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from rich.console import Console
 
+from hetrl.acting.drawing import Drawing
 from hetrl.data.behaviour import Behaviour
 from hetrl.data.evaluate import Episodes, Watch, evaluate
 from hetrl.disk import replace_text
-from hetrl.engine.link import link
-from hetrl.engine.linked import Linked
 from hetrl.errors import DependencyError, RecipeError, RunError
 from hetrl.recipe import text
 from hetrl.recipe.keep import Keep
@@ -29,15 +28,16 @@ from hetrl.runs.failed import nothing_left
 from hetrl.runs.folder import LAST, Folder, default_folder, make_room, open_folder
 from hetrl.runs.lock import sole_writer
 from hetrl.runs.origin import Given, Origin
+from hetrl.runs.restored import restored_actors
 from hetrl.train.begun import Begun
 from hetrl.train.board import Board, silent_threads
-from hetrl.train.build import build, evaluation_env, resolve_device
+from hetrl.train.build import build
 from hetrl.train.callbacks import Checkpoints, GracefulStop, ProgressBar, SizeNote
 from hetrl.train.checkpoint_file import CheckpointFiles
 from hetrl.train.collection import Collection
 from hetrl.train.keeping import Keeping
 from hetrl.train.learner import Learner
-from hetrl.train.restorable import other_weights, refuse_unfit
+from hetrl.train.restorable import refuse_unfit
 from hetrl.train.timings import Timings
 
 
@@ -114,6 +114,7 @@ def resume(
     """
     folder = Folder(path)
     folder.refuse_if_empty()
+    folder.need_parts()
     _refuse_by_batches(callbacks)
     with sole_writer(path):
         _resume(folder, overrides, checkpoint, wandb, [*callbacks, *_progress(quiet)])
@@ -161,7 +162,7 @@ def _fit(
     saving = Checkpoints(folder.checkpoint.parent, run.checkpoint_every or max(run.frames // 20, 1))
     keep = Keep.parse(run.keep)
     keeping = [Keeping(folder.checkpoint.parent, keep)] if keep != Keep() else []
-    begun = Begun(lambda: replace_text(folder.recipe, module.recipe.yaml()))
+    begun = Begun(lambda: _take_note(folder, module.recipe))
     restoring = nullcontext() if checkpoint is None else begun.restoring(checkpoint)
     with _lightning_quiet(), silent_threads(), restoring:
         trainer = L.Trainer(
@@ -180,6 +181,12 @@ def _fit(
             default_root_dir=str(folder.path),
         )
         trainer.fit(module, data, ckpt_path=str(checkpoint) if checkpoint else None, weights_only=True)
+
+
+def _take_note(folder: Folder, recipe: Recipe) -> None:
+    """Write down what goes on: the recipe, and the files of its parts as they are now."""
+    replace_text(folder.recipe, recipe.yaml())
+    folder.keep_parts()
 
 
 @contextmanager
@@ -237,39 +244,27 @@ def _progress(quiet: bool) -> list[L.Callback]:
     return [] if quiet else [SizeNote(), ProgressBar()]
 
 
-def evaluate_run(path: Path, *overrides: str, n_episodes: int | None = None, watch: Watch | None = None) -> Episodes:
-    """Evaluate a run's last checkpoint with deterministic policies.
+def evaluate_run(
+    path: Path,
+    *overrides: str,
+    n_episodes: int | None = None,
+    stochastic: bool = False,
+    watch: Watch | None = None,
+) -> Episodes:
+    """Evaluate a run's last checkpoint. Only the policies are restored: the task may have another state or team.
 
     Args:
         path: the run's folder.
-        overrides: changes to its recipe, such as another ``task.horizon``.
+        overrides: changes to its recipe, such as another ``task.horizon``; ``run.seed`` is the seed of the episodes.
         n_episodes: how many episodes, by default ``run.n_eval_episodes``.
+        stochastic: draw the actions; otherwise they are the deterministic ones.
         watch: who looks on during the first of them, such as a :class:`~hetrl.report.video.Film`.
 
     Raises:
-        RunError: the folder holds no run, or no checkpoint.
+        RunError: the folder holds no run, or no checkpoint, or the policies do not fit the task.
     """
     episodes = [] if n_episodes is None else [f"run.n_eval_episodes={n_episodes}"]
-    recipe, linked, env = restored(path, *overrides, *episodes)
-    behaviour = Behaviour(linked.team, linked.policy)
-    return evaluate(env, behaviour, recipe.task.arguments.get("reward", "mean"), watch)
-
-
-def restored(path: Path, *overrides: str) -> tuple[Recipe, Linked, Any]:
-    """Return a run's recipe, its networks as the last checkpoint has them, and environments to evaluate them in.
-
-    Raises:
-        RunError: the folder holds no run, or no checkpoint, or the overrides make other networks.
-    """
-    folder = Folder(path)
-    folder.refuse_if_empty()
-    recipe = load(folder.recipe, *overrides)
-    device = resolve_device(recipe.run.device)
-    env = evaluation_env(recipe, device)
-    linked = link(recipe, env.team)
-    saved = folder.load_checkpoint()["state_dict"]
-    weights = {name.removeprefix("linked."): value for name, value in saved.items()}
-    for problem in other_weights(linked.state_dict(), weights):
-        raise RunError(f"{path} was trained with other networks than this makes of its recipe: {problem}.")
-    linked.load_state_dict(weights)
-    return recipe, linked.to(device), env
+    recipe, linked, env = restored_actors(path, *overrides, *episodes)
+    policies = Behaviour(linked.team, linked.policy)
+    acting = Drawing(policies, linked.team, recipe.run.seed) if stochastic else policies
+    return evaluate(env, acting, recipe.task.arguments.get("reward", "mean"), watch)

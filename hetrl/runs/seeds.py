@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from hetrl.disk import replace_text, writes
+from hetrl.engine.task import resolve_device, team_of
 from hetrl.errors import RunError
 from hetrl.recipe.check import check
 from hetrl.recipe.read import load
@@ -19,8 +20,8 @@ from hetrl.runs.failed import clear, has_trained
 from hetrl.runs.folder import Folder, default_folder, is_free
 from hetrl.runs.launch import SeedProcess, StopSignals, command_line, n_cores, run_side_by_side
 from hetrl.runs.origin import Origin
+from hetrl.runs.parts import options
 from hetrl.runs.seeds_folder import SeedsFolder
-from hetrl.train.build import make_env, resolve_device
 
 
 @dataclass
@@ -79,7 +80,8 @@ def train_seeds(
     if origin is not None:
         for seed in seeds:
             Folder(origin.of_seed(seed).run).refuse_if_empty()
-    check(recipe, make_env(recipe, resolve_device("cpu"), 0, n_envs=1).team)  # before anything is written
+    check(recipe, team_of(recipe))  # before anything is written
+    options(recipe.tree)
     resolve_device(recipe.run.device)
     folder = SeedsFolder(path or default_folder(recipe, seeds=True))
     with lock.sole_writer(folder.path):
@@ -133,6 +135,9 @@ def resume_seeds(
     folder = SeedsFolder(path)
     if not folder.recipe.exists():
         raise RunError(f"{path} is no folder of seeds (it has no seeds.yaml).")
+    for run in folder.runs.values():
+        if Folder(run).recipe.exists():
+            Folder(run).need_parts()
     with lock.sole_writer(path):
         recipe = load(folder.recipe, *overrides)
         refuse_other_recipe(recipe, load(folder.recipe).yaml())
@@ -154,7 +159,7 @@ def _run_all(
     console, outcome = Console(markup=False, emoji=False), Outcome(folder)
     threads, wanted = recipe.run.threads or 1, recipe.run.frames
     given = ["--init", folder.init.read_text(encoding="utf-8").strip()] if folder.init.exists() else []
-    processes = []
+    known, processes = options(recipe.tree), []
     for seed, run in folder.runs.items():
         frames = Folder(run).frames_saved()
         if frames >= wanted:
@@ -165,7 +170,7 @@ def _run_all(
                 _start_again(seed, run, console)
         new = [str(folder.recipe), f"run.seed={seed}", f"run.threads={threads}", "--folder", str(run), *given]
         words = ["--resume", str(run), *overrides] if frames else new
-        processes.append(SeedProcess(seed, run, command_line(words, wandb)))
+        processes.append(SeedProcess(seed, run, command_line([*words, *known], wandb)))
     with StopSignals() as stop, SeedsBoard(console, {each.seed: each.run for each in processes}, wanted) as board:
         run_side_by_side(processes, at_once or max(n_cores() // threads, 1), threads, stop, board)
     for each in processes:

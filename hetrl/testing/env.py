@@ -14,7 +14,7 @@ from torchrl.envs.utils import check_env_specs
 from hetrl import arguments
 from hetrl.data.random_actions import RandomActions
 from hetrl.env.transition import Masks, Transition
-from hetrl.team import Box, Discrete
+from hetrl.team import STATE, Box, Discrete
 from hetrl.testing.docstring import check_docstring
 from hetrl.testing.part import Part
 
@@ -126,8 +126,11 @@ def _check_told(part: Part, env: Any, moved: Transition) -> None:
 
 
 def _check_observation(part: Part, env: Any, found: Mapping[str, Tensor], where: str) -> None:
-    layout = env.team.layout
-    part.require(set(found) == set(layout), f"{where} has the groups {sorted(found)}, and its team {sorted(layout)}.")
+    layout, own = env.team.layout, [STATE] if env.team.own_state else []
+    wanted = sorted([*layout, *own])
+    part.require(sorted(found) == wanted, f"{where} has the groups {sorted(found)}, and its team {wanted}.")
+    for word in own:
+        _check_tensor(part, f"{where} of '{word}'", found[word], (_N, env.team.state_size), env.team.state_dtype)
     for group, agents in layout.items():
         shape = (_N, len(agents), agents[0].observation_size)
         _check_tensor(part, f"{where} of '{group}'", found[group], shape, agents[0].observation_dtype)
@@ -147,8 +150,10 @@ def _check_masks(part: Part, env: Any, masks: Masks) -> None:
         part.require(not isinstance(space, Box), f"'{group}' has an action_mask, and its actions are continuous.")
         assert isinstance(space, Discrete)
         _check_tensor(part, f"action_mask of '{group}'", mask, (_N, len(agents), sum(space.choices)), torch.bool)
+        absent = ~masks.get("active", {}).get(group, torch.ones_like(mask[..., 0]))
         for options in mask.split(list(space.choices), -1):
-            part.require(bool(options.any(-1).all()), f"action_mask of '{group}' leaves no option to somebody.")
+            left = bool((options.any(-1) | absent).all())
+            part.require(left, f"action_mask of '{group}' leaves no option to somebody.")
 
 
 def _check_tensor(part: Part, what: str, value: Any, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> None:

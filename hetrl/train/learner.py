@@ -20,12 +20,11 @@ from hetrl.errors import DivergenceError, RunError
 from hetrl.optim import Closure
 from hetrl.recipe.same import refuse_other_recipe
 from hetrl.recipe.schema import Recipe
+from hetrl.train.closing import Closing
 from hetrl.train.epochs import Epochs, begun_anew
 from hetrl.train.evaluation import Evaluation
+from hetrl.train.logged import of_episodes, to_host
 from hetrl.train.threads import FitThreads
-
-_OWN, _TOLD = "return/", "info/"
-"""How the names begin of agents' own returns, and of what environments tell."""
 
 
 class Learner(L.LightningModule):
@@ -64,10 +63,11 @@ class Learner(L.LightningModule):
         self._generator: torch.Generator | None = None
         self._pending: Mapping[str, Any] | None = None
         self._wrapped: dict[int, LightningOptimizer] = {}
+        self._spread_known = False
 
     def configure_callbacks(self) -> list[L.Callback]:
-        """Return what holds ``run.threads``, and a Trainer's words to their meaning, for as long as a fit takes."""
-        return [FitThreads(self.recipe.run.threads), Epochs(self.recipe.run.frames, self.evaluates)]
+        """Return what holds ``run.threads``, and a Trainer's words to their meaning, and closes the environments."""
+        return [FitThreads(self.recipe.run.threads), Epochs(self.recipe.run.frames, self.evaluates), Closing()]
 
     def val_dataloader(self) -> Any:
         """Return one batch of nothing: an evaluation makes its own environments."""
@@ -130,7 +130,7 @@ class Learner(L.LightningModule):
         progress = min(self.frames / self.recipe.run.frames, 1.0)
         self.linked.follow_schedules(progress)
         logged: dict[str, list[Tensor]] = {}
-        for sample in collected.samples:
+        for sample in collected.samples if self._sees() else ():
             self.iteration += 1
             store = Store(self.linked.team, sample)
             for phase in self.phases:
@@ -141,8 +141,9 @@ class Learner(L.LightningModule):
                         logged.setdefault(name, []).append(value)
         self.batch_frames = collected.frames
         self.frames += self.batch_frames
+        self._take_statistics()
         means = {name: torch.stack(values).mean() for name, values in logged.items()}
-        self.metrics = _to_host(_episodes(collected) | means)
+        self.metrics = to_host(of_episodes(collected) | means)
         self._stop_on_divergence()
         self.awaits_evaluation = self.trainer.is_last_batch and self.trainer.enable_validation and self._is_due
         if not self.awaits_evaluation:
@@ -192,6 +193,24 @@ class Learner(L.LightningModule):
         if self.evaluation is None:
             raise RunError("this module has no evaluation; take the one that hetrl.build returns.")
         self.log_dict({**self.evaluation.run(), "step": float(self.frames)}, batch_size=1)
+
+    def _sees(self) -> bool:
+        """Whether observations can be read: the first collection only tells how they are spread."""
+        if self.linked.statistics is not None and not self._spread_known:
+            self._spread_known = self.linked.statistics.begun
+        return self.linked.statistics is None or self._spread_known
+
+    def _take_statistics(self) -> None:
+        """Take what was collected into the statistics, now that the update on it is over."""
+        statistics = self.linked.statistics
+        if statistics is None:
+            return
+        if not statistics.watched:
+            raise RunError(
+                f"task.normalize_observations: {self.recipe.data.name} does not tell what was seen; its collect() has "
+                "to call behaviour.watch(observations, active) with it."
+            )
+        statistics.take()
 
     def _optimizer_step(self, optimizer: torch.optim.Optimizer, closure: Closure) -> None:
         self._wrapped[id(optimizer)].step(closure)
@@ -254,28 +273,3 @@ class Learner(L.LightningModule):
         self.awaits_evaluation, self.metrics = waiting is not None, dict(waiting or {})
         begun_anew(checkpoint["loops"], ended=int(self.awaits_evaluation))
         self._pending = state
-
-
-def _episodes(collected: Collected) -> dict[str, Tensor]:
-    """Return the figures of the episodes that ended, means over them (none where none did)."""
-    own = {f"{_OWN}{name}": total / collected.episodes for name, total in collected.agent_returns.items()}
-    told = {f"{_TOLD}{name}": total / count for name, (total, count) in collected.infos.items()}
-    return {
-        "return": collected.returns / collected.episodes,
-        "episode_length": collected.lengths / collected.episodes,
-        "episodes": collected.episodes.float(),
-        **own,
-        **told,
-    }
-
-
-def _to_host(logged: Mapping[str, Tensor]) -> dict[str, float]:
-    """Bring all figures to the CPU in one transfer."""
-    values = torch.stack([value.float() for value in logged.values()]).tolist()
-    metrics = dict(zip(logged, values, strict=True))
-    if metrics["episodes"] == 0:
-        del metrics["return"], metrics["episode_length"]
-    for name, value in zip(logged, values, strict=True):
-        if name.startswith((_OWN, _TOLD)) and value != value:  # agents earned the same, or no end was told of
-            del metrics[name]
-    return metrics

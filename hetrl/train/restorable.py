@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hetrl.errors import RunError
+from hetrl.team import STATE
 from hetrl.train.checkpoint_file import way_on
 from hetrl.train.collection import Collection
 from hetrl.train.learner import Learner
@@ -219,6 +220,9 @@ def _other_ring(source: Mapping[str, Any], saved: bool) -> Iterator[str]:
         steps = ring["steps"]
         places: Sequence[tuple[str, Any]] = [(word, steps[word]) for word in ("terminated", "truncated")]
         for group in source["observation"]:
+            if group == STATE:  # the environment's own
+                places = [*places, (STATE, steps[STATE]), (f"next.{STATE}", steps["next"][STATE])]
+                continue
             places = [*places, *((f"{group}.{word}", steps[group][word]) for word in ("action", "reward"))]
             for name, part in ((group, steps[group]), (f"next.{group}", steps["next"][group])):
                 places = [*places, *((f"{name}.{word}", value) for word, value in part.items())]

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from hetrl.data.behaviour import Behaviour
-from hetrl.runs.run import restored
+from hetrl.runs.restored import restored
 from hetrl.train.build import evaluation_env
 
 

@@ -1,11 +1,14 @@
 """An environment whose every step is written down beforehand: who earns what, is there, ends, and what is told."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
 
 from hetrl.arguments import Count, Seed
+from hetrl.data.on_policy import OnPolicy
+from hetrl.data.replay import Replay
 from hetrl.env.team_env import Reward, TeamEnv
 from hetrl.team import Discrete, Team
 
@@ -99,3 +102,31 @@ class Scripted(TeamEnv):
     def load_state_dict(self, state, *_, **__):
         self.at = state["at"]
         self._observe()
+
+
+class Waiting:
+    """Acts with option 0."""
+
+    def refresh(self):
+        pass
+
+    def blank(self, observations):
+        return {}
+
+    def remember(self, observations, memories):
+        return {}
+
+    def greedy(self, observations, action_masks):
+        return {name: torch.zeros((*seen.shape[:2], 1), dtype=torch.int64) for name, seen in observations.items()}
+
+    def explore(self, observations, action_masks, generator):
+        return self.greedy(observations, action_masks)
+
+
+def source(kind, script, n_steps, n_envs=2, reward="mean", data=MappingProxyType({}), **values):
+    """Return a source of ``n_steps`` a collection, attached to scripted environments whose agents wait."""
+    env = Scripted(script=script, n_envs=n_envs, reward=reward, **values)
+    n = n_steps * n_envs
+    made = OnPolicy(frames=n) if kind == "on_policy" else Replay(capacity=64, batch=2, warmup=0, frames=n, **data)
+    made.attach(env, Waiting(), reward, seed=0)
+    return made

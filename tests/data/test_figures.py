@@ -4,43 +4,14 @@ import math
 
 import pytest
 import torch
-from data.scripted import Scripted
+from data.scripted import Scripted, Waiting, source
 
 from hetrl.data.evaluate import evaluate
 from hetrl.data.figures import Figures
-from hetrl.data.on_policy import OnPolicy
-from hetrl.data.replay import Replay
 
 WON = [{"reward": [1.0, 2.0]}, {"reward": [1.0, 0.0], "info": {"won": 1, "left": math.nan}}]
 """Two steps of which the second ends the episode: the agents earn 2 each, with 1 and 2 on the way."""
 UNLIKE = [{"reward": [1.0, 2.0]}, {"reward": [1.0, 4.0], "info": {"won": True, "score": -0.5}}]
-
-
-class Waiting:
-    """Acts with option 0."""
-
-    def refresh(self):
-        pass
-
-    def blank(self, observations):
-        return {}
-
-    def remember(self, observations, memories):
-        return {}
-
-    def greedy(self, observations, action_masks):
-        return {name: torch.zeros((*seen.shape[:2], 1), dtype=torch.int64) for name, seen in observations.items()}
-
-    def explore(self, observations, action_masks, generator):
-        return self.greedy(observations, action_masks)
-
-
-def source(kind, script, n_steps, n_envs=2, reward="mean", **values):
-    env = Scripted(script=script, n_envs=n_envs, reward=reward, **values)
-    n = n_steps * n_envs
-    made = OnPolicy(frames=n) if kind == "on_policy" else Replay(capacity=64, batch=2, warmup=0, frames=n)
-    made.attach(env, Waiting(), reward, seed=0)
-    return made
 
 
 @pytest.mark.parametrize("kind", ["on_policy", "replay"])

@@ -400,7 +400,10 @@ def test_the_random_stream_is_private():
         ({"delay": -1}, "env/cue_game: delay = -1: Input should be greater than or equal to 0."),
         ({"delay": 1.5}, "env/cue_game: delay = 1.5: Input should be a valid integer."),
         ({"leave": 1.5}, "env/cue_game: leave = 1.5: Input should be less than or equal to 1."),
-        ({"reward": "means"}, "env/cue_game: reward = 'means': Input should be 'mean', 'sum' or 'per_agent'."),
+        (
+            {"reward": "means"},
+            "env/cue_game: reward = 'means': Input should be 'mean', 'sum', 'per_agent' or 'of_the_living'.",
+        ),
         ({"n_envs": 0}, "env/cue_game: n_envs = 0: Input should be greater than 0."),
         ({"device": "gpu"}, "task.device: 'gpu' is no torch device; use 'cpu', 'cuda' or 'cuda:0'."),
         (

@@ -553,7 +553,10 @@ def test_the_random_stream_is_private():
         ({"k": -1}, "env/mamujoco: k = -1: Input should be greater than or equal to 0."),
         ({"threads": 0}, "env/mamujoco: threads = 0: Input should be greater than 0."),
         ({"n_env": 4}, "env/mamujoco has no argument 'n_env'. Nearest: 'n_envs'."),
-        ({"reward": "means"}, "env/mamujoco: reward = 'means': Input should be 'mean', 'sum' or 'per_agent'."),
+        (
+            {"reward": "means"},
+            "env/mamujoco: reward = 'means': Input should be 'mean', 'sum', 'per_agent' or 'of_the_living'.",
+        ),
         ({"device": "gpu"}, "task.device: 'gpu' is no torch device; use 'cpu', 'cuda' or 'cuda:0'."),
     ],
 )

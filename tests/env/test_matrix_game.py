@@ -147,7 +147,10 @@ def test_a_recipe_can_name_it():
             "task.payoff[0][1]: nan is no finite number; every joint action has one payoff.",
         ),
         ({"horizon": 0}, "env/matrix_game: horizon = 0: Input should be greater than 0."),
-        ({"reward": "means"}, "env/matrix_game: reward = 'means': Input should be 'mean', 'sum' or 'per_agent'."),
+        (
+            {"reward": "means"},
+            "env/matrix_game: reward = 'means': Input should be 'mean', 'sum', 'per_agent' or 'of_the_living'.",
+        ),
         ({"horzon": 3}, "env/matrix_game has no argument 'horzon'. Nearest: 'horizon'."),
         ({"device": "gpu"}, "task.device: 'gpu' is no torch device; use 'cpu', 'cuda' or 'cuda:0'."),
     ],

@@ -10,8 +10,9 @@ import torch
 from env.drawn import actions
 from torchrl.envs.utils import check_env_specs
 
+from hetrl.env.scenarios import scenario_arguments, scenario_class, scenarios
 from hetrl.env.simulator_state import copy_rows, footprint, restore, snapshot
-from hetrl.env.vmas import Vmas, _flat, scenario_arguments, scenario_class, scenarios
+from hetrl.env.vmas import Vmas, _flat
 from hetrl.errors import RecipeError, RunError
 from hetrl.team import Discrete
 

@@ -8,7 +8,7 @@ from typing import Any
 from fuzz.values import NUMBERS, WORDS, YAML_TEXTS, entry, odd, odd_word
 
 from hetrl import arguments, catalog
-from hetrl.env.vmas import scenario_arguments, scenarios
+from hetrl.env.scenarios import scenario_arguments, scenarios
 
 Tree = dict[str, Any]
 Place = tuple[Any, Any]

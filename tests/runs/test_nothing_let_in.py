@@ -199,3 +199,55 @@ def test_the_step_counts_from_the_episodes_beginning():
         steps = {("reward", "agents"): rewards, ("end", "terminated"): ended}
         with pytest.raises(DivergenceError, match=f"environment {row} gave 'a' a reward of nan at step {step} of its"):
             Intake(team).look(steps, {"agents": torch.zeros(2, 1, 2)}, torch.full((2,), 4.0))
+
+
+# ----- nothing left to choose
+
+
+def stuck(monkeypatch, step, n_envs=8):
+    """Have the environments of a size leave agent 'b' in row 1 no option of its second choice, from a step on."""
+    from data.masked import Masked
+
+    from hetrl import catalog
+
+    class Stuck(Masked):
+        __doc__ = Masked.__doc__
+        taken = 0
+
+        def _draw(self):
+            super()._draw()
+            if self.n_envs == n_envs and self.taken >= step:
+                self._mask[1, 1, 3:] = False
+            return self._observation
+
+        def _simulate(self, actions):
+            self.taken += 1
+            return super()._simulate(actions)
+
+    monkeypatch.setitem(catalog.REGISTERED, "env/test.stuck", Stuck)
+
+
+MASKED = ["task={use: env/test.stuck, n_envs: 8, horizon: 6}", "nets.actor={use: net/categorical_policy, hidden: [8]}"]
+ON = ["data.frames=80", "run.frames=160", "run.device=cpu", "run.eval_every=null"]
+OFF = ["data.warmup=80", "data.batch=8", "data.capacity=160", "run.frames=160", "run.device=cpu", "run.eval_every=null"]
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [["happo", *MASKED, *ON], ["hasac", *MASKED, *OFF], ["hasac", *MASKED, *OFF, "data.warmup=16", "data.frames=40"]],
+    ids=["on_policy", "warm_up", "replay"],
+)
+def test_an_agent_with_nothing_to_choose_is_named(monkeypatch, tmp_path, recipe):
+    """Agent 'c', which has left and has no option either, is no fault."""
+    stuck(monkeypatch, 8)
+    message = r"^task: environment 1 leaves 'b' no option of its choice 1 at step 3 of its episode; its action_mask has"
+    with pytest.raises(DivergenceError, match=message):
+        runs.train(hetrl.load(*recipe), tmp_path / "run", quiet=True)
+
+
+def test_an_evaluation_names_it_too(monkeypatch, tmp_path):
+    stuck(monkeypatch, 2, n_envs=3)
+    message = r"^evaluation: environment 1 leaves 'b' no option of its choice 1 at step 3 of its episode; its action_ma"
+    changes = ["run.eval_every=80", "run.n_eval_episodes=3"]
+    with pytest.raises(DivergenceError, match=message):
+        runs.train(hetrl.load("happo", *MASKED, *ON, *changes), tmp_path / "run", quiet=True)

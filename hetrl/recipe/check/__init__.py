@@ -6,7 +6,7 @@ from hetrl.recipe.check.amounts import check_minibatches
 from hetrl.recipe.check.gradients import check_gradients
 from hetrl.recipe.check.keys import check_keys
 from hetrl.recipe.check.names import check_names, provided_keys
-from hetrl.recipe.check.nets import check_net, check_nets_used
+from hetrl.recipe.check.nets import check_net, check_nets_used, check_zeros
 from hetrl.recipe.check.phases import check_phase, check_time
 from hetrl.recipe.check.scopes import check_scopes
 from hetrl.recipe.check.team import check_team
@@ -35,6 +35,7 @@ def check(recipe: Recipe, team: Team | None = None, provided: Iterable[str] | No
     given = provided_keys(recipe) if provided is None else list(provided)
     if team is not None:
         team = grouped(recipe, team)
+    check_zeros(recipe)
     plan = Plan.of(recipe)
     check_names(recipe)
     for phase in recipe.update:

@@ -20,7 +20,9 @@ def check_keys(plan: Plan, provided: Iterable[str]) -> None:
     Raises:
         RecipeError: a step or an order reads what nobody wrote, what has been dropped, or what has gone stale.
     """
-    flow = _Flow(plan.recipe, dict.fromkeys([*provided, keys.PLACE]))
+    given = list(provided)
+    agents = [keys.of_agent_in_turn(key) for key in keys.OF_EPISODES if key in given]  # the same, or the agent's own
+    flow = _Flow(plan.recipe, dict.fromkeys([*given, *agents, keys.PLACE]))
     for phase in plan.recipe.update:
         flow.written.pop(keys.TURN, None)
         if phase.order is not None:

@@ -2,9 +2,11 @@
 
 import torch
 
+from hetrl.encoder import Encoding
 from hetrl.errors import RecipeError
 from hetrl.recipe.net import Net
 from hetrl.recipe.plan import Plan
+from hetrl.recipe.schema import Recipe
 
 
 def check_net(net: Net) -> None:
@@ -15,6 +17,23 @@ def check_net(net: Net) -> None:
     """
     if hasattr(torch.nn.ModuleDict(), net.name):  # in which the nets are kept by name
         raise RecipeError(f"{net.where}: torch has another use for the name '{net.name}'; choose another.")
+
+
+def check_zeros(recipe: Recipe) -> None:
+    """Refuse encoders to which a 0 means something where observations are standardised, which moves it.
+
+    Raises:
+        RecipeError: naming the encoder.
+    """
+    if not recipe.normalize_observations:
+        return
+    for net in recipe.nets.values():
+        for value in net.values.values():
+            if isinstance(value, Encoding) and value.entry.reads_zeros:
+                raise RecipeError(
+                    f"{value.where} tells by its zeros who is absent, and task.normalize_observations moves them; drop "
+                    "one of the two."
+                )
 
 
 def check_nets_used(plan: Plan) -> None:

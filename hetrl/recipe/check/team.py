@@ -18,6 +18,10 @@ def check_team(plan: Plan, team: Team) -> None:
     Raises:
         RecipeError: what is in the way, and what to do.
     """
+    if plan.recipe.normalize_observations and all(agent.observation_dtype == torch.uint8 for agent in team.agents):
+        raise RecipeError(
+            "task.normalize_observations: all agents see images, which count from 0 to 1 already; drop it."
+        )
     for phase in plan.recipe.update:
         for step in phase.every_step:
             if step.component is not None:

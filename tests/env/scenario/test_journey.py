@@ -6,7 +6,8 @@ import torch
 import hetrl
 from hetrl.env.physique import physique
 from hetrl.env.scenario.journey import between
-from hetrl.env.vmas import Vmas, scenario_arguments, scenario_class, scenarios
+from hetrl.env.scenarios import scenario_arguments, scenario_class, scenarios
+from hetrl.env.vmas import Vmas
 from hetrl.errors import RecipeError
 
 JOURNEYS = [name for name in scenarios() if "difference" in (scenario_arguments(name) or ())]

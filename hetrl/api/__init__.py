@@ -1,0 +1,1 @@
+"""What a program of the user's trains and asks: ``hetrl.train`` and ``hetrl.Run``."""

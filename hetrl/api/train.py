@@ -1,0 +1,65 @@
+"""Training from Python: what ``hetrl train`` does, and the run that comes of it."""
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hetrl.api.run import Run
+from hetrl.errors import RunError
+from hetrl.recipe.check import check
+from hetrl.recipe.check.warnings import warnings_of
+from hetrl.recipe.read import load
+from hetrl.recipe.schema import Recipe
+from hetrl.runs import run as runs
+from hetrl.runs.seeds import train_seeds
+
+
+def train(
+    recipe: str | os.PathLike[str] | Mapping[str, Any] | Recipe,
+    *overrides: str,
+    folder: str | os.PathLike[str] | None = None,
+    seeds: int | None = None,
+    at_once: int | None = None,
+    callbacks: Sequence[Any] = (),
+    wandb: str | None = None,
+    quiet: bool = False,
+) -> Run:
+    """Train a recipe in a new folder, as ``hetrl train`` does, and return the run.
+
+    ```python
+    run = hetrl.train("happo", "task.n_envs=64", folder="runs/balance")
+    ```
+
+    Args:
+        recipe: as for :func:`hetrl.load`: the name of a shipped recipe, a YAML file, nested dicts, or a recipe.
+        overrides: changes to it, ``a.b=c``.
+        folder: where; by default a new one under ``runs/``.
+        seeds: train so many seeds, from ``run.seed`` upwards, each in a process of its own; see ``Run.seeds``.
+        at_once: how many of them at once; by default as many as there are cores.
+        callbacks: more of Lightning's; not with seeds.
+        wandb: a Weights & Biases project to log to as well.
+        quiet: no progress.
+
+    Raises:
+        RecipeError: the recipe cannot be read, or does not link.
+        RunError: the folder is taken, or cannot be written; or seeds have failed.
+        DivergenceError: a number became NaN or infinite.
+    """
+    loaded = load(recipe, *overrides)
+    check(loaded)
+    for line in warnings_of(loaded):
+        warnings.warn(line, stacklevel=2)
+    path = None if folder is None else Path(folder)
+    if seeds is None:
+        if at_once is not None:
+            raise RunError("hetrl.train(at_once=...) goes with seeds=....")
+        return Run(runs.train(loaded, path, wandb=wandb, callbacks=callbacks, quiet=quiet).path)
+    if callbacks:
+        raise RunError("hetrl.train(seeds=...): seeds are trained in processes of their own, without callbacks.")
+    if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1:
+        raise RunError(f"hetrl.train(seeds={seeds!r}): give the number of seeds, 1 or more.")
+    outcome = train_seeds(loaded, seeds, path, at_once=at_once, wandb=wandb)
+    outcome.refuse_failures()
+    return Run(outcome.folder.path)

@@ -1,0 +1,25 @@
+"""``hetrl export``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hetrl.cli.console import out
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="A run's folder.")],
+    to: Annotated[Path, typer.Argument(help="The new folder.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Changes to the task, such as task.n_agents=5.", metavar="[A.B=C]...")
+    ] = None,
+    format: Annotated[str, typer.Option(help="onnx, or torch for what torch.export.load reads.")] = "onnx",
+    stochastic: Annotated[bool, typer.Option("--stochastic", help="With actions that are drawn.")] = False,
+) -> None:
+    """Write a run's policies as files that need no hetrl, with a player, once they act as the policies do."""
+    from hetrl.export.export import export
+
+    written = export(run, to, *(overrides or []), format=format, stochastic=stochastic)
+    out.print(str(written), soft_wrap=True, highlight=False)
+    out.print(f"Act with them: python {to / 'play.py'}", soft_wrap=True, highlight=False)

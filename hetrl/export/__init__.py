@@ -1,0 +1,1 @@
+"""Policies as files that need no hetrl: written, run against what they come from, and a player beside them."""

@@ -1,0 +1,89 @@
+"""A run's networks as its last checkpoint has them: all of them, or those that act."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from hetrl.engine.link import link
+from hetrl.engine.linked import Linked, SharedNetwork
+from hetrl.engine.task import evaluation_env, resolve_device
+from hetrl.errors import RunError
+from hetrl.recipe.read import load
+from hetrl.recipe.schema import Recipe
+from hetrl.runs.folder import Folder
+from hetrl.train.restorable import other_weights
+
+
+def restored(path: Path, *overrides: str) -> tuple[Recipe, Linked, Any]:
+    """Return a run's recipe, its networks as the last checkpoint has them, and environments to evaluate them in.
+
+    Raises:
+        RunError: the folder holds no run, or no checkpoint, or the overrides make other networks.
+    """
+    folder, recipe, linked, env = _built(path, overrides)
+    weights = _weights(folder)
+    for problem in other_weights(linked.state_dict(), weights):
+        raise RunError(f"{path} was trained with other networks than this makes of its recipe: {problem}.")
+    linked.load_state_dict(weights)
+    return recipe, linked.to(resolve_device(recipe.run.device)), env
+
+
+def restored_actors(path: Path, *overrides: str) -> tuple[Recipe, Linked, Any]:
+    """Return a run's recipe, linked, with the policies that the last checkpoint has, and environments to act in.
+
+    Critics are left as they were built: a team that is larger, or a task with another state, changes their sizes, and
+    nobody who acts asks them. Agents that have no policy of their own in the checkpoint need one that they share.
+
+    Raises:
+        RunError: the folder holds no run, or no checkpoint, or an agent has no policy in it, or one of other sizes.
+    """
+    folder, recipe, linked, env = _built(path, overrides)
+    _load_actors(path, linked, _weights(folder))
+    return recipe, linked.to(resolve_device(recipe.run.device)), env
+
+
+def _built(path: Path, overrides: Sequence[str]) -> tuple[Folder, Recipe, Linked, Any]:
+    folder = Folder(path)
+    folder.refuse_if_empty()
+    folder.need_parts()
+    recipe = load(folder.recipe, *overrides)
+    env = evaluation_env(recipe, resolve_device(recipe.run.device))
+    return folder, recipe, link(recipe, env.team), env
+
+
+def _weights(folder: Folder) -> dict[str, Any]:
+    saved = folder.load_checkpoint()["state_dict"]
+    return {name.removeprefix("linked."): value for name, value in saved.items()}
+
+
+def _load_actors(path: Path, linked: Linked, weights: Mapping[str, Any]) -> None:
+    net = linked.plan.policy
+    shared: SharedNetwork = linked.nets[net]  # type: ignore[assignment]
+    found = _under(f"nets.{net}.", weights)
+    for problem in _misfits(linked, shared, found):
+        raise RunError(f"{path}: {problem}")
+    known = {name: value for name, value in found.items() if name.split(".")[0] in shared}
+    shared.load_state_dict(known)
+
+
+def _misfits(linked: Linked, shared: SharedNetwork, found: Mapping[str, Any]) -> Iterator[str]:
+    """Say which agents the policies of a checkpoint do not serve."""
+    owners = list(dict.fromkeys(name.split(".")[0] for name in found))
+    for agent in linked.team.agents:
+        owner = shared.owner(agent)
+        if owner not in owners:
+            yield (
+                f"it has no policy for '{agent.name}', only for {', '.join(owners) or 'nobody'}; agents that were not "
+                "there in training need a policy that is shared, per: group or per: team."
+            )
+        for problem in other_weights(shared[owner].state_dict(), _under(f"{owner}.", found)):
+            yield (
+                f"the policy of '{agent.name}', which sees {agent.sees} and does {agent.action} "
+                f"here, was trained as another network: {problem}."
+            )
+
+
+def _under(prefix: str, weights: Mapping[str, Any]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
