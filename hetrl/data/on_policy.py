@@ -103,6 +103,7 @@ class OnPolicy(Source):
         """
         self._env, self._behaviour, self._reward, self._critic = env, behaviour, reward, critic
         self._intake = Intake(env.team)
+        self._watch = getattr(behaviour, "watch", None)
         self._begin()
         self.check_arguments({"frames": self.frames}, self.n_envs)
         self._generator = torch.Generator(self.device).manual_seed(seed)
@@ -111,7 +112,6 @@ class OnPolicy(Source):
         """Begin episodes in all environments."""
         self._observation, self._masks = self._env.start(), self._env.masks
         self._intake.start(self._observation)
-        self._watch = getattr(behaviour, "watch", None)
         first = next(iter(self._observation.values()))
         self.n_envs, self.device = first.shape[0], first.device
         self._return = torch.zeros(self.n_envs, device=self.device)

@@ -1,4 +1,11 @@
-"""Starting from the weights of another run: what fits is taken over, and of everything else it is said why not."""
+"""Starting from the weights of another run: what fits is taken over, and of everything else it is said why not.
+
+A net is taken where both recipes have one of that name, of the same class and arguments, and every weight has its
+size. Of a net with a module for each agent or group, those of the same name are taken; where there is a single one,
+shared by all, everybody takes it. The slow copy of what is taken comes along; where there is none, it starts equal.
+So do the statistics of observations, where both recipes standardise them; where one alone does, nothing fits: the
+weights mean something else there. Optimisers that go on keep their moments and follow the new recipe's settings.
+"""
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
@@ -70,12 +77,6 @@ def inherit(
     optimizers: bool = False,
 ) -> Inherited:
     """Take over the weights of another run's nets, each with its statistics and its slow copy.
-
-    A net is taken where both recipes have one of that name, of the same class and arguments, and every weight has its
-    size. Of a net with a module for each agent or group, those of the same name are taken; where there is a single one,
-    shared by all, everybody takes it. The slow copy of what is taken comes along; where there is none, it starts equal.
-    So do the statistics of observations, where both recipes standardise them; where one alone does, nothing fits: the
-    weights mean something else there. Optimisers that go on keep their moments and follow the new recipe's settings.
 
     Args:
         module: as it is built, not yet fitted.
