@@ -63,8 +63,9 @@ class Behaviour:
     def draw(self, observations: Grouped, action_masks: Grouped, noise: Grouped) -> Actions:
         """Return the actions that ``noise`` makes of the policies, of the groups that ``observations`` has."""
         return {
-            name: self._groups[name].draw(seen, noise[name], action_masks.get(name))
-            for name, seen in observations.items()
+            name: group.draw(observations[name], noise[name], action_masks.get(name))
+            for name, group in self._groups.items()
+            if name in observations
         }
 
     def noise(self, agent: Agent, n_envs: int, generator: torch.Generator) -> Tensor:
@@ -74,7 +75,11 @@ class Behaviour:
     @torch.no_grad()
     def greedy(self, observations: Grouped, action_masks: Grouped) -> Actions:
         """Return deterministic actions ``[N, n, A]``, of the groups that ``observations`` has."""
-        return {name: self._groups[name].greedy(seen, action_masks.get(name)) for name, seen in observations.items()}
+        return {
+            name: group.greedy(observations[name], action_masks.get(name))
+            for name, group in self._groups.items()
+            if name in observations
+        }
 
 
 class BestOf:

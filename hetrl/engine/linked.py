@@ -23,7 +23,6 @@ from hetrl.recipe.section import Use
 from hetrl.recipe.step import Step
 from hetrl.team import Agent, Team
 
-
 _USED = frozenset([*dir(nn.ModuleDict()), "per", "owner", "of"])
 """Names that modules kept by name have a use for themselves."""
 
