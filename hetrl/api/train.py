@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import lightning as L
-
 from hetrl.api.run import Run
 from hetrl.errors import RunError
 from hetrl.recipe.check import check
@@ -24,7 +22,7 @@ def train(
     folder: str | os.PathLike[str] | None = None,
     seeds: int | None = None,
     at_once: int | None = None,
-    callbacks: Sequence[L.Callback] = (),
+    callbacks: Sequence[Any] = (),
     wandb: str | None = None,
     quiet: bool = False,
 ) -> Run:

@@ -12,7 +12,7 @@ from hetrl.allocation import allocating, refuse_above_all
 from hetrl.arguments import Count, checked
 from hetrl.data.behaviour import Behaviour, forgotten
 from hetrl.data.collected import Collected, Source
-from hetrl.data.ends import own_ends
+from hetrl.data.ends import lives, own_ends
 from hetrl.data.environment import Environment, close, repeats
 from hetrl.data.figures import Figures
 from hetrl.data.intake import Intake
@@ -103,6 +103,7 @@ class OnPolicy(Source):
         """
         self._env, self._behaviour, self._reward, self._critic = env, behaviour, reward, critic
         self._intake = Intake(env.team)
+        self._watch = getattr(behaviour, "watch", None)
         self._begin()
         self.check_arguments({"frames": self.frames}, self.n_envs)
         self._generator = torch.Generator(self.device).manual_seed(seed)
@@ -120,6 +121,7 @@ class OnPolicy(Source):
         n_units = 0 if self._critic is None else self._critic.memory
         self._critic_memory = scaled(first[:0]).new_zeros((self.n_envs, n_units))
         self._is_init = torch.ones(self.n_envs, dtype=torch.bool, device=self.device)
+        self._begun: dict[str, Tensor] = {}
 
     def collect(self) -> Collected:
         """Take the next steps and return them as the one sample to update on."""
@@ -160,16 +162,19 @@ class OnPolicy(Source):
             rows.put(step, "next_observation", moved.next_observation)
             rows.put(step, "end", {"terminated": moved.terminated, "truncated": moved.truncated})
             rows.put(step, "next_action_mask", moved.next_masks.get("action_mask", {}))
-            for group, ends in own_ends(masks, moved).items():
-                for word, value in ends.items():
-                    rows.put(step, word, {group: value})
+            ends = own_ends(masks, moved)
+            for word in ENDS:
+                rows.put(step, word, {group: each[word] for group, each in ends.items()})
             if moved.infos:
                 self._figures.tell(moved)
+            if memory:
+                begun = lives(ends, masks, moved)
+                rows.put(step, "begun", begun)
+                memory = forgotten(memory, moved.terminated, moved.truncated, begun)
             observation, masks = moved.observation, moved.masks
-            memory = forgotten(memory, moved.terminated, moved.truncated)
         self._intake.look(rows.values, observation, self._length)
-        if self._behaviour.watch is not None:
-            self._behaviour.watch(*(rows.of(word, self._env.team.layout) for word in ("observation", "active")))
+        if self._watch is not None:
+            self._watch(*(rows.of(word, self._env.team.layout) for word in ("observation", "active")))
         self._observation, self._masks, self._memory = observation, masks, memory
         return self._assemble(rows.values)
 
@@ -200,6 +205,10 @@ class OnPolicy(Source):
         if self._memory or self._critic is not None:
             batch["is_init"] = torch.cat([self._is_init.unsqueeze(0), done[:-1]])
             batch["next"]["is_init"] = torch.ones_like(done)  # what a step led to stands alone, with its own memory
+            for group, begun in ((name, value) for (word, name), value in rows.items() if word == "begun"):
+                first = self._begun.get(group, torch.zeros_like(begun[0])).unsqueeze(0)
+                batch[group]["is_init"] = torch.cat([first, begun[:-1]]) | batch["is_init"].unsqueeze(-1)
+                self._begun[group] = begun[-1].clone()
         if self._critic is not None:
             batch["memory"], batch["next"]["memory"] = self._follow(self._critic, batch["state"], batch["is_init"])
         self._is_init = done[-1].clone()
@@ -234,6 +243,7 @@ class OnPolicy(Source):
             "memory": dict(self._memory),
             "critic_memory": self._critic_memory,
             "is_init": self._is_init,
+            "begun": dict(self._begun),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -249,6 +259,7 @@ class OnPolicy(Source):
         self._figures.load_state_dict(state.get("figures"))
         self._memory, self._is_init = self._here(state["memory"]), state["is_init"].to(self.device)
         self._critic_memory = state["critic_memory"].to(self.device)
+        self._begun = self._here(state.get("begun", {}))
 
     def close(self) -> None:
         """Close the environments."""

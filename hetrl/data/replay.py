@@ -160,6 +160,7 @@ class Replay(Source):
         """
         self._env, self._behaviour, self._reward, self._team = env, behaviour, reward, env.team
         self._intake = Intake(self._team)
+        self._watch = getattr(behaviour, "watch", None)
         self._begin()
         self.frames = self._given_frames or self.n_envs
         self.check_arguments(
@@ -243,8 +244,8 @@ class Replay(Source):
     def _store(self, taken: Sequence[TensorDict], ages: Tensor) -> None:
         """Look steps over, and write them to the ring."""
         self._intake.look(self._steps(taken), self._observation, ages)
-        if self._behaviour.watch is not None:
-            self._behaviour.watch(*(self._stacked(taken, word) for word in ("observation", "active")))
+        if self._watch is not None:
+            self._watch(*(self._stacked(taken, word) for word in ("observation", "active")))
         for row in taken:
             if self.ring.written:
                 self.ring.write(row)

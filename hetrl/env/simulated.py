@@ -108,7 +108,6 @@ class Simulated(TeamEnv):
     def seed(self, seed: int) -> None:
         """Start the random streams afresh; the next :meth:`start` is the first of that seed."""
         self._generator.manual_seed(seed)
-        self._simulators.seed(seed)
 
     def close(self, *, raise_if_closed: bool = True) -> None:
         """Close every simulator. They are made again where they are needed again, and their episodes continued."""
@@ -215,9 +214,8 @@ class Simulated(TeamEnv):
     def state_dict(self, *_: Any, **__: Any) -> dict[str, Any]:
         """Everything that the next steps depend on, as tensors: seeds and actions of the episodes under way."""
         longest = int(self._steps.max()) if self.repeats else 0
-        stream = self._simulators.stream()
         return {
-            **({} if stream is None else {"stream": stream}),
+            **({"strangers": True} if self._strangers else {}),
             "generator": self._generator.get_state(),
             "episode_seeds": self._episode_seeds.clone(),
             "steps": self._steps.clone(),
@@ -245,8 +243,6 @@ class Simulated(TeamEnv):
                 "the run does not continue bit for bit.",
                 stacklevel=2,
             )
-        if "stream" in state:
-            self._simulators.set_stream(state["stream"])  # last, as a replay has drawn from it
 
     def _continue(self, state: Mapping[str, Any]) -> None:
         if len(next(iter(state["actions"].values()))) < int(state["steps"].max()):
@@ -278,7 +274,7 @@ class Simulated(TeamEnv):
         found = {group: list(kept.shape[1:]) for group, kept in state["actions"].items()}
         if found != expected or int(state["steps"].max()) > self.horizon:
             raise RunError(f"state: saved with actions [n_envs, agents, size] = {found}, this task has {expected}.")
-        if ("stream" in state) != self._strangers:
+        if state.get("strangers", False) != self._strangers:
             raise RunError("state: only one of the saved environment and this task comes from a factory.")
 
     def _replay(self, arrived: Mapping[str, Tensor]) -> None:

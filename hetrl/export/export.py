@@ -18,7 +18,8 @@ from hetrl.export import play
 from hetrl.export.formats import FORMATS, Format
 from hetrl.export.function import PolicyFunction, apart
 from hetrl.recipe.schema import Recipe
-from hetrl.runs.folder import Folder, describe_machine
+from hetrl.runs.folder import Folder
+from hetrl.runs.machine import describe_machine
 from hetrl.runs.restored import restored_actors
 from hetrl.team import Agent, Box, Discrete
 

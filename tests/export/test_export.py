@@ -80,7 +80,7 @@ def play_of(folder):
 def test_as_a_program_of_torch_it_acts_alike(kind, tmp_path):
     run = run_of(kind)
     written = run.export(tmp_path / "deploy", format="torch")
-    players, policies = play_of(written.path).Team(), run.policies()
+    players, policies = play_of(written.path).Players(), run.policies()
     for _ in range(3):
         for name, policy in policies.items():
             seen = np.random.randn(4, policy.agent.observation_size)
@@ -96,7 +96,7 @@ def test_drawn_actions_take_their_noise_as_an_input(kind, tmp_path):
     play = play_of(written.path)
     name = next(iter(run.policies()))
     seen = np.repeat(np.random.randn(1, run.policies()[name].agent.observation_size), 4000, 0)
-    found = [play.Team(seed=seed)[name](seen) for seed in (0, 0, 1)]
+    found = [play.Players(seed=seed)[name](seen) for seed in (0, 0, 1)]
     assert np.array_equal(found[0], found[1]) and not np.array_equal(found[0], found[2])
     drawn = run.policies(stochastic=True)[name](seen)
     np.testing.assert_allclose(found[0].mean(0), drawn.mean(0), atol=0.08 * max(1, np.abs(drawn).max()))
@@ -226,11 +226,11 @@ PLAYED = {
 def test_what_the_player_refuses(case, folder):
     name, call, text = PLAYED[case]
     with pytest.raises(ValueError, match=text):
-        call(play_of(folder).Team()[name])
+        call(play_of(folder).Players()[name])
 
 
 def test_the_player_keeps_memories_and_masks(folder):
-    player, policy = play_of(folder).Team()["discrete_0"], run_of("recurrent").policies()["discrete_0"]
+    player, policy = play_of(folder).Players()["discrete_0"], run_of("recurrent").policies()["discrete_0"]
     mask = np.array([[False, True, False, False], [True, True, True, True]])
     for ended in (None, None, np.array([True, False])):
         if ended is not None:
@@ -258,7 +258,7 @@ def test_several_choices_and_images(tmp_path):
     about = {"format": "torch", "agents": {"a": {"policy": "a"}}}
     described = exporting._described(function, team.agents[0], tmp_path / "a.pt2", 0.0)
     (tmp_path / "policies.json").write_text(json.dumps({**about, "policies": {"a": described}}))
-    from hetrl.export.play import Team as Players
+    from hetrl.export.play import Players
 
     player, policy = Players(tmp_path)["a"], Policies(team, lambda lane: net)["a"]
     image = np.arange(0, 240, 40, dtype=np.uint8).reshape(2, 3)

@@ -11,6 +11,7 @@ import hetrl
 from hetrl import catalog
 from hetrl.engine.statistics import Statistics
 from hetrl.errors import RunError
+from hetrl.train.inherit import inherit
 
 QUIET = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_model_summary": False,
          "log_every_n_steps": 1, "max_epochs": 1}  # fmt: skip
@@ -222,3 +223,17 @@ def test_badly_scaled_numbers_are_learned_with_the_word_and_not_without():
 
     assert earned("normalize_observations: true") > 0.95
     assert earned("normalize_observations: false") < 0.9
+
+
+def test_weights_come_with_the_statistics_that_they_were_trained_with():
+    """Starting from another run's weights; where only one of the two is standardised, nothing fits, and it says why."""
+    trained, _ = fitted("happo", *ON_POLICY, SCALED)
+    saved = {"state_dict": trained.state_dict(), "optimizer_states": []}
+    module, _ = hetrl.load("happo", *ON_POLICY, SCALED).build()
+    report = inherit(module, saved, trained.recipe.tree)
+    assert "statistics of observations: loaded (team)" in list(report.lines())
+    for name, value in trained.linked.statistics.state_dict().items():
+        assert torch.equal(module.linked.statistics.state_dict()[name], value)
+    plain, _ = hetrl.load("happo", *ON_POLICY, SCALED.replace("true", "false")).build()
+    with pytest.raises(RunError, match=r"do not fit: task.normalize_observations is True there and False here"):
+        inherit(plain, saved, trained.recipe.tree)
