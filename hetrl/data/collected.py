@@ -141,3 +141,6 @@ class Source(Protocol):
     @abstractmethod
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where :meth:`state_dict` was taken."""
+
+    def close(self) -> None:
+        """Close the environments that it is bound to; nothing, unless overridden."""

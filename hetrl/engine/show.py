@@ -1,24 +1,20 @@
 """Printing the linked program: each step with the keys it reads and writes and, given a team, their shapes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from rich.console import Group, RenderableType
-from rich.table import Table as Grid
-from rich.text import Text
-
-from hetrl.engine.cell import Cell
 from hetrl.engine.link import link
 from hetrl.engine.rehearsal import N_ENVS, empty_batch, rehearse
 from hetrl.recipe.check import check
 from hetrl.recipe.diff import turns
 from hetrl.recipe.plan import Plan, grouped
 from hetrl.recipe.schema import Phase, Recipe
+from hetrl.recipe.sheet import Page, Sheet
 from hetrl.recipe.step import Step
 from hetrl.team import Team
 
 
-def show(recipe: Recipe, team: Team | None = None) -> RenderableType:
-    """Return the program of a recipe as a table for the terminal.
+def show(recipe: Recipe, team: Team | None = None) -> Page:
+    """Return the program of a recipe as tables for the terminal.
 
     Args:
         recipe: a recipe; it is checked first.
@@ -30,70 +26,49 @@ def show(recipe: Recipe, team: Team | None = None) -> RenderableType:
     team = None if team is None else grouped(recipe, team)
     plan = check(recipe, team)
     shapes = _shapes(recipe, team) if team is not None else {}
-    blocks: list[RenderableType] = [Text(recipe.about or recipe.name, style="bold")]
+    blocks: list[str | Sheet] = [recipe.about or recipe.name]
     if team is not None:
         blocks.append(_team(team))
     blocks.append(_nets(plan))
     blocks += [_phase(phase, shapes) for phase in recipe.update]
-    return Group(*blocks)
+    return Page(blocks)
 
 
-def _phase(phase: Phase, shapes: dict[str, str]) -> Grid:
+def _phase(phase: Phase, shapes: dict[str, str]) -> Sheet:
     words = [f"train {phase.train}, {turns(phase)}" if phase.train else "no gradient"]
-    words += (
-        [_several(phase.epochs, "epoch", "epochs"), _several(phase.minibatches, "minibatch", "minibatches")]
-        if phase.train
-        else []
-    )
+    if phase.train:
+        words += [_several(phase.epochs, "epoch", "epochs"), _several(phase.minibatches, "minibatch", "minibatches")]
     words += [f"every {phase.every}"] if phase.every > 1 else []
-    grid = Grid(
-        "",
-        "step",
-        "reads",
-        "writes",
-        title=f"{phase.name}: {', '.join(words)}",
-        title_justify="left",
-        title_style="bold",
-    )
+    sheet = Sheet(("", "step", "reads", "writes"), f"{phase.name}: {', '.join(words)}", heads=2)
     for stage, steps in phase.stages.items():
         for step in steps:
             values = ", ".join(f"{name}={value}" for name, value in step.arguments.items())
-            _add_row(
-                grid,
-                stage if phase.train else "",
-                "\n".join(
-                    [_title(step), *([values] if values else []), *(f"calls {mode}" for mode in step.calls.values())]
-                ),
-                _listed(step.table.reads.values(), shapes),
-                _listed(step.table.writes.values(), shapes),
-            )
-    return grid
+            said = [_title(step), *([values] if values else []), *(f"calls {mode}" for mode in step.calls.values())]
+            reads, writes = step.table.reads.values(), step.table.writes.values()
+            sheet.add(stage if phase.train else "", "\n".join(said), _listed(reads, shapes), _listed(writes, shapes))
+    return sheet
 
 
 def _several(n: int, what: str, several: str) -> str:
     return f"{n} {what if n == 1 else several}"
 
 
-def _add_row(grid: Grid, *words: str) -> None:
-    grid.add_row(*map(Cell, words))
-
-
 def _title(step: Step) -> str:
     return step.title if step.use else f"net {step.title}"
 
 
-def _listed(found: object, shapes: dict[str, str]) -> str:
-    return "\n".join(f"{key} {shapes[key]}" if key in shapes else key for key in found)  # type: ignore[attr-defined]
+def _listed(found: Iterable[str], shapes: dict[str, str]) -> list[str]:
+    return [f"{key} {shapes[key]}" if key in shapes else key for key in found]
 
 
-def _nets(plan: Plan) -> Grid:
-    grid = Grid("net", "is", "one for each", "arguments", title="nets", title_justify="left", title_style="bold")
+def _nets(plan: Plan) -> Sheet:
+    sheet = Sheet(("net", "is", "one for each", "arguments"), "nets", heads=2)
     for name, net in plan.recipe.nets.items():
-        values = ", ".join(f"{word}={_said(value)}" for word, value in net.arguments.items())
+        values = [f"{word}={_said(value)}" for word, value in net.arguments.items()]
         if net.target is not None:
-            values += f", target: tau={net.target.tau}, every={net.target.every}"
-        _add_row(grid, name + (" (acts)" if name == plan.policy else ""), net.use, plan.per[name], values)
-    return grid
+            values.append(f"target: tau={net.target.tau}, every={net.target.every}")
+        sheet.add(name + (" (acts)" if name == plan.policy else ""), net.use, plan.per[name], ", ".join(values))
+    return sheet
 
 
 def _said(value: object) -> str:
@@ -104,12 +79,12 @@ def _said(value: object) -> str:
     return f"{value['use']}({given})"
 
 
-def _team(team: Team) -> Grid:
-    grid = Grid("agent", "layout group", "sharing group", "observes", "acts", title=f"team, state [{team.state_size}]",
-                title_justify="left", title_style="bold")  # fmt: skip
+def _team(team: Team) -> Sheet:
+    columns = ("agent", "layout group", "sharing group", "observes", "acts")
+    sheet = Sheet(columns, f"team, state [{team.state_size}]")
     for agent in team.agents:
-        _add_row(grid, agent.name, agent.group, agent.body, f"[{agent.sees}]", str(agent.action))
-    return grid
+        sheet.add(agent.name, agent.group, agent.body, f"[{agent.sees}]", str(agent.action))
+    return sheet
 
 
 def _shapes(recipe: Recipe, team: Team) -> dict[str, str]:

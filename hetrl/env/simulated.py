@@ -66,8 +66,9 @@ class Simulated(TeamEnv):
         # The rest is of the host, wherever the tensors live.
         self._steps = torch.zeros(n_envs, dtype=torch.int64)
         self._episode_seeds = torch.zeros(n_envs, dtype=torch.int64)
+        n_kept = horizon if repeats else 0
         self._taken = {
-            group: torch.empty(horizon, n_envs, len(members), members[0].action.size, dtype=_dtype(members[0].action))
+            group: torch.empty(n_kept, n_envs, len(members), members[0].action.size, dtype=_dtype(members[0].action))
             for group, members in self.team.layout.items()
         }
         self._told: list[Told] = []
@@ -244,6 +245,10 @@ class Simulated(TeamEnv):
             )
 
     def _continue(self, state: Mapping[str, Any]) -> None:
+        if len(next(iter(state["actions"].values()))) < int(state["steps"].max()):
+            raise RunError(
+                "state: saved with task.repeats=false, without the actions to repeat; write it here as well."
+            )
         self._episode_seeds, self._steps = (state[key].to("cpu", copy=True) for key in ("episode_seeds", "steps"))
         for group, kept in self._taken.items():
             kept[: len(state["actions"][group])] = state["actions"][group].cpu()
@@ -257,14 +262,17 @@ class Simulated(TeamEnv):
             RunError: they do not repeat themselves.
         """
         if not self.repeats:
-            raise RunError(f"{self._kind}: it was closed, and task.repeats is false; start() it before it is stepped.")
+            raise RunError(
+                f"{self._kind}: its simulators were closed, and with task.repeats=false their episodes cannot be "
+                "brought back; build the recipe again."
+            )
         self.load_state_dict(self.state_dict())
 
     def _refuse_other(self, state: Mapping[str, Any]) -> None:
         """Refuse a state that was saved with another team, number of environments, or kind of simulator."""
         expected = {group: list(kept.shape[1:]) for group, kept in self._taken.items()}
         found = {group: list(kept.shape[1:]) for group, kept in state["actions"].items()}
-        if found != expected or len(next(iter(state["actions"].values()))) > self.horizon:
+        if found != expected or int(state["steps"].max()) > self.horizon:
             raise RunError(f"state: saved with actions [n_envs, agents, size] = {found}, this task has {expected}.")
         if state.get("strangers", False) != self._strangers:
             raise RunError("state: only one of the saved environment and this task comes from a factory.")

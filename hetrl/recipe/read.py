@@ -52,9 +52,9 @@ def _tree(recipe: str | os.PathLike[str] | Mapping[str, Any] | Recipe) -> tuple[
 def _find(recipe: str | os.PathLike[str]) -> Path:
     """Return the file behind a name."""
     name = os.fspath(recipe)
-    known = recipes()
-    if name in known:
-        return known[name]
+    known = _by_name()
+    if _slashed(name) in known:
+        return known[_slashed(name)]
     path = Path(name)
     found = os.path.isfile(path)  # noqa: PTH113 (names that no file can have are no error to it)
     if path.suffix in (".yaml", ".yml") or found:
@@ -80,7 +80,17 @@ def _drop_in(tree: Tree) -> None:
     """Replace ``task: task/name`` by the section of that name."""
     task = tree.get("task")
     if isinstance(task, str):
-        tasks = {name: path for name, path in recipes().items() if name.startswith("task/")}
+        tasks = {name: path for name, path in _by_name().items() if name.startswith("task/")}
+        task = _slashed(task)
         if task not in tasks:
             raise RecipeError(f"task: no section '{task}' is shipped.{nearest(task, tasks)}")
         tree["task"] = _read(tasks[task])
+
+
+def _by_name() -> dict[str, Path]:
+    return {_slashed(name): path for name, path in recipes().items()}
+
+
+def _slashed(name: str) -> str:
+    """Return a name with slashes in it, also where it is typed, or comes from a disk, with backslashes."""
+    return name.replace("\\", "/")

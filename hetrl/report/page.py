@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
-from rich.console import Group
-from rich.table import Table
 
 from hetrl.engine.show import show
-from hetrl.engine.task import make_env, resolve_device
+from hetrl.engine.task import team_of
 from hetrl.errors import HetrlError, RunError
 from hetrl.recipe.read import load
 from hetrl.recipe.schema import Recipe
+from hetrl.recipe.sheet import Page, Sheet
 from hetrl.report.chart import N_COLORS, Polyline, chart
 from hetrl.report.writable import PAGES, check_writable, written
 from hetrl.runs.csv_table import FRAMES, TableRow, read
@@ -207,8 +206,7 @@ def _timings(folder: Folder) -> dict[str, Any] | None:
 def _linked_tables(recipe: Recipe) -> tuple[list[dict[str, Any]], str]:
     """Return the tables of the linked program, and what had to be left out of them."""
     try:
-        team = make_env(recipe, resolve_device("cpu"), 0, n_envs=1).team
-        return _tables(show(recipe, team)), ""
+        return _tables(show(recipe, team_of(recipe))), ""
     except HetrlError as error:  # the page may be made elsewhere, without the simulator
         left_out = str(error)
     try:
@@ -217,17 +215,12 @@ def _linked_tables(recipe: Recipe) -> tuple[list[dict[str, Any]], str]:
         return [], f"The program is left out: {error}"
 
 
-def _tables(shown: object) -> list[dict[str, Any]]:
+def _tables(shown: Page) -> list[dict[str, Any]]:
     """Return what ``hetrl show`` prints as tables of texts."""
-    assert isinstance(shown, Group)
     return [
-        {
-            "title": str(table.title),
-            "headers": [str(column.header) for column in table.columns],
-            "rows": list(zip(*(map(str, column.cells) for column in table.columns), strict=True)),
-        }
-        for table in shown.renderables
-        if isinstance(table, Table)
+        {"title": sheet.title, "headers": sheet.columns, "rows": sheet.texts}
+        for sheet in shown.blocks
+        if isinstance(sheet, Sheet)
     ]
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from hetrl.runs.machine import describe_machine
 from hetrl.train import checkpoint_file
 from hetrl.train.restorable import refuse_malformed
 
+_NO_NAME = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
+"""Letters that no file of Windows has in its name, nor a folder that is to be copied there."""
 LAST = "last"
 """The name of a run's last checkpoint."""
 
@@ -221,7 +224,7 @@ def task_name(task: Mapping[str, Any]) -> str:
 def default_folder(recipe: Recipe, *, seeds: bool = False) -> Path:
     """Return a folder under ``runs/`` that does not exist yet, named after recipe, task and the one seed."""
     task = task_name({"use": recipe.task.name, **recipe.task.arguments})
-    stem = f"{recipe.name}_{task}" + ("" if seeds else f"_seed{recipe.run.seed}")
+    stem = _NO_NAME.sub("_", f"{recipe.name}_{task}") + ("" if seeds else f"_seed{recipe.run.seed}")
     path, number = Path("runs") / stem, 2
     while path.exists():
         path, number = Path("runs") / f"{stem}_{number}", number + 1
