@@ -79,9 +79,9 @@ def test_large_observations_without_an_encoder_are_told_with_the_memory_that_the
     """120 x 120 x 3 = 43,200 numbers, 128 units, 4 numbers of 4 bytes for each weight, 2 agents: 169 MiB."""
     large = Team.of(["a", "b"], [(120, 120, 3)] * 2, [ARM] * 2)
     words = (
-        r"^nets.actor: 'a' sees 120x120x3, 43,200 numbers, and its first layer \(hidden: \[128, 128\]\) has weights for "
-        r"each; with gradients and moments they take 169 MiB. Put an encoder in front of it, nets.actor.encoder={use: "
-        "net/convolutional}"
+        r"^nets.actor: 'a' sees 120x120x3, 43,200 numbers, and its first layer \(hidden: \[128, 128\]\) has weights "
+        r"for each; with gradients and moments they take 169 MiB. Put an encoder in front of it, "
+        "nets.actor.encoder={use: net/convolutional}"
     )
     with pytest.warns(HetrlWarning, match=words), pytest.warns(HetrlWarning, match="^nets.value: the state is 86,400"):
         link(load("happo"), large)
