@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import Any
 
 import torch
@@ -24,22 +23,16 @@ from hetrl.recipe.section import Use
 from hetrl.recipe.step import Step
 from hetrl.team import Agent, Team
 
-
-class _Owned(nn.ModuleDict):
-    """Modules by the names of agents and groups, who may be called anything."""
-
-    @classmethod
-    def slot(cls, name: str) -> str:
-        """Return under which name a module is kept: its owner's, marked where torch or a subclass has a use for it."""
-        return f"{name}:" if name in _uses(cls) else name  # type: ignore[arg-type]
+_USED = frozenset([*dir(nn.ModuleDict()), "per", "owner", "of"])
+"""Names that modules kept by name have a use for themselves."""
 
 
-@cache
-def _uses(cls: type[nn.ModuleDict]) -> frozenset[str]:
-    return frozenset([*dir(nn.ModuleDict()), *dir(cls), "per"])
+def slot(name: str) -> str:
+    """Return under which name an agent's or a group's module is kept, whatever they are called."""
+    return f"{name}:" if name in _USED else name
 
 
-class SharedNetwork(_Owned):
+class SharedNetwork(nn.ModuleDict):
     """A net of the recipe: one module for each of its owners, who are agents, sharing groups, or the team."""
 
     def __init__(self, build: Callable[[Agent], Network], team: Team, per: Per) -> None:
@@ -54,7 +47,7 @@ class SharedNetwork(_Owned):
         """Return the name under which an agent's module is kept: its own, its sharing group's, or ``team``."""
         if self.per == "team" or agent is None:
             return "team"
-        return self.slot(agent.name if self.per == "agent" else agent.body)
+        return slot(agent.name if self.per == "agent" else agent.body)
 
     def of(self, lane: Sequence[Agent]) -> Network:
         """Return the module that serves a lane."""
@@ -144,7 +137,7 @@ class Linked(nn.Module):
         """Return one instance of a step's component, or one for each agent where it keeps state of its own."""
         component = self._instance(step)
         if step.per_agent and component.state_dict():
-            return _Owned({_Owned.slot(name): self._instance(step) for name in self.team.names})
+            return nn.ModuleDict({slot(name): self._instance(step) for name in self.team.names})
         return component
 
     def _instance(self, step: Step) -> Component:
@@ -174,7 +167,7 @@ class Linked(nn.Module):
     def component(self, step: Step, lane: Sequence[Agent]) -> Component | None:
         """Return the component behind a step, for a lane; None where the step runs a net."""
         found = self._behind.get(step)
-        return found[_Owned.slot(lane[0].name)] if isinstance(found, _Owned) else found  # type: ignore[return-value]
+        return found[slot(lane[0].name)] if isinstance(found, nn.ModuleDict) else found  # type: ignore[return-value]
 
     def network(self, mode: Mode, lane: Sequence[Agent]) -> Network:
         """Return the module behind a mode, for a lane."""

@@ -194,7 +194,17 @@ class OwnEnvironment:
                 cls._found[known] = _adapter_of(made, cls.name)
                 if callable(getattr(made, "close", None)):
                     made.close()
+            if cls._found[known] == PARALLEL:
+                cls._refuse_needed(making)
         return cls._found[known]
+
+    @classmethod
+    def _refuse_needed(cls, making: "Making") -> None:
+        """Refuse a function that makes one environment and needs what only those of TorchRL are given."""
+        arguments = signature.named(cls.made_by[0])[0]
+        for word in making.__signature__.parameters:
+            if arguments[word].default is inspect.Parameter.empty:
+                raise RecipeError(f"task: '{cls.name}' needs '{word}', which no recipe says; give it a default.")
 
 
 class Making:

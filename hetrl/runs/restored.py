@@ -8,11 +8,13 @@ from torch import Tensor
 
 from hetrl.engine.link import link
 from hetrl.engine.linked import Linked, SharedNetwork
+from hetrl.engine.statistics import Statistics
 from hetrl.engine.task import evaluation_env, resolve_device
 from hetrl.errors import RunError
 from hetrl.recipe.read import load
 from hetrl.recipe.schema import Recipe
 from hetrl.runs.folder import LAST, Folder
+from hetrl.team import Team
 from hetrl.train.restorable import other_weights
 
 
@@ -66,6 +68,18 @@ def _load_actors(path: Path, linked: Linked, weights: Mapping[str, Any]) -> None
         raise RunError(f"{path}: {problem}")
     known = {name: value for name, value in found.items() if name.split(".")[0] in shared}
     shared.load_state_dict(known)
+    if linked.statistics is not None:
+        _load_statistics(path, linked.team, linked.statistics, _under("statistics.", weights))
+
+
+def _load_statistics(path: Path, team: Team, statistics: Statistics, found: Mapping[str, Any]) -> None:
+    """Load what observations are standardised with; a state's own are for critics alone."""
+    own = statistics.state_dict()
+    wanted = {name: own[name] for name in own if name.rpartition(":")[0] in team.layout}
+    known = {name: value for name, value in found.items() if name in wanted}
+    for problem in other_weights(wanted, known):
+        raise RunError(f"{path} was trained with other statistics of what agents observe: {problem}.")
+    statistics.load_state_dict(known, strict=False)
 
 
 def _misfits(linked: Linked, shared: SharedNetwork, found: Mapping[str, Any]) -> Iterator[str]:
