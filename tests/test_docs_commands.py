@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import typer
 
-from hetrl import cli
+from hetrl import catalog, cli
 from hetrl.errors import HetrlError
 from hetrl.recipe.read import load
 from hetrl.recipe.schema import Recipe
@@ -102,6 +102,9 @@ def follow(calls: list[list[str]]) -> None:
                 if not side.startswith("runs/"):
                     linked(side, texts)
         elif words[0] in ("train", "check", "show") and recipe is not None and given.get("resume") is None:
+            if catalog.is_part(recipe):
+                cli.show.show(recipe)
+                continue
             if recipe.endswith("/recipe.yaml"):
                 recipe, before = trained[recipe.removesuffix("/recipe.yaml")]
                 overrides = before + overrides

@@ -22,7 +22,8 @@ from hetrl.runs.folder import Folder
 from hetrl.runs.metrics import MetricsTable, joined
 from hetrl.runs.restored import restored_actors
 from hetrl.runs.run import evaluate_run, resume
-from hetrl.runs.seeds import SeedsFolder, resume_seeds
+from hetrl.runs.seeds import resume_seeds
+from hetrl.runs.seeds_folder import SeedsFolder
 
 
 class Run:

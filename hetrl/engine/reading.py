@@ -35,6 +35,7 @@ class Reader(Policy):
         self.modes = net.modes  # type: ignore[misc]
         self.default_mode = net.default_mode  # type: ignore[misc]
         self.memory, self.chunk = net.memory, net.chunk
+        self.draws = getattr(net, "draws", None)
 
     def __getattr__(self, name: str) -> Any:
         if name in self.__dict__.get("modes", {}):

@@ -2,7 +2,7 @@
 
     from play import Players
 
-    team = Players()                                  # of the folder that this file is in
+    team = Players()                               # of the folder that this file is in
     action = team["agent_0"](observation)          # one row [F] or a batch [B, F]
     team.reset()                                   # an episode begins
 
@@ -23,11 +23,9 @@ FileFunction = Callable[[dict[str, np.ndarray]], list[np.ndarray]]
 class Player:
     """What one agent does, given what it sees; its memory, if it has one, is kept from call to call."""
 
-    def __init__(
-        self, name: str, about: dict[str, Any], function: FileFunction, generator: np.random.Generator
-    ) -> None:
+    def __init__(self, name: str, about: dict[str, Any], function: FileFunction, seed: np.random.SeedSequence) -> None:
         self.name, self.about = name, about
-        self._function, self._generator = function, generator
+        self._function, self._generator = function, np.random.default_rng(seed)
         self._memory: np.ndarray | None = None
 
     def __call__(self, observation: Any, action_mask: Any = None) -> Any:
@@ -128,7 +126,7 @@ class Players(dict[str, Player]):
         super().__init__()
         for (agent, own), each in zip(self.about["agents"].items(), seeds, strict=True):
             name = own["policy"]
-            self[agent] = Player(agent, policies[name], functions[name], np.random.default_rng(each))
+            self[agent] = Player(agent, policies[name], functions[name], each)
 
     def reset(self, rows: Any = None) -> None:
         """Forget, all agents."""

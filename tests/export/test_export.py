@@ -15,6 +15,7 @@ from policy_kinds import KINDS, played, run_of, untrained
 
 import hetrl
 from hetrl.acting.policies import Policies
+from hetrl.engine.reading import Lenses
 from hetrl.errors import DependencyError, RunError
 from hetrl.export import export as exporting
 from hetrl.export.formats import FORMATS, Torch
@@ -251,7 +252,7 @@ def test_the_player_runs_by_itself(folder):
 def test_several_choices_and_images(tmp_path):
     """One function for each; the player takes images with their shape or flat, and bytes alone."""
     team = Team.of(["a"], [(2, 3)], [Discrete((3, 2))], dtypes=[torch.uint8])
-    net = CategoricalPolicy(team.agents[0], team, hidden=[8])
+    net = Lenses.of(team, None).before(CategoricalPolicy(team.agents[0], team, hidden=[8]), team.agents[0])
     function, kind = PolicyFunction(net, team.agents[0], stochastic=False), FORMATS["torch"]
     kind.write(function, tmp_path / "a.pt2")
     assert exporting._tried(function, tmp_path / "a.pt2", kind) == 0.0
@@ -268,6 +269,12 @@ def test_several_choices_and_images(tmp_path):
         player(image / 255)
     with pytest.raises(ValueError, match="leaves no option"):
         player(image, [True, True, True, False, False])
+
+
+def test_names_of_files_are_letters_and_apart_in_any_case():
+    assert exporting._free("agent_0", []) == "agent_0"
+    assert exporting._free("left/arm:", ["left_arm_"]) == "left_arm__2"
+    assert exporting._free("Ant", ["ant", "ant_2"]) == "Ant_3"
 
 
 def test_unbounded_actions_are_null_in_the_description(tmp_path):

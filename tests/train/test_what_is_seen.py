@@ -161,7 +161,7 @@ def test_the_first_collection_tells_how_numbers_are_spread_and_nothing_is_traine
     assert (module.frames, module.iteration) == (40, 0)
     assert all(torch.equal(value, before[name]) for name, value in module.named_parameters())
     _mean, deviation, _ = module.linked.statistics.of(module.linked.team.agents[0])
-    assert deviation.min() > 500 and module.linked.statistics.begun
+    assert deviation[1:].min() > 500 and module.linked.statistics.begun
 
 
 def test_ratios_are_1_before_the_first_step():
@@ -211,7 +211,7 @@ def test_a_source_that_does_not_tell_what_was_seen_is_named(monkeypatch):
 
 @pytest.mark.slow
 def test_badly_scaled_numbers_are_learned_with_the_word_and_not_without():
-    """Numbers of a thousand: nine in ten are right with the word."""
+    """An answer of 1 or -1 beside noise of a thousand: all are right with the word, and half of them without."""
 
     def earned(word):
         module, _ = fitted(
@@ -222,7 +222,7 @@ def test_badly_scaled_numbers_are_learned_with_the_word_and_not_without():
         return module.metrics["eval/return"] / 8
 
     assert earned("normalize_observations: true") > 0.95
-    assert earned("normalize_observations: false") < 0.9
+    assert earned("normalize_observations: false") < 0.7
 
 
 def test_weights_come_with_the_statistics_that_they_were_trained_with():
