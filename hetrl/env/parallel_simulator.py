@@ -275,7 +275,7 @@ class ParallelSimulator:
 
     def _note(self, error: Exception) -> None:
         if not isinstance(error, HetrlError):
-            error.add_note(f"hetrl: in {self._place()}, which began with seed {self._seed}.")
+            error.add_note(f"This was step {self._count} of its episode, which began with seed {self._seed}.")
 
 
 def _takes_seed(reset: Callable[..., Any]) -> bool:
