@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from hetrl.data.environment import close
 from hetrl.disk import sync, sync_folder, writes
 from hetrl.engine.linked import Linked, SharedNetwork
 from hetrl.errors import RunError, nearest
@@ -74,7 +75,8 @@ def export(run: Path, to: Path, *overrides: str, format: str = "onnx", stochasti
     kind = FORMATS[format]
     kind.require()
     _refuse_taken(to)
-    recipe, linked, _ = restored_actors(run, *overrides, "run.device=cpu", "run.n_eval_episodes=1")
+    recipe, linked, env = restored_actors(run, *overrides, "run.device=cpu", "run.n_eval_episodes=1")
+    close(env)
     half = to.with_name(f".{to.name}.part")
     with writes(to):
         shutil.rmtree(half, ignore_errors=True)  # of a kill
