@@ -5,7 +5,8 @@ import pytest
 import hetrl
 from hetrl.errors import RecipeError
 from hetrl.recipe.check import check
-from hetrl.recipe.read import load, shipped
+from hetrl.recipe.read import load
+from hetrl.recipe.shipped import shipped
 from hetrl.recipe.schema import Recipe
 
 MINIMAL = """
