@@ -13,7 +13,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_type_hints
 
 from omegaconf import OmegaConf
 
@@ -21,6 +21,7 @@ from hetrl import arguments, catalog, glossary, keys
 from hetrl.component import Component, Table
 from hetrl.network import Network, Policy
 from hetrl.recipe.read import shipped
+from hetrl.report.docstring import Docstring, default_of, parsed, type_of
 
 KINDS = {
     "order": "Who is next",
@@ -32,8 +33,6 @@ KINDS = {
     "env": "Environments",
     "data": "Collection",
 }
-_SECTION = re.compile(r"(Args|Raises|Source|Differs):(.*)")
-_ENTRY = re.compile(r"(\w+): (.*)")
 _NAME = re.compile(r"\b(" + "|".join(catalog.BUILT_IN) + r")\b(?!\.)")
 DOCS = Path(__file__).parent
 KEYS_MARK = "<!-- the tables are put here -->"
@@ -64,14 +63,14 @@ def index() -> str:
 def page(name: str) -> str:
     """Return the page of one entry."""
     cls = catalog.resolve(name)
-    paragraphs, sections = _parse(inspect.getdoc(cls) or "")
-    lines = [f"# {name}", "", *paragraphs]
-    table = list(_arguments(cls, sections, _OF_THE_RUN.get(name.split("/")[0], ())))
+    doc = parsed(inspect.getdoc(cls) or "")
+    lines = [f"# {name}", "", *_markdown(doc)]
+    table = list(_arguments(cls, doc.arguments, _OF_THE_RUN.get(name.split("/")[0], ())))
     lines += ["## Arguments", ""]
     if table:
         lines += ["| name | type and range | default | |", "|---|---|---|---|", *table, ""]
     else:
-        said = _inline(" ".join(sections.get("Args", []))).strip()
+        said = _inline(doc.section("Args"))
         lines += ["None." if said in ("", "none.") else said.replace("none. ", "None. ", 1), ""]
     if issubclass(cls, Component):
         lines += ["## Keys", "", *_keys(cls.table)]
@@ -87,8 +86,8 @@ def page(name: str) -> str:
     elif issubclass(cls, Network):
         lines += [f"`per: {cls.default_per}` unless the recipe says otherwise.", ""]
     for word, title in (("Raises", "Errors"), ("Source", "Source"), ("Differs", "How it differs from the source")):
-        if word in sections:
-            text = _inline(" ".join(sections[word]).strip())
+        if word in doc.sections:
+            text = _inline(doc.section(word))
             lines += [f"## {title}", "", f"{text[:1].upper()}{text[1:]}", ""]
     lines += _uses(name)
     module = cls.__module__.replace(".", "/")
@@ -131,26 +130,12 @@ def _title(page: str) -> str:
     return found[1] if found else page
 
 
-def _parse(doc: str) -> tuple[list[str], dict[str, list[str]]]:
-    """Split a docstring into its paragraphs as Markdown and its sections as lines."""
-    free: list[str] = []
-    sections: dict[str, list[str]] = {}
-    current: list[str] = free
-    for line in doc.splitlines():
-        found = _SECTION.match(line)
-        if found:
-            current = sections.setdefault(found[1], [])
-            current.append(found[2].strip())
-        elif current is not free and line and not line.startswith(" "):
-            current = free  # prose again, after a section
-            current.append(line)
-        else:
-            current.append(line.strip() if current is not free else line)
+def _markdown(found: Docstring) -> list[str]:
+    """Return the paragraphs of a docstring as Markdown."""
     paragraphs: list[str] = []
-    for number, block in enumerate(re.split(r"\n\s*\n", "\n".join(free).strip())):
-        is_formula = number == 1 and re.search(r"[=<>^]|\(.*[/*+-].*\)|^-", block) is not None
-        paragraphs += [f"```text\n{block}\n```" if is_formula else _inline(block), ""]
-    return paragraphs, sections
+    for number, block in enumerate(found.paragraphs):
+        paragraphs += [f"```text\n{block}\n```" if number == found.formula else _inline(block), ""]
+    return paragraphs
 
 
 def _inline(text: str) -> str:
@@ -160,55 +145,25 @@ def _inline(text: str) -> str:
     return re.sub(r"\barXiv[: ](\d{4}\.\d{4,5})", r"[arXiv:\1](https://arxiv.org/abs/\1)", text)
 
 
-def _arguments(cls: type[Any], sections: Mapping[str, list[str]], hidden: Collection[str]) -> Iterator[str]:
-    explained: dict[str, str] = {}
-    last = ""
-    for line in sections.get("Args", []):
-        found = _ENTRY.match(line)
-        if found:
-            last = found[1]
-            explained[last] = found[2]
-        elif last and line:
-            explained[last] += f" {line}"
+def _arguments(cls: type[Any], explained: Mapping[str, str], hidden: Collection[str]) -> Iterator[str]:
     hints = get_type_hints(cls.__init__, include_extras=True)
     for name, parameter in arguments.parameters(cls.__init__).items():
         if name in hidden:
             continue
-        default = "needed" if parameter.default is inspect.Parameter.empty else f"`{_plain(parameter.default)}`"
+        default = default_of(parameter)
+        default = default if default == "needed" else f"`{default}`"
         yield f"| `{name}` | {_type(hints.get(name))} | {default} | {_cell(explained.get(name, ''))} |"
     rest = [p for p in inspect.signature(cls.__init__).parameters.values() if p.kind is p.VAR_KEYWORD]
     for parameter in rest:
         yield f"| anything else | | | {_cell(explained.get(parameter.name, ''))} |"
 
 
-def _plain(value: Any) -> str:
-    """Return a default as a recipe would write it."""
-    if value is None or isinstance(value, bool):
-        return "null" if value is None else str(value).lower()
-    return str(value)
-
-
 def _type(hint: Any) -> str:
-    """Return a hint as words: a type, its range, the choices of a literal."""
-    if hint is None:
-        return ""
-    text = inspect.formatannotation(hint)
-    choices = re.findall(r"Literal\[(.*?)\]", text)
-    if choices:
-        return ", ".join(f"`{choice.strip()}`" for choice in choices[0].replace("'", "").split(","))
-    bounds = [f"{sign} {number}" for word, sign in (("gt", ">"), ("ge", "≥"), ("lt", "<"), ("le", "≤"))
-              for number in re.findall(rf"\b{word}=(-?[\d.e+]+)", text)]  # fmt: skip
-    if "list[" in text:
-        of = "numbers" if "float" in text else "whole numbers" if re.search(r"\bint\b", text) else "lists"
-        word = "word or " if re.search(r"\bstr\b", text) else ""
-        return f"{word}list of {of}{' or null' if type(None) in get_args(hint) else ''}"
-    base = "number" if "float" in text else "whole number" if re.search(r"\bint\b", text) else (
-        "true or false" if "bool" in text else "word")  # fmt: skip
-    if type(None) in get_args(hint):
-        bounds.append("or null")
-    if arguments.SCHEDULABLE in getattr(hint, "__metadata__", ()):
-        bounds.append("or a schedule")
-    return " ".join([base, *bounds])
+    """Return a hint as words; the choices of a literal as code."""
+    words = type_of(hint)
+    if "Literal[" not in inspect.formatannotation(hint):
+        return words
+    return ", ".join(f"`{word}`" for word in words.split(", "))
 
 
 def _keys(table: Table) -> list[str]:

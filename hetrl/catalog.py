@@ -328,6 +328,17 @@ def summary(name: str) -> str:
     return found[1] if found else ""
 
 
+def is_part(name: str) -> bool:
+    """Whether a word is written like the name of a part or a scenario, rather than of a recipe or a file."""
+    kind, slash, _ = name.partition("/")
+    return bool(slash) and kind in (*KINDS, "scenario") and not name.endswith((".yaml", ".yml"))
+
+
+def with_word(word: str) -> list[str]:
+    """Return the parts that are called so behind their kind."""
+    return [name for name in names() if name.split("/", 1)[1] == word]
+
+
 def lists_tasks(name: str) -> bool:
     """Whether a name is an environment of hetrl's own with a ``catalogue`` of tasks; told from its file, too."""
     return name.startswith("env/") and name in BUILT_IN and "    def catalogue(" in _source(name)

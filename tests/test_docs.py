@@ -29,7 +29,7 @@ TINY = [
 ]  # fmt: skip
 QUICK = ("show", "list", "cp", "diff")
 """Run here as they stand; ``check`` is run by ``test_docs_commands.py``, once for each program."""
-FOLLOWED = ("add_a_loss",)
+FOLLOWED = ("add_a_loss", "own_environment")
 """Pages whose commands build on one another: a test of their own runs them, in order."""
 
 
@@ -139,8 +139,12 @@ def test_recipes_phases_and_sections_link(page, block):
 # Lightning's advice for other kinds of training: a short epoch, and the manual optimisation that we have.
 @pytest.mark.filterwarnings("ignore:.*smaller than the logging interval.*", "ignore:.*no pre-optimization state.*")
 @pytest.mark.parametrize(
-    "page", ["README.md", "docs/training.md", "docs/api.md", "docs/deploy.md", "docs/coming_from/torchrl.md"]
-)
+    "page",
+    [
+        "README.md", "docs/training.md", "docs/fine_tuning.md", "docs/api.md", "docs/deploy.md",
+        "docs/coming_from/torchrl.md",
+    ],
+)  # fmt: skip
 def test_python_blocks_run(page, monkeypatch, tmp_path, capsys):
     """The blocks as they stand, but for the recipes' sizes."""
     monkeypatch.chdir(tmp_path)

@@ -23,6 +23,7 @@ def train(
     seeds: int | None = None,
     init: str | os.PathLike[str] | Run | None = None,
     at_once: int | None = None,
+    keep: str | None = None,
     callbacks: Sequence[Any] = (),
     wandb: str | None = None,
     quiet: bool = False,
@@ -41,16 +42,17 @@ def train(
         init: another run whose weights it starts from: a folder, ``"runs/other:actor"`` for some of its nets, or a
             :class:`Run`. Seeds start from a folder of seeds each from its own.
         at_once: how many of them at once; by default as many as there are cores.
+        keep: checkpoints that stay beside the last one: ``"best"``, ``"best:3"``, ``"every:1e5"``.
         callbacks: more of Lightning's; not with seeds.
         wandb: a Weights & Biases project to log to as well.
         quiet: no progress.
 
     Raises:
         RecipeError: the recipe cannot be read, or does not link.
-        RunError: the folder is taken, or cannot be written; or seeds have failed.
+        RunError: the folder is taken, or cannot be written, or nothing of ``init`` fits; or seeds have failed.
         DivergenceError: a number became NaN or infinite.
     """
-    loaded = load(recipe, *overrides)
+    loaded = load(recipe, *overrides, *([] if keep is None else [f"run.keep={keep}"]))
     check(loaded)
     for line in warnings_of(loaded):
         warnings.warn(line, stacklevel=2)

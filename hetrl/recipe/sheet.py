@@ -8,8 +8,8 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-_WORDS = re.compile(r"(?:\([^)]*\)|\[[^\]]*\]|\S)+")
-"""Words; what stands in brackets, such as a shape, is one."""
+_WORDS = re.compile(r"(?:\([^)a-z]*\)|\[[^\]]*\]|\S)+")
+"""Words; what stands in brackets, such as a shape or several, is one."""
 _BORDER = 3
 """Letters that a column takes besides what stands in it."""
 
@@ -75,7 +75,7 @@ class Sheet:
         """Yield the rows as lines: what a row is about, and below it, indented, what there is to it."""
         if self.title:
             yield Text()
-            yield from (_text(line, "bold") for line in wrapped(self.title.split(), width))
+            yield from (text_line(line, "bold") for line in wrapped(self.title.split(), width))
         first = max((len(row[0]) for row in self.texts), default=0) if self.heads > 1 else 0
         labels = self.columns[self.heads :]
         label = max(map(len, labels)) if max(map(len, labels)) < width // 3 else 0
@@ -85,9 +85,9 @@ class Sheet:
             start = f"  {row[0]:<{first}}"
             if about and indent + len(about[0]) <= width:
                 start += f"  {about.pop(0)}"
-            yield _text(start.rstrip())
+            yield text_line(start.rstrip())
             for part in about:
-                yield from map(_text, wrapped(_WORDS.findall(part), width, indent) if part else [])
+                yield from map(text_line, wrapped(_WORDS.findall(part), width, indent) if part else [])
             for word, cell in zip(labels, row[self.heads :], strict=True):
                 if cell:
                     yield from self._labelled(word, cell, width, indent + 2, label)
@@ -95,7 +95,7 @@ class Sheet:
     def _labelled(self, word: str, cell: Cell, width: int, indent: int, label: int) -> Iterator[Text]:
         """Yield what a column says in a row, behind the column's title, or below it where that is long."""
         if word and not label:
-            yield _text(" " * indent + word)
+            yield text_line(" " * indent + word)
         before = f"{word:<{label}}  " if label else "  "
         if isinstance(cell, str):
             parts = [_WORDS.findall(line) for line in cell.split("\n")]
@@ -106,8 +106,8 @@ class Sheet:
         if lines[0].startswith(" " * len(indented)):
             lines[0] = indented + lines[0].lstrip()
         else:
-            yield _text(indented.rstrip())
-        yield from map(_text, lines)
+            yield text_line(indented.rstrip())
+        yield from map(text_line, lines)
 
     def _lines(self) -> Iterator[list[str]]:
         """Yield the lines of each column, its title first."""
@@ -140,7 +140,7 @@ def shown(blocks: Sequence[str | Sheet], width: int) -> Iterator[RenderableType]
     narrow = {tuple(block.columns) for block in blocks if isinstance(block, Sheet) and not block.fits(width)}
     for block in blocks:
         if isinstance(block, str):
-            yield from (_text(line, "bold") for line in wrapped(block.split(), width))
+            yield from (text_line(line, "bold") for line in wrapped(block.split(), width))
         elif tuple(block.columns) not in narrow:
             yield block.table(width)
         else:
@@ -174,5 +174,6 @@ def _indent(line: str) -> int:
     return len(line) - len(line.lstrip())
 
 
-def _text(line: str, style: str = "") -> Text:
+def text_line(line: str, style: str = "") -> Text:
+    """Return a line that is printed as it is, however wide."""
     return Text(line, style=style, no_wrap=True, overflow="ignore")

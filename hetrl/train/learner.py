@@ -114,7 +114,7 @@ class Learner(L.LightningModule):
                 self._evaluate()
             return
         rng.seed(rng.derive(self.recipe.run.seed, "training"))
-        if self.evaluates and self.frames == 0:
+        if self.evaluates and self.trainer.enable_validation and self.frames == 0:
             self._evaluate()
 
     @property
@@ -233,7 +233,7 @@ class Learner(L.LightningModule):
     def _log(self, metrics: Mapping[str, float]) -> None:
         for logger in self.loggers:
             logger.log_metrics(dict(metrics), step=self.frames)
-        watched = {name: value for name, value in metrics.items() if name in ("return", "eval/return")}
+        watched = {name: value for name, value in metrics.items() if name == "return" or name.startswith("eval/")}
         self.trainer.callback_metrics.update({name: torch.tensor(value) for name, value in watched.items()})
 
     def on_train_epoch_end(self) -> None:

@@ -25,7 +25,7 @@ GAME = "task={use: env/tabular_game, n_states: 3, n_actions: [2, 2], n_envs: 4, 
 def test_names_are_found_where_paths_have_backslashes(monkeypatch, words):
     expected = hetrl.load(*words)
     there = {str(PureWindowsPath(*name.split("/"))): path for name, path in shipped().items()}
-    monkeypatch.setattr(read, "shipped", lambda: there)
+    monkeypatch.setattr(read, "recipes", lambda: there)
     assert hetrl.load(*words) == expected
 
 

@@ -234,3 +234,34 @@ def test_each_seed_begins_with_its_own(tmp_path):
     with pytest.raises(RunError, match=r"first has no seed 2; name one of its runs, as \S+/seed0\.$"):
         train_seeds(hetrl.load("happo", *sizes), 3, tmp_path / "third", init=first.folder.path)
     assert not (tmp_path / "third").exists()
+
+
+def test_a_run_begins_with_weights_from_python_and_from_the_command_line(done, tmp_path, monkeypatch, capsys):
+    from hetrl import cli
+
+    own, _ = done
+    run = hetrl.train("happo", *TINY, folder=tmp_path / "a", init=own.path, keep="every:40", quiet=True)
+    assert json.loads(Folder(run.path).init.read_text(encoding="utf-8"))["run"] == str(own.path)
+    assert (run.path / "checkpoints" / "frames-40.ckpt").exists()
+    more = ["--folder", str(tmp_path / "b"), "--init", f"{own.path}:actor", "--keep", "every:40"]
+    words = ["train", "happo", *TINY, *more]
+    monkeypatch.setattr("sys.argv", ["hetrl", *words])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert not end.value.code
+    assert capsys.readouterr().out.startswith(f"Starts from {own.path}:actor (after 80 frames):\n  actor: loaded ")
+    for checkpoint in ("last", "40"):
+        monkeypatch.setattr("sys.argv", ["hetrl", "eval", str(tmp_path / "b"), "--checkpoint", checkpoint])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        assert not end.value.code and "64 episodes" in capsys.readouterr().out
+    for more, message in (
+        (["--resume", str(own.path), "--init", str(own.path)], "--init and --resume do not go together; a run goes on"),
+        (["happo", "--checkpoint", "best"], "--checkpoint goes with --resume of one run; to start from other weights"),
+        (["--resume", str(own.path), "update.actors.optim.lr=1e-4", "run.frames=160"],
+         "a new run may start from its weights and be another one: hetrl train RECIPE --init RUN."),
+    ):  # fmt: skip
+        monkeypatch.setattr("sys.argv", ["hetrl", "train", *more])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        assert end.value.code == 2 and message in capsys.readouterr().err

@@ -1,0 +1,80 @@
+"""``hetrl show`` of a part."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from hetrl import arguments, catalog, cli
+from hetrl.component import Component
+from hetrl.env.scenarios import scenarios
+from hetrl.errors import RecipeError
+from hetrl.report.part import describe
+
+
+def printed(name, width=80):
+    console = Console(width=width, file=io.StringIO())
+    console.print(describe(name))
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]
+
+
+def test_a_loss():
+    lines = printed("loss/huber_value", 100)
+    assert lines[0].startswith("loss/huber_value: Huber error of the value, optionally clipped")
+    assert "  max(h(y - v), h(y - v_old - clip(v - v_old, -c, c))), h = Huber(delta)" in lines
+    text = " ".join(" ".join(lines).split())
+    for words in (
+        "delta number > 0 or null, by default 10.0: where the Huber function turns linear [normalised reward]",
+        "coef number ≥ 0 or a schedule, by default 1.0: weight of the loss [1], 0 or more.",
+        "reads value normalized_value, [B], normalised reward: V(s) in the units",
+        "reads old_value old_normalized_value, where something writes it, [B]",
+        "writes loss loss.value",
+        "source Yu et al. 2022, arXiv:2103.01955",
+        "differs nothing.",
+        "used in haa2c, happo",
+        "code hetrl.loss.huber_value.HuberValue",
+    ):
+        assert words in text
+
+
+def test_a_net_has_modes_and_an_environment_its_words():
+    text = "\n".join(printed("net/gaussian_policy", 120))
+    assert "mode log_prob, where a step names none:" in text or "mode log_prob:" in text
+    assert "actions  continuous" in text and "per      agent, unless the recipe says otherwise" in text
+    text = "\n".join(printed("env/vmas", 120))
+    assert "any other    the scenario's own arguments" in text and "seed" not in text.split("more")[0]
+
+
+def test_a_scenario():
+    text = "\n".join(printed("scenario/hetrl/gate", 120))
+    assert "difference  number ≥ 0 ≤ 1, by default 1.0: how different the bodies are" in text
+    assert "recipe  task: {use: env/vmas, scenario: hetrl/gate}" in text
+    assert "  lidar_range" in printed("scenario/navigation")
+    for name in scenarios():
+        assert describe(f"scenario/{name}").lists["arguments"] is not None
+
+
+@pytest.mark.parametrize("name", catalog.BUILT_IN)
+def test_every_part_is_told_whole(name):
+    """Its arguments and its keys, at a width at which nothing is cut."""
+    entry, words = catalog.resolve(name), " ".join(printed(name, 50)).split()
+    for argument in arguments.parameters(entry.__init__):
+        assert argument in words or (name.startswith("env/") and argument in ("seed", "device"))
+    if issubclass(entry, Component):
+        assert {*entry.reads.values(), *entry.writes.values()} <= {word.strip(",:") for word in words}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["loss/hubber_value"], "no entry 'loss/hubber_value' in the catalog. Nearest: 'loss/huber_value'."),
+        (["huber_value"], "no recipe 'huber_value'; of the part, write hetrl show loss/huber_value."),
+        (["scenario/navigatio"], "no scenario 'navigatio'. Nearest: 'navigation'."),
+        (["loss/td", "run.seed=1"], "'loss/td' is a part, and changes such as 'run.seed=1' are made to a recipe."),
+        (["hapo"], "no recipe 'hapo' is shipped, and there is no such file. Nearest: 'happo'."),
+    ],
+)
+def test_what_is_no_part(words, message):
+    with pytest.raises(RecipeError) as error:
+        cli.app(["show", *words], standalone_mode=False)
+    assert str(error.value) == message
