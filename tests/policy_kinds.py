@@ -1,6 +1,8 @@
 """A run for every kind of policy, and how to play a team of policies in a run's own environments."""
 
+import atexit
 import functools
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -38,14 +40,15 @@ KINDS: dict[str, tuple[str, list[str]]] = {
 }
 """Kind -> recipe and overrides of a run that has it."""
 
-_FOLDER = tempfile.TemporaryDirectory(prefix="hetrl_kinds_")
+_FOLDER = Path(tempfile.mkdtemp(prefix="hetrl_kinds_"))
+atexit.register(shutil.rmtree, _FOLDER, ignore_errors=True)
 
 
 @functools.cache
 def run_of(kind: str) -> hetrl.Run:
     """Return a run of a kind, which is not to be changed."""
     recipe, overrides = KINDS[kind]
-    return untrained(hetrl.load(recipe, *overrides), Path(_FOLDER.name) / kind)
+    return untrained(hetrl.load(recipe, *overrides), _FOLDER / kind)
 
 
 def untrained(recipe: hetrl.Recipe, path: Path) -> hetrl.Run:

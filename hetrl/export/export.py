@@ -19,7 +19,7 @@ from hetrl.export import play
 from hetrl.export.formats import FORMATS, Format
 from hetrl.export.function import PolicyFunction, apart
 from hetrl.recipe.schema import Recipe
-from hetrl.runs.folder import Folder
+from hetrl.runs.folder import LAST, Folder
 from hetrl.runs.machine import describe_machine
 from hetrl.runs.restored import restored_actors
 from hetrl.team import Agent, Box, Discrete
