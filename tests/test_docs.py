@@ -29,7 +29,7 @@ TINY = [
 ]  # fmt: skip
 QUICK = ("show", "list", "cp", "diff")
 """Run here as they stand; ``check`` is run by ``test_docs_commands.py``, once for each program."""
-FOLLOWED = ("add_a_loss",)
+FOLLOWED = ("add_a_loss", "own_environment")
 """Pages whose commands build on one another: a test of their own runs them, in order."""
 
 

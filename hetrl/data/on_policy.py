@@ -174,7 +174,7 @@ class OnPolicy(Source):
             observation, masks = moved.observation, moved.masks
         self._intake.look(rows.values, observation, self._length)
         if self._watch is not None:
-            self._watch(*(rows.of(word, self._env.team.layout) for word in ("observation", "active")))
+            self._watch(_of(rows.values, "observation"), _of(rows.values, "active"))
         self._observation, self._masks, self._memory = observation, masks, memory
         return self._assemble(rows.values)
 
@@ -288,10 +288,6 @@ class _Buffers:
         for name, value in parts.items():
             self.values[word, name][step].copy_(value)
         self._n_written[word] = step + 1
-
-    def of(self, word: str, groups: Iterable[str]) -> dict[str, Tensor]:
-        """Return what is written of a word, for the groups that have it."""
-        return {group: self.values[word, group] for group in groups if (word, group) in self.values}
 
     def so_far(self) -> dict[tuple[str, str], Tensor]:
         """Return what is written; of some words it may be a step more than of others."""

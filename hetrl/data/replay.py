@@ -245,7 +245,7 @@ class Replay(Source):
         """Look steps over, and write them to the ring."""
         self._intake.look(self._steps(taken), self._observation, ages)
         if self._watch is not None:
-            self._watch(*(self._stacked(taken, word) for word in ("observation", "active")))
+            self._watch(*map(_stacked, self._seen(taken)))
         for row in taken:
             if self.ring.written:
                 self.ring.write(row)
@@ -253,10 +253,14 @@ class Replay(Source):
                 with allocating(f"data.capacity = {self.capacity}"):
                     self.ring.write(row)
 
-    def _stacked(self, taken: Sequence[TensorDict], word: str) -> dict[str, Tensor]:
-        """Return what some steps have of a word, ``[T, N, n, *]``, for the groups that have it."""
-        groups = [group for group in self._team.layout if (group, word) in taken[0].keys(include_nested=True)]
-        return {group: torch.stack([row[group, word] for row in taken]) for group in groups}
+    def _seen(self, taken: Sequence[TensorDict]) -> Iterator[dict[str, list[Tensor]]]:
+        """Yield what was acted on in some steps, and who took part, by layout group; the state where it is its own."""
+        for word in ("observation", "active"):
+            groups = [group for group in self._team.layout if (group, word) in taken[0].keys(include_nested=True)]
+            found = {group: [row[group, word] for row in taken] for group in groups}
+            if self._team.own_state and word == "observation":
+                found[STATE] = [row[STATE] for row in taken]
+            yield found
 
     def _advance(self, taken: Sequence[TensorDict], ages: Tensor) -> tuple[TensorDict, Tensor, Tensor]:
         """Take one step: return its rows ``[N]``, what the team earned ``[N]``, and where the episode ended ``[N]``.
@@ -444,6 +448,10 @@ def _aged(ages: Tensor, ended: Sequence[Tensor]) -> Tensor:
     for flags in ended:
         ages = (ages + 1).masked_fill(flags, 0)
     return ages
+
+
+def _stacked(parts: Mapping[str, Sequence[Tensor]]) -> dict[str, Tensor]:
+    return {group: torch.stack(list(values)) for group, values in parts.items()}
 
 
 def _of(group: str, masks: Mapping[str, Grouped]) -> dict[str, Tensor]:

@@ -191,7 +191,8 @@ def test_an_error_of_the_environment_arrives_as_it_is_with_its_place(monkeypatch
         trainer().fit(module, data)
     seeds = data.source._env._episode_seeds.tolist()
     assert caught.value.__notes__ == [
-        f"hetrl: in environment 0, step 7 of its episode, which began with seed {seeds[0]}."
+        f"This was step 7 of its episode, which began with seed {seeds[0]}.",
+        "This was in environment 0 of the task (they count from 0).",
     ]
     assert [entry.name for entry in caught.traceback][-1] == "servo"
 
