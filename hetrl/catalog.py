@@ -222,7 +222,7 @@ def _unusable(name: str, points: Sequence[EntryPoint]) -> str:
         )
     if name in BUILT_IN:
         return f"'{name}' is hetrl's own, and {provider(points[0])} claims it too; uninstall that package."
-    return "" if kind == "recipe" else claim(name, points)
+    return claim(name, points)
 
 
 def outside(entries: Iterable[str]) -> dict[str, str]:

@@ -192,5 +192,10 @@ class Component(TensorDictModuleBase):
 
 def _tensordict_keys(key: str, agent: str | None, agents: Sequence[str]) -> list[tuple[str, ...]]:
     if keys.scope(key) == keys.AGENTS and agents:
-        return [keys.parse(keys.of_agent(key, name)) for name in agents]
-    return [keys.parse(keys.of_agent(key, agent) if agent and keys.scope(key) == keys.AGENT else key)]
+        return [_named(key, name) for name in agents]
+    return [_named(key, agent) if agent and keys.scope(key) == keys.AGENT else keys.parse(key)]
+
+
+def _named(key: str, agent: str) -> tuple[str, ...]:
+    """Return the words of a key with an agent in place of the placeholder; it may be called anything."""
+    return tuple(agent if word in (keys.AGENT, keys.AGENTS) else word for word in keys.parse(key))

@@ -53,6 +53,11 @@ WORDS: dict[str, dict[str, Word]] = {
         "is_init": Word(
             "B bool", "", "the step is the first of an episode; always so under `next.`, which stands alone"
         ),
+        "agent.is_init": Word(
+            "B bool",
+            "",
+            "the step is the first of a life of the agent; where nothing tells of agents' own ends, `is_init`",
+        ),
     },
     "Written by nets": {
         "agent.log_prob": Word("B", "nat", "log π(action), summed over action dimensions"),

@@ -19,7 +19,9 @@ TURN = "agent.turn"
 ACTIVE = "agent.active"
 """Whether the agent takes part in a step."""
 ENDS = ("terminated", "truncated")
-"""Words of an end: where nothing tells of an agent's own, ``agent.terminated`` is the episode's."""
+"""Words of an end."""
+OF_EPISODES = (*ENDS, "is_init", "next.is_init")
+"""What an agent has of its episode where nothing tells of its own: ``agent.terminated`` is then ``terminated``."""
 MEMBERS = "members"
 """The numbers of those whom an order puts in order, 0 to n - 1; the phase itself says it."""
 

@@ -48,6 +48,8 @@ class Network(nn.Module):
     default_per: ClassVar[Literal["agent", "team"]] = "agent"
     sized: ClassVar[bool] = True
     """Whether its layers have the sizes of one agent: then agents of other sizes cannot share it."""
+    batches: ClassVar[bool] = True
+    """Whether several of them, with weights of their own, are faster as one call (``torch.vmap``) than one by one."""
     memory: int = 0
     """Units of the hidden state that a recurrent network carries from step to step; 0 for any other network."""
     chunk: int | None = None

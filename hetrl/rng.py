@@ -115,6 +115,40 @@ class Stream:
             restore(state, self._device)
 
 
+class Interleaved:
+    """The stream of one of several who draw from the global generators in turns, all within ``with kept():``.
+
+    It costs half of what entering a :class:`Stream` for each of them would.
+    """
+
+    def __init__(self) -> None:
+        self._stream = Stream.__new__(Stream)
+        self._stream._device = None
+
+    def begin(self, number: int) -> None:
+        """It is its turn, and its stream starts from a seed."""
+        seed(number)
+
+    def resume(self) -> None:
+        """It is its turn, and its stream goes on."""
+        self._stream._set(self._stream._state)
+
+    def pause(self) -> None:
+        """Its turn is over."""
+        self._stream._state = self._stream._get()
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """Put the global generators back afterwards."""
+    turn = Interleaved()
+    turn.pause()
+    try:
+        yield
+    finally:
+        turn.resume()
+
+
 def derive(seed: int, *path: str) -> int:
     """Return an independent seed for one purpose, such as ``derive(0, "env")``."""
     entropy = [seed, *(int.from_bytes(word.encode(), "big") for word in path)]

@@ -20,11 +20,20 @@ _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONL
 
 
 def function_of(thing: Any) -> Callable[..., Any]:
-    """Return the function whose arguments make a thing: a class's constructor, without what a metaclass says."""
-    if inspect.isclass(thing):
-        init: Any = thing.__init__
-        return init if init is not object.__init__ else thing.__new__
-    return thing if inspect.isroutine(thing) or isinstance(thing, partial) else type(thing).__call__
+    """Return the function whose arguments make a thing: a class's constructor, whatever its metaclass takes."""
+    if isinstance(thing, partial):
+        return partial(function_of(thing.func), *thing.args, **thing.keywords)
+    if not inspect.isclass(thing):
+        return thing if inspect.isroutine(thing) else partial(type(thing).__call__, thing)
+    init: Any = thing.__init__
+    if init is not object.__init__:
+        return partial(init, None)
+    new: Any = thing.__new__
+    return _nothing if new is object.__new__ else partial(new, None)
+
+
+def _nothing() -> None:
+    """Take no argument, as a class without a constructor."""
 
 
 def named(thing: Any, left_out: Collection[str] = ()) -> tuple[dict[str, inspect.Parameter], bool]:
@@ -34,15 +43,10 @@ def named(thing: Any, left_out: Collection[str] = ()) -> tuple[dict[str, inspect
         thing: a class or a function.
         left_out: names that are not a recipe's to give.
     """
-    function = function_of(thing)
-    if function is object.__new__:
-        return {}, False
     try:
-        parameters = list(inspect.signature(function).parameters.values())
+        parameters = list(inspect.signature(function_of(thing)).parameters.values())
     except (TypeError, ValueError):  # something built in
         return {}, True
-    if function is not thing:  # a constructor, or the method that makes an object callable
-        parameters = parameters[1:]
     found = {each.name: each for each in parameters if each.kind in _NAMED and each.name not in left_out}
     return found, any(each.kind is each.VAR_KEYWORD for each in parameters)
 
@@ -92,9 +96,9 @@ def checked(
 
 
 def _hints(thing: Any) -> dict[str, Any]:
-    function = function_of(thing)
+    function: Any = function_of(thing)
     while isinstance(function, partial):
-        function = function_of(function.func)
+        function = function.func
     try:
         return get_type_hints(inspect.unwrap(function), include_extras=True)
     except Exception:  # names that are there for a type checker only

@@ -13,15 +13,16 @@ from functools import cached_property
 from itertools import accumulate
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hetrl.errors import RecipeError, nearest
 from hetrl.ops.scaled import scaled
 
 SEEN = (torch.float32, torch.uint8)
 """What observations and states may be made of."""
-_TAKEN = ("per", "owner", "of")
-"""Names that a shared network has a use for, beside torch's own."""
+_BESIDE = ("state", "reward", "done", "terminated", "truncated", "next", "episode", "memory", "is_init", "discount",
+           "action", "observation", "_reset")  # fmt: skip
+"""What lies beside the layout groups in a batch of steps."""
 Grouped = Mapping[str, Tensor]
 """Layout group -> something of its agents, stacked: ``[N, n, *]``. Observations of a team whose environment has a state
 of its own hold that too, under :data:`STATE`: ``[N, S]``."""
@@ -309,14 +310,10 @@ class Team:
 
         Raises:
             RecipeError: an agent is unknown, missing, in two groups, or grouped with one of another size; a group is
-                called like an agent that is not in it, or like something of torch's.
+                called like an agent that is not in it.
         """
         body: dict[str, str] = {}
         for group, names in groups.items():
-            if hasattr(nn.ModuleDict(), group) or group in _TAKEN:  # in which a network is kept for each group
-                raise RecipeError(
-                    f"task.groups.{group}: torch or hetrl has another use for the name '{group}'; choose another."
-                )
             if group in self.names and group not in names:
                 raise RecipeError(
                     f"task.groups.{group}: '{group}' is an agent, and what is logged of both would be one; choose "
@@ -350,7 +347,7 @@ def unique_words(names: Sequence[str]) -> list[str]:
     """
     words: list[str] = []
     for name in names:
-        word = base = re.sub(r"\W", "_", name, flags=re.ASCII)
+        word = base = re.sub(r"\W", "_", name, flags=re.ASCII) or "_"
         count = 1
         while word in words:
             count += 1
@@ -377,4 +374,4 @@ def _group_names(groups: Sequence[Sequence[str]]) -> list[str]:
     for i, (names, own) in enumerate(zip(groups, stems, strict=True)):
         others = set().union(*(stem for j, stem in enumerate(stems) if j != i))
         chosen.append(next(iter(own)) if len(own) == 1 and not own & others else names[0])
-    return unique_words(chosen)
+    return unique_words([f"{title}_group" if title in _BESIDE else title for title in chosen])

@@ -29,6 +29,7 @@ KINDS: dict[str, tuple[str, list[str]]] = {
     "multi_discrete": ("happo", ["nets.actor.use=net/categorical_policy", "task.actions=multi_discrete", *_TWO, *_ON]),
     "mixed": ("happo", [*_MIXED, *_CUES, *_ON]),
     "recurrent": ("recurrent_happo", [*_CUES, *_MEMORY, *_ON]),
+    "normalized": ("happo", [*_TWO, *_ON, "task.normalize_observations=true", "nets.actor.per=group"]),
     "diffusion": ("haqo", [*_TWO, *_OFF, "nets.actor.n_steps=4", "nets.actor.n_sample_steps=3"]),
 }
 """Kind -> recipe and overrides of a run that has it."""
@@ -49,6 +50,15 @@ def untrained(recipe: hetrl.Recipe, path: Path) -> hetrl.Run:
     with torch.no_grad():
         for parameter in linked.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.3)
+        if linked.statistics is not None:
+            linked.statistics.watch(
+                {
+                    name: 3 + 2 * torch.randn(9, len(agents), agents[0].observation_size)
+                    for name, agents in linked.team.layout.items()
+                },
+                {},
+            )
+            linked.statistics.take()
     weights = {f"linked.{name}": value for name, value in linked.state_dict().items()}
     own = {"recipe": recipe.yaml(), "frames": 1, "iteration": 1}
     write({"hetrl": own, "state_dict": weights}, open_folder(path, recipe).checkpoint)

@@ -11,7 +11,7 @@ import hetrl
 from hetrl import catalog, cli
 from hetrl.env import scenarios
 from hetrl.errors import RecipeError, RunError
-from hetrl.runs.folder import describe_machine
+from hetrl.runs.machine import describe_machine
 
 
 @pytest.fixture
@@ -249,7 +249,7 @@ def test_claims_that_are_refused_spoil_nothing_else(install, monkeypatch, capsys
     with pytest.raises(SystemExit) as exit_:
         cli.main()
     printed = capsys.readouterr().out
-    assert not exit_.value.code and re.search(rf"^{name} +unusable: {problem}", printed, re.MULTILINE)
+    assert not exit_.value.code and re.search(rf"^ *{name} +unusable: {problem}", printed, re.MULTILINE)
     assert "loss/sound.bonus" in printed
 
 

@@ -8,7 +8,7 @@ import pytest
 from policy_kinds import run_of
 
 from hetrl import cli
-from hetrl.runs.seeds import SeedsFolder
+from hetrl.runs.seeds_folder import SeedsFolder
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ TINY = [
 ]  # fmt: skip
 QUICK = ("show", "list", "cp", "diff")
 """Run here as they stand; ``check`` is run by ``test_docs_commands.py``, once for each program."""
-FOLLOWED = ("add_a_loss",)
+FOLLOWED = ("add_a_loss", "own_environment")
 """Pages whose commands build on one another: a test of their own runs them, in order."""
 
 
@@ -138,19 +138,27 @@ def test_recipes_phases_and_sections_link(page, block):
 
 # Lightning's advice for other kinds of training: a short epoch, and the manual optimisation that we have.
 @pytest.mark.filterwarnings("ignore:.*smaller than the logging interval.*", "ignore:.*no pre-optimization state.*")
-@pytest.mark.parametrize("page", ["README.md", "docs/training.md", "docs/api.md", "docs/coming_from/torchrl.md"])
+@pytest.mark.parametrize(
+    "page",
+    [
+        "README.md", "docs/training.md", "docs/fine_tuning.md", "docs/api.md", "docs/deploy.md",
+        "docs/coming_from/torchrl.md",
+    ],
+)  # fmt: skip
 def test_python_blocks_run(page, monkeypatch, tmp_path, capsys):
     """The blocks as they stand, but for the recipes' sizes."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(hetrl, "load", lambda recipe, *overrides: load(recipe, *overrides, *TINY))
+    for place in (hetrl, sys.modules[hetrl.train.__module__]):
+        monkeypatch.setattr(place, "load", lambda recipe, *texts: load(recipe, *texts, *TINY, "run.eval_every=40"))
     for block in blocks(ROOT / page, "python"):
         names: dict = {}
         exec(compile(block, page, "exec"), names)
         if "trainer" in names:
             assert names["module"].frames == 80
+        printed = capsys.readouterr().out
         for line in block.splitlines():
             if line.startswith("print(") and "  # " in line:
-                assert line.split("  # ")[1] in capsys.readouterr().out
+                assert line.split("  # ")[1] in printed
 
 
 def test_contributings_loss_works(monkeypatch):

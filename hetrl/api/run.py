@@ -19,10 +19,11 @@ from hetrl.report.curve import draw_runs
 from hetrl.report.video import Film, default_file
 from hetrl.runs.csv_table import FRAMES
 from hetrl.runs.folder import Folder
-from hetrl.runs.metrics import Metrics, joined
+from hetrl.runs.metrics import MetricsTable, joined
 from hetrl.runs.restored import restored_actors
 from hetrl.runs.run import evaluate_run, resume
-from hetrl.runs.seeds import SeedsFolder, resume_seeds
+from hetrl.runs.seeds import resume_seeds
+from hetrl.runs.seeds_folder import SeedsFolder
 
 
 class Run:
@@ -88,13 +89,13 @@ class Run:
         return len(runs) == n_wanted and all(run.frames >= self.recipe.run.frames for run in runs)
 
     @property
-    def metrics(self) -> Metrics:
+    def metrics(self) -> MetricsTable:
         """What it has logged so far, as arrays: ``run.metrics["eval/return"]``, ``run.metrics.frames("eval/return")``.
 
         Raises:
             RunError: the table cannot be read.
         """
-        return Metrics.of(self._folder("metrics").metrics)
+        return MetricsTable.of(self._folder("metrics").metrics)
 
     def table(self) -> dict[str, Any]:
         """Return the metrics as columns of equal length, NaN where nothing was logged: ``pandas.DataFrame(table)``.

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import lightning as L
-
 from hetrl.api.run import Run
 from hetrl.errors import RunError
 from hetrl.recipe.check import check
@@ -23,8 +21,10 @@ def train(
     *overrides: str,
     folder: str | os.PathLike[str] | None = None,
     seeds: int | None = None,
+    init: str | os.PathLike[str] | Run | None = None,
     at_once: int | None = None,
-    callbacks: Sequence[L.Callback] = (),
+    keep: str | None = None,
+    callbacks: Sequence[Any] = (),
     wandb: str | None = None,
     quiet: bool = False,
 ) -> Run:
@@ -39,29 +39,33 @@ def train(
         overrides: changes to it, ``a.b=c``.
         folder: where; by default a new one under ``runs/``.
         seeds: train so many seeds, from ``run.seed`` upwards, each in a process of its own; see ``Run.seeds``.
+        init: another run whose weights it starts from: a folder, ``"runs/other:actor"`` for some of its nets, or a
+            :class:`Run`. Seeds start from a folder of seeds each from its own.
         at_once: how many of them at once; by default as many as there are cores.
+        keep: checkpoints that stay beside the last one: ``"best"``, ``"best:3"``, ``"every:1e5"``.
         callbacks: more of Lightning's; not with seeds.
         wandb: a Weights & Biases project to log to as well.
         quiet: no progress.
 
     Raises:
         RecipeError: the recipe cannot be read, or does not link.
-        RunError: the folder is taken, or cannot be written; or seeds have failed.
+        RunError: the folder is taken, or cannot be written, or nothing of ``init`` fits; or seeds have failed.
         DivergenceError: a number became NaN or infinite.
     """
-    loaded = load(recipe, *overrides)
+    loaded = load(recipe, *overrides, *([] if keep is None else [f"run.keep={keep}"]))
     check(loaded)
     for line in warnings_of(loaded):
         warnings.warn(line, stacklevel=2)
     path = None if folder is None else Path(folder)
+    origin = init.path if isinstance(init, Run) else None if init is None else os.fspath(init)
     if seeds is None:
         if at_once is not None:
             raise RunError("hetrl.train(at_once=...) goes with seeds=....")
-        return Run(runs.train(loaded, path, wandb=wandb, callbacks=callbacks, quiet=quiet).path)
+        return Run(runs.train(loaded, path, init=origin, wandb=wandb, callbacks=callbacks, quiet=quiet).path)
     if callbacks:
         raise RunError("hetrl.train(seeds=...): seeds are trained in processes of their own, without callbacks.")
     if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1:
         raise RunError(f"hetrl.train(seeds={seeds!r}): give the number of seeds, 1 or more.")
-    outcome = train_seeds(loaded, seeds, path, at_once=at_once, wandb=wandb)
+    outcome = train_seeds(loaded, seeds, path, init=origin, at_once=at_once, wandb=wandb)
     outcome.refuse_failures()
     return Run(outcome.folder.path)

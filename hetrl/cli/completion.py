@@ -7,7 +7,8 @@ from typing import Any
 import typer
 
 from hetrl import catalog
-from hetrl.recipe.shipped import shipped, tree
+from hetrl.recipe import packaged
+from hetrl.recipe.shipped import tree
 
 _MOST_LETTERS = 40
 """A value that is longer is not written behind its word."""
@@ -17,7 +18,7 @@ _SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 
 def recipes(incomplete: str) -> list[str]:
     """Return the shipped recipes and the YAML files that begin so."""
-    names = [name for name in shipped() if not name.startswith("task/")]
+    names = [name for name in packaged.recipes() if not name.startswith("task/")]
     return [name for name in names if name.startswith(incomplete)] + _files(incomplete)
 
 
@@ -46,10 +47,10 @@ def runs(incomplete: str) -> list[str]:
 def overrides(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the words of the recipe at hand that begin so, one step further, each with its value where it is short."""
     if "=" in incomplete:
-        sections = [f"task={name}" for name in shipped() if name.startswith("task/")]
+        sections = [f"task={name}" for name in packaged.recipes() if name.startswith("task/")]
         return [each for each in sections if each.startswith(incomplete)]
     recipe = str(ctx.params.get("recipe") or ctx.params.get("other") or "")
-    file = shipped().get(recipe, Path(recipe))
+    file = packaged.recipes().get(recipe, Path(recipe))
     try:
         found = tree(file)
     except Exception:  # what is no recipe has no words

@@ -16,9 +16,9 @@ def cp(
 ) -> None:
     """Copy a shipped recipe to a file of your own, to change it."""
     from hetrl.disk import replace_text
-    from hetrl.recipe.shipped import shipped
+    from hetrl.recipe.packaged import recipes
 
-    known = shipped()
+    known = recipes()
     if recipe not in known:
         from hetrl.recipe.read import load
 

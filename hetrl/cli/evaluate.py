@@ -1,7 +1,7 @@
 """``hetrl eval``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,6 +19,9 @@ def evaluate(
     overrides: Overrides = None,
     episodes: Annotated[int | None, typer.Option(help="How many; by default run.n_eval_episodes.")] = None,
     stochastic: Annotated[bool, typer.Option("--stochastic", help="Draw the actions.")] = False,
+    checkpoint: Annotated[
+        str, typer.Option(help="Which one: last, best, previous, or the one kept at these frames.")
+    ] = "last",
     csv: Annotated[Path | None, typer.Option(help="Also write a row for each episode into this file.")] = None,
     video: Annotated[
         bool,
@@ -29,21 +32,21 @@ def evaluate(
     """Evaluate a run's last checkpoint, each agent acting deterministically on what it observes."""
     files.run(parts)
     from hetrl.report.writable import check_writable
-    from hetrl.runs.seeds import SeedsFolder
+    from hetrl.runs.seeds_folder import SeedsFolder
 
     if csv is not None:
         check_writable(csv, (".csv",))
     if SeedsFolder(run).recipe.exists():
         if video:
             raise RunError(f"{run} is a folder of seeds; film one of them, hetrl eval RUN/seed0 --video.")
+        if checkpoint != "last":
+            raise RunError(f"{run} is a folder of seeds; --checkpoint is of one of them, hetrl eval RUN/seed0.")
         _each_seed(run, overrides or [], episodes, stochastic, csv)
     else:
-        _single(run, overrides or [], episodes, stochastic, csv, video)
+        _single(run, overrides or [], csv, video, n_episodes=episodes, stochastic=stochastic, checkpoint=checkpoint)
 
 
-def _single(
-    run: Path, overrides: list[str], episodes: int | None, stochastic: bool, csv: Path | None, video: bool
-) -> None:
+def _single(run: Path, overrides: list[str], csv: Path | None, video: bool, **asked: Any) -> None:
     from contextlib import nullcontext
 
     from hetrl.report.episodes import line, save
@@ -55,7 +58,7 @@ def _single(
         path, overrides = chosen_file(run, overrides)
         film = Film(path)
     with film or nullcontext():
-        found = evaluate_run(run, *overrides, n_episodes=episodes, stochastic=stochastic, watch=film)
+        found = evaluate_run(run, *overrides, **asked, watch=film)
     out.print(line(found), highlight=False)
     for written in [*([save(found, csv)] if csv else []), *([film.path] if film else [])]:
         out.print(str(written), soft_wrap=True, highlight=False)

@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
+from hetrl.cli import parts as files
 from hetrl.cli.console import out
+from hetrl.cli.options import Parts
 
 
 def export(
@@ -16,8 +18,10 @@ def export(
     ] = None,
     format: Annotated[str, typer.Option(help="onnx, or torch for what torch.export.load reads.")] = "onnx",
     stochastic: Annotated[bool, typer.Option("--stochastic", help="With actions that are drawn.")] = False,
+    parts: Parts = None,
 ) -> None:
     """Write a run's policies as files that need no hetrl, with a player, once they act as the policies do."""
+    files.run(parts)
     from hetrl.export.export import export
 
     written = export(run, to, *(overrides or []), format=format, stochastic=stochastic)

@@ -12,7 +12,8 @@ from hetrl.cli.console import out
 from hetrl.cli.lines import lines, width
 from hetrl.cli.options import Parts
 from hetrl.errors import RecipeError, nearest
-from hetrl.recipe.shipped import about, shipped
+from hetrl.recipe.packaged import packaged, recipes
+from hetrl.recipe.shipped import about
 
 GROUPS = {
     "recipe": "Recipes: hetrl train NAME",
@@ -46,11 +47,15 @@ def list_(
             out.print(title, style="bold", highlight=False)
             _print(_rows(word, unusable))
             out.print()
+        if lost := {name: why for name, why in unusable.items() if name.split("/")[0] not in GROUPS}:
+            out.print("Others that packages bring", style="bold", highlight=False)
+            _print((name, f"unusable: {why}") for name, why in lost.items())
+            out.print()
         out.print("All about one: hetrl show NAME. More: hetrl list scenario.", highlight=False)
     elif kind in GROUPS:
         _print(_rows(kind, unusable))
     elif kind == "scenario":
-        _print(_scenarios())
+        _print(_scenarios(unusable))
     else:
         _print(_tasks(kind))
     if kind in (None, "env"):
@@ -66,25 +71,34 @@ def _print(rows: Iterable[tuple[str, str]]) -> None:
 def _rows(kind: str, unusable: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Yield the names of a kind, and what each is about."""
     if kind in ("recipe", "task"):
-        for name, file in shipped().items():
-            if name.startswith("task/") == (kind == "task"):
-                yield name, about(file)
-        return
-    for name in catalog.names(kind):
+        yield from _recipes(kind)
+    for name in () if kind in ("recipe", "task") else catalog.names(kind):
         point = catalog.installed().get(name)
         yield name, catalog.summary(name).replace("``", "") if point is None else catalog.provider(point)
-    for name, why in unusable.items():
-        if name.startswith(f"{kind}/"):
-            yield name, f"unusable: {why}"
+    yield from _unusable(kind, unusable)
 
 
-def _scenarios() -> Iterator[tuple[str, str]]:
-    """Yield the scenarios of VMAS, and their arguments."""
+def _recipes(kind: str) -> Iterator[tuple[str, str]]:
+    """Yield the recipes or the task sections, hetrl's own and those of packages."""
+    of_packages = {name: package for name, (_, package) in packaged().items()}
+    for name, file in recipes().items():
+        if name.startswith("task/") == (kind == "task"):
+            yield name, f"{about(file)} ({of_packages[name]})" if name in of_packages else about(file)
+
+
+def _scenarios(unusable: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the scenarios, VMAS's, hetrl's and others', and their arguments."""
     from hetrl.env.scenarios import scenario_arguments, scenarios
 
     for name in scenarios():
         accepted = scenario_arguments(name)
         yield name, ", ".join(sorted(accepted)) if accepted is not None else "(see its source)"
+    yield from _unusable("scenario", unusable)
+
+
+def _unusable(kind: str, unusable: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the names of a kind that packages claim and no recipe can say, and why."""
+    return ((name, f"unusable: {why}") for name, why in unusable.items() if name.startswith(f"{kind}/"))
 
 
 def _tasks(word: str) -> Iterator[tuple[str, str]]:

@@ -21,7 +21,8 @@ class Behaviour:
     """The team's policies as functions of stacked observations ``[N, n, F]``, by layout group.
 
     Where the agents of a group have a network each, their weights are stacked by :meth:`refresh` and run as one batched
-    call. Where they share one network, that is called as it is.
+    call; networks that do not batch well (``Network.batches``) run one by one. Where they share one network, that is
+    called as it is.
 
     Collection tells :attr:`watch`, where there is one, what was acted on.
 
@@ -63,8 +64,9 @@ class Behaviour:
     def draw(self, observations: Grouped, action_masks: Grouped, noise: Grouped) -> Actions:
         """Return the actions that ``noise`` makes of the policies, of the groups that ``observations`` has."""
         return {
-            name: self._groups[name].draw(seen, noise[name], action_masks.get(name))
-            for name, seen in observations.items()
+            name: group.draw(observations[name], noise[name], action_masks.get(name))
+            for name, group in self._groups.items()
+            if name in observations
         }
 
     def noise(self, agent: Agent, n_envs: int, generator: torch.Generator) -> Tensor:
@@ -74,7 +76,11 @@ class Behaviour:
     @torch.no_grad()
     def greedy(self, observations: Grouped, action_masks: Grouped) -> Actions:
         """Return deterministic actions ``[N, n, A]``, of the groups that ``observations`` has."""
-        return {name: self._groups[name].greedy(seen, action_masks.get(name)) for name, seen in observations.items()}
+        return {
+            name: group.greedy(observations[name], action_masks.get(name))
+            for name, group in self._groups.items()
+            if name in observations
+        }
 
 
 class BestOf:
@@ -132,10 +138,23 @@ class _Group:
         self._policies = policies
         self._one = policies[0] if all(policy is policies[0] for policy in policies) else None
         self.memory = policies[0].memory
-        if self._one is None:
-            self._draw, self._greedy = self._batched("draw"), self._batched("greedy")
-            self._remember = self._batched("remember")
+        self._apart = not all(getattr(module, "batches", True) for module in policies[0].modules())
+        self._calls = {method: self._call(method) for method in ("draw", "greedy", "remember")}
         self.refresh()
+
+    def _call(self, method: str) -> Callable[..., Tensor]:
+        """Return a method of the policies as a function of what all agents are given, ``[N, n, *]`` each."""
+        if self._one is not None:
+            return lambda *values: getattr(self._one, method)(*values)
+        if not self._apart:
+            batched = self._batched(method)
+            return lambda *values: batched(self._weights, *values)
+
+        def one_by_one(*values: Tensor) -> Tensor:
+            given = zip(self._policies, *(value.unbind(1) for value in values), strict=True)
+            return torch.stack([getattr(policy, method)(*own) for policy, *own in given], 1)
+
+        return one_by_one
 
     def _batched(self, method: str) -> Callable[..., Tensor]:
         wrapped = _Method(self._policies[0], method)
@@ -152,27 +171,35 @@ class _Group:
         return agents_first
 
     def refresh(self) -> None:
-        if self._one is None:
+        if self._one is None and not self._apart:
             # Not stack_module_state: it wants the same requires_grad of all, and whoever trained last differs.
             each = [dict([*policy.named_parameters(), *policy.named_buffers()]) for policy in self._policies]
             self._weights = {name: torch.stack([own[name].detach() for own in each]) for name in each[0]}
 
     def remember(self, observation: Tensor, memory: Tensor) -> Tensor:
-        given = (observation, memory)
-        return self._one.remember(*given) if self._one is not None else self._remember(self._weights, *given)
+        return self._calls["remember"](observation, memory)
 
     def noise(self, shape: Sequence[int], generator: torch.Generator) -> Tensor:
         return self._policies[0].noise(shape, generator)
 
     def draw(self, observation: Tensor, noise: Tensor, action_mask: Tensor | None) -> Tensor:
         given = (observation, noise) if action_mask is None else (observation, noise, action_mask)
-        return self._one.draw(*given) if self._one is not None else self._draw(self._weights, *given)
+        return self._calls["draw"](*given)
 
     def greedy(self, observation: Tensor, action_mask: Tensor | None) -> Tensor:
         given = (observation,) if action_mask is None else (observation, action_mask)
-        return self._one.greedy(*given) if self._one is not None else self._greedy(self._weights, *given)
+        return self._calls["greedy"](*given)
 
 
-def forgotten(memories: Grouped, terminated: Tensor, truncated: Tensor) -> dict[str, Tensor]:
-    """Return memories ``[N, n, H]`` with those of the environments whose episode has ended zeroed."""
-    return {name: memory.masked_fill((terminated | truncated).view(-1, 1, 1), 0.0) for name, memory in memories.items()}
+def forgotten(memories: Grouped, terminated: Tensor, truncated: Tensor, begun: Grouped) -> dict[str, Tensor]:
+    """Return memories ``[N, n, H]`` with those zeroed of whose episode has ended, and of who begins another life.
+
+    Args:
+        memories: by layout group.
+        terminated: ``[N]``, of the episode.
+        truncated: the same.
+        begun: who begins a life of its own with the step to come, ``[N, n]``, of groups that have such.
+    """
+    over = (terminated | truncated).unsqueeze(-1)
+    blank = {name: over | begun[name] if name in begun else over for name in memories}
+    return {name: memory.masked_fill(blank[name].unsqueeze(-1), 0.0) for name, memory in memories.items()}

@@ -30,6 +30,25 @@ def own_ends(masks: Mapping[str, Grouped], moved: Any) -> dict[str, dict[str, Te
     return found
 
 
+def lives(ends: Mapping[str, Mapping[str, Tensor]], masks: Mapping[str, Grouped], moved: Any) -> dict[str, Tensor]:
+    """Return layout group -> where agents begin a life with the step to come, ``[N, n]``.
+
+    Whoever has ended begins another, and so does who was not there and is now.
+
+    Args:
+        ends: what :func:`own_ends` returned; other groups have the lives of their episodes.
+        masks: what went with the observations that were acted on.
+        moved: what came of it.
+    """
+    found = {}
+    for group, own in ends.items():
+        before, now = (each.get("active", {}).get(group) for each in (masks, moved.masks))
+        found[group] = own["terminated"] | own["truncated"]
+        if before is not None and now is not None:
+            found[group] = found[group] | ~before & now
+    return found
+
+
 def first_end(ends: Mapping[str, Tensor], counted: Tensor) -> tuple[dict[str, Tensor], Tensor]:
     """Return how agents' stories ended within a few steps, and which of these steps are theirs until then.
 

@@ -1,7 +1,8 @@
 """What collection needs of an environment, and what the checker needs of its class."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
@@ -53,3 +54,26 @@ class Environment(Protocol):
     @abstractmethod
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a state."""
+
+
+def repeats(env: Any) -> bool:
+    """Return whether an environment's state brings back the episodes under way.
+
+    One that says ``repeats = False`` is to be started after it has loaded a state: hardware, say, or a server.
+    """
+    return bool(getattr(env, "repeats", True))
+
+
+def close(env: Any) -> None:
+    """Close an environment that can be closed, and is not yet."""
+    if hasattr(env, "close") and not getattr(env, "is_closed", False):
+        env.close()
+
+
+@contextmanager
+def used(env: Any) -> Iterator[Any]:
+    """Close an environment that was made for this alone, whatever happens."""
+    try:
+        yield env
+    finally:
+        close(env)

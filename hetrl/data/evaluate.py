@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hetrl.data.behaviour import Actions, forgotten
+from hetrl.data.ends import lives, own_ends
 from hetrl.data.environment import Environment
 from hetrl.data.intake import Intake, Steps
 from hetrl.team import Grouped
@@ -108,8 +109,10 @@ def evaluate(env: Environment, behaviour: Acting, reward: str, watch: Watch | No
             infos[name] = torch.where(running & done, value, told)
         running &= ~done
         ages = (ages + 1).masked_fill(done, 0.0)
+        if memory:
+            begun = lives(own_ends(masks, moved), masks, moved)
+            memory = forgotten(memory, moved.terminated, moved.truncated, begun)
         observation, masks = moved.observation, moved.masks
-        memory = forgotten(memory, moved.terminated, moved.truncated)
     names = [agent.name for agents in env.team.layout.values() for agent in agents]
     return Episodes(returns, lengths, dict(zip(names, own.unbind(-1), strict=True)), infos)
 

@@ -14,9 +14,8 @@ from hetrl.team import STATE, Discrete, Grouped, Team
 
 Steps = Mapping[tuple[str, str], Sequence[Tensor] | Tensor]
 """(word, layout group) -> that of one step after the other, ``[N, n, *]`` each; a tensor ``[T, N, n, *]`` will do.
-The words are those of :data:`_ORDER`, and ``active``, who took part; of ``end`` (where the episode ended, ``[N]`` bool:
-"terminated", "truncated" in place of groups) the number of the step in its episode follows. No others are looked at.
-"""
+The words are those of :data:`_ORDER`, and ``active``, who took part; of ``end`` (where episodes ended, ``[N]`` bool:
+"terminated", "truncated" in place of groups) the number of the step in its episode follows. Others are left alone."""
 
 _ORDER = ("observation", "action_mask", "action", "reward", "next_observation")
 """The words of a step, in the order in which a number that is wrong in one of them shows in the next."""

@@ -12,8 +12,8 @@ from hetrl.allocation import allocating, refuse_above_all
 from hetrl.arguments import Count, checked
 from hetrl.data.behaviour import Behaviour, forgotten
 from hetrl.data.collected import Collected, Source
-from hetrl.data.ends import own_ends
-from hetrl.data.environment import Environment
+from hetrl.data.ends import lives, own_ends
+from hetrl.data.environment import Environment, close, repeats
 from hetrl.data.figures import Figures
 from hetrl.data.intake import Intake
 from hetrl.errors import RecipeError
@@ -101,21 +101,27 @@ class OnPolicy(Source):
             seed: of the exploration noise.
             critic: the team's recurrent net, whose memory is carried along as well.
         """
-        self._env, self._behaviour, self._reward = env, behaviour, reward
-        self._observation, self._masks = env.start(), env.masks
+        self._env, self._behaviour, self._reward, self._critic = env, behaviour, reward, critic
         self._intake = Intake(env.team)
+        self._watch = getattr(behaviour, "watch", None)
+        self._begin()
+        self.check_arguments({"frames": self.frames}, self.n_envs)
+        self._generator = torch.Generator(self.device).manual_seed(seed)
+
+    def _begin(self) -> None:
+        """Begin episodes in all environments."""
+        self._observation, self._masks = self._env.start(), self._env.masks
         self._intake.start(self._observation)
         first = next(iter(self._observation.values()))
         self.n_envs, self.device = first.shape[0], first.device
-        self.check_arguments({"frames": self.frames}, self.n_envs)
-        self._generator = torch.Generator(self.device).manual_seed(seed)
         self._return = torch.zeros(self.n_envs, device=self.device)
         self._length = torch.zeros(self.n_envs, device=self.device)
-        self._figures = Figures(env.team, self.n_envs, self.device)
-        self._critic = critic
-        self._memory = behaviour.blank(self._observation)
-        self._critic_memory = scaled(first[:0]).new_zeros((self.n_envs, 0 if critic is None else critic.memory))
+        self._figures = Figures(self._env.team, self.n_envs, self.device)
+        self._memory = self._behaviour.blank(self._observation)
+        n_units = 0 if self._critic is None else self._critic.memory
+        self._critic_memory = scaled(first[:0]).new_zeros((self.n_envs, n_units))
         self._is_init = torch.ones(self.n_envs, dtype=torch.bool, device=self.device)
+        self._begun: dict[str, Tensor] = {}
 
     def collect(self) -> Collected:
         """Take the next steps and return them as the one sample to update on."""
@@ -156,16 +162,19 @@ class OnPolicy(Source):
             rows.put(step, "next_observation", moved.next_observation)
             rows.put(step, "end", {"terminated": moved.terminated, "truncated": moved.truncated})
             rows.put(step, "next_action_mask", moved.next_masks.get("action_mask", {}))
-            for group, ends in own_ends(masks, moved).items():
-                for word, value in ends.items():
-                    rows.put(step, word, {group: value})
+            ends = own_ends(masks, moved)
+            for word in ENDS:
+                rows.put(step, word, {group: each[word] for group, each in ends.items()})
             if moved.infos:
                 self._figures.tell(moved)
+            if memory:
+                begun = lives(ends, masks, moved)
+                rows.put(step, "begun", begun)
+                memory = forgotten(memory, moved.terminated, moved.truncated, begun)
             observation, masks = moved.observation, moved.masks
-            memory = forgotten(memory, moved.terminated, moved.truncated)
         self._intake.look(rows.values, observation, self._length)
-        if self._behaviour.watch is not None:
-            self._behaviour.watch(*(rows.of(word, self._env.team.layout) for word in ("observation", "active")))
+        if self._watch is not None:
+            self._watch(_of(rows.values, "observation"), _of(rows.values, "active"))
         self._observation, self._masks, self._memory = observation, masks, memory
         return self._assemble(rows.values)
 
@@ -196,6 +205,10 @@ class OnPolicy(Source):
         if self._memory or self._critic is not None:
             batch["is_init"] = torch.cat([self._is_init.unsqueeze(0), done[:-1]])
             batch["next"]["is_init"] = torch.ones_like(done)  # what a step led to stands alone, with its own memory
+            for group, begun in ((name, value) for (word, name), value in rows.items() if word == "begun"):
+                first = self._begun.get(group, torch.zeros_like(begun[0])).unsqueeze(0)
+                batch[group]["is_init"] = torch.cat([first, begun[:-1]]) | batch["is_init"].unsqueeze(-1)
+                self._begun[group] = begun[-1].clone()
         if self._critic is not None:
             batch["memory"], batch["next"]["memory"] = self._follow(self._critic, batch["state"], batch["is_init"])
         self._is_init = done[-1].clone()
@@ -230,18 +243,27 @@ class OnPolicy(Source):
             "memory": dict(self._memory),
             "critic_memory": self._critic_memory,
             "is_init": self._is_init,
+            "begun": dict(self._begun),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where :meth:`state_dict` was taken."""
+        """Continue where :meth:`state_dict` was taken; with fresh episodes, where those under way do not repeat."""
         self._env.load_state_dict(state["env"])
+        self._generator.set_state(state["generator"].cpu())
+        if not repeats(self._env):
+            self._begin()
+            return
         self._observation = self._here(state["observation"])
         self._masks = {word: self._here(parts) for word, parts in state["masks"].items()}
-        self._generator.set_state(state["generator"].cpu())
         self._return, self._length = state["return"].to(self.device), state["length"].to(self.device)
         self._figures.load_state_dict(state.get("figures"))
         self._memory, self._is_init = self._here(state["memory"]), state["is_init"].to(self.device)
         self._critic_memory = state["critic_memory"].to(self.device)
+        self._begun = self._here(state.get("begun", {}))
+
+    def close(self) -> None:
+        """Close the environments."""
+        close(self._env)
 
     def _here(self, parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {group: value.to(self.device) for group, value in parts.items()}
@@ -266,10 +288,6 @@ class _Buffers:
         for name, value in parts.items():
             self.values[word, name][step].copy_(value)
         self._n_written[word] = step + 1
-
-    def of(self, word: str, groups: Iterable[str]) -> dict[str, Tensor]:
-        """Return what is written of a word, for the groups that have it."""
-        return {group: self.values[word, group] for group in groups if (word, group) in self.values}
 
     def so_far(self) -> dict[tuple[str, str], Tensor]:
         """Return what is written; of some words it may be a step more than of others."""

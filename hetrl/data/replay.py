@@ -15,7 +15,7 @@ from hetrl.arguments import Count, Fraction, checked
 from hetrl.data.behaviour import Behaviour, BestOf
 from hetrl.data.collected import Collected, Source
 from hetrl.data.ends import by_group, cut_off, first_end, own_ends
-from hetrl.data.environment import Environment
+from hetrl.data.environment import Environment, close, repeats
 from hetrl.data.figures import Figures
 from hetrl.data.intake import Intake, Steps
 from hetrl.data.random_actions import RandomActions
@@ -159,11 +159,9 @@ class Replay(Source):
             critic: a recurrent net of the team; the checker lets none through.
         """
         self._env, self._behaviour, self._reward, self._team = env, behaviour, reward, env.team
-        self._observation, self._masks = env.start(), env.masks
         self._intake = Intake(self._team)
-        self._intake.start(self._observation)
-        first = next(iter(self._observation.values()))
-        self.n_envs, self.device = first.shape[0], first.device
+        self._watch = getattr(behaviour, "watch", None)
+        self._begin()
         self.frames = self._given_frames or self.n_envs
         self.check_arguments(
             {"capacity": self.capacity, "batch": self.batch, "warmup": self.warmup, "frames": self.frames,
@@ -171,9 +169,6 @@ class Replay(Source):
         )  # fmt: skip
         self._generator = torch.Generator(self.device).manual_seed(seed)
         self._sampler = torch.Generator(self.device).manual_seed(rng.derive(seed, "replay"))
-        self._return = torch.zeros(self.n_envs, device=self.device)
-        self._length = torch.zeros(self.n_envs, device=self.device)
-        self._figures = Figures(self._team, self.n_envs, self.device)
         self.ring = Ring(self.capacity // self.n_envs, self.n_envs, self.device)
         self._random = self.warmup > 0
         self._random_actions = RandomActions(self._team, self.n_envs, self._generator) if self._random else None
@@ -183,6 +178,16 @@ class Replay(Source):
                 f"{self.warmup} frames with the policies that it has by then, and does not continue bit for bit.",
                 stacklevel=2,
             )
+
+    def _begin(self) -> None:
+        """Begin episodes in all environments."""
+        self._observation, self._masks = self._env.start(), self._env.masks
+        self._intake.start(self._observation)
+        first = next(iter(self._observation.values()))
+        self.n_envs, self.device = first.shape[0], first.device
+        self._return = torch.zeros(self.n_envs, device=self.device)
+        self._length = torch.zeros(self.n_envs, device=self.device)
+        self._figures = Figures(self._team, self.n_envs, self.device)
 
     # ----- collecting
 
@@ -239,8 +244,8 @@ class Replay(Source):
     def _store(self, taken: Sequence[TensorDict], ages: Tensor) -> None:
         """Look steps over, and write them to the ring."""
         self._intake.look(self._steps(taken), self._observation, ages)
-        if self._behaviour.watch is not None:
-            self._behaviour.watch(*(self._stacked(taken, word) for word in ("observation", "active")))
+        if self._watch is not None:
+            self._watch(*map(_stacked, self._seen(taken)))
         for row in taken:
             if self.ring.written:
                 self.ring.write(row)
@@ -248,10 +253,14 @@ class Replay(Source):
                 with allocating(f"data.capacity = {self.capacity}"):
                     self.ring.write(row)
 
-    def _stacked(self, taken: Sequence[TensorDict], word: str) -> dict[str, Tensor]:
-        """Return what some steps have of a word, ``[T, N, n, *]``, for the groups that have it."""
-        groups = [group for group in self._team.layout if (group, word) in taken[0].keys(include_nested=True)]
-        return {group: torch.stack([row[group, word] for row in taken]) for group in groups}
+    def _seen(self, taken: Sequence[TensorDict]) -> Iterator[dict[str, list[Tensor]]]:
+        """Yield what was acted on in some steps, and who took part, by layout group; the state where it is its own."""
+        for word in ("observation", "active"):
+            groups = [group for group in self._team.layout if (group, word) in taken[0].keys(include_nested=True)]
+            found = {group: [row[group, word] for row in taken] for group in groups}
+            if self._team.own_state and word == "observation":
+                found[STATE] = [row[STATE] for row in taken]
+            yield found
 
     def _advance(self, taken: Sequence[TensorDict], ages: Tensor) -> tuple[TensorDict, Tensor, Tensor]:
         """Take one step: return its rows ``[N]``, what the team earned ``[N]``, and where the episode ended ``[N]``.
@@ -406,18 +415,29 @@ class Replay(Source):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where :meth:`state_dict` was taken; without what was stored, the ring is empty again."""
+        """Continue where :meth:`state_dict` was taken; without what was stored, the ring is empty again.
+
+        Where the episodes under way do not repeat, fresh ones begin, and those are cut off where they were stored.
+        """
         self._env.load_state_dict(state["env"])
-        self._observation = self._here(state["observation"])
-        self._masks = {word: self._here(parts) for word, parts in state["masks"].items()}
         self._generator.set_state(state["generator"].cpu())
         self._sampler.set_state(state["sampler"].cpu())
-        self._return, self._length = state["return"].to(self.device), state["length"].to(self.device)
-        self._figures.load_state_dict(state.get("figures"))
         self._random = state["random"]
         self.ring.clear()
         if state["ring"] is not None:
             self.ring.load_state_dict(state["ring"])
+        if not repeats(self._env):
+            self._begin()
+            self.ring.cut()
+            return
+        self._observation = self._here(state["observation"])
+        self._masks = {word: self._here(parts) for word, parts in state["masks"].items()}
+        self._return, self._length = state["return"].to(self.device), state["length"].to(self.device)
+        self._figures.load_state_dict(state.get("figures"))
+
+    def close(self) -> None:
+        """Close the environments."""
+        close(self._env)
 
     def _here(self, parts: Grouped) -> dict[str, Tensor]:
         return {group: value.to(self.device) for group, value in parts.items()}
@@ -428,6 +448,10 @@ def _aged(ages: Tensor, ended: Sequence[Tensor]) -> Tensor:
     for flags in ended:
         ages = (ages + 1).masked_fill(flags, 0)
     return ages
+
+
+def _stacked(parts: Mapping[str, Sequence[Tensor]]) -> dict[str, Tensor]:
+    return {group: torch.stack(list(values)) for group, values in parts.items()}
 
 
 def _of(group: str, masks: Mapping[str, Grouped]) -> dict[str, Tensor]:

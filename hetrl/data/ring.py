@@ -43,6 +43,14 @@ class Ring:
         self._set(self.written % self.n_slots, step)
         self.written += 1
 
+    def cut(self) -> None:
+        """Mark the newest step of every environment as ``truncated`` where it is not an end: what follows is another
+        episode.
+        """
+        if self.written:
+            newest = self._storage.get((self.written - 1) % self.n_slots)
+            newest["truncated"].logical_or_(~newest["terminated"])
+
     def leaves(self) -> dict[tuple[str, ...], Tensor]:
         """Return what is stored by key, ``[rows, *]``, as views."""
         stored = self._storage.get(slice(None))

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from hetrl.engine.linked import Linked
 from hetrl.engine.rehearsal import refuse_misfits
+from hetrl.errors import HetrlWarning
 from hetrl.recipe.check import check
 from hetrl.recipe.check.large import large_observations
 from hetrl.recipe.loaded import need_recipe
@@ -28,7 +29,7 @@ def link(recipe: Recipe, team: Team, provided: Iterable[str] | None = None) -> L
     team = grouped(recipe, team)
     plan = check(recipe, team, provided)
     for line in large_observations(recipe, team):
-        warnings.warn(line, stacklevel=2)
+        warnings.warn(line, HetrlWarning, stacklevel=2)
     linked = Linked(plan, team, recipe.run.seed)
     if provided is None:
         refuse_misfits(linked)

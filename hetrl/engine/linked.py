@@ -23,6 +23,14 @@ from hetrl.recipe.section import Use
 from hetrl.recipe.step import Step
 from hetrl.team import Agent, Team
 
+_USED = frozenset([*dir(nn.ModuleDict()), "per", "owner", "of"])
+"""Names that modules kept by name have a use for themselves."""
+
+
+def slot(name: str) -> str:
+    """Return under which name an agent's or a group's module is kept, whatever they are called."""
+    return f"{name}:" if name in _USED else name
+
 
 class SharedNetwork(nn.ModuleDict):
     """A net of the recipe: one module for each of its owners, who are agents, sharing groups, or the team."""
@@ -39,7 +47,7 @@ class SharedNetwork(nn.ModuleDict):
         """Return the name under which an agent's module is kept: its own, its sharing group's, or ``team``."""
         if self.per == "team" or agent is None:
             return "team"
-        return agent.name if self.per == "agent" else agent.body
+        return slot(agent.name if self.per == "agent" else agent.body)
 
     def of(self, lane: Sequence[Agent]) -> Network:
         """Return the module that serves a lane."""
@@ -129,7 +137,7 @@ class Linked(nn.Module):
         """Return one instance of a step's component, or one for each agent where it keeps state of its own."""
         component = self._instance(step)
         if step.per_agent and component.state_dict():
-            return nn.ModuleDict({name: self._instance(step) for name in self.team.names})
+            return nn.ModuleDict({slot(name): self._instance(step) for name in self.team.names})
         return component
 
     def _instance(self, step: Step) -> Component:
@@ -159,7 +167,7 @@ class Linked(nn.Module):
     def component(self, step: Step, lane: Sequence[Agent]) -> Component | None:
         """Return the component behind a step, for a lane; None where the step runs a net."""
         found = self._behind.get(step)
-        return found[lane[0].name] if isinstance(found, nn.ModuleDict) else found  # type: ignore[return-value]
+        return found[slot(lane[0].name)] if isinstance(found, nn.ModuleDict) else found  # type: ignore[return-value]
 
     def network(self, mode: Mode, lane: Sequence[Agent]) -> Network:
         """Return the module behind a mode, for a lane."""

@@ -18,7 +18,7 @@ Lens = Callable[[Tensor], Tensor]
 """From an observation ``*B F`` or a state ``*B S`` as an environment gives it to what a network reads."""
 
 
-class Reader(Policy):
+class BehindLenses(Policy):
     """A network behind lenses: the one place where observations and states become what networks read.
 
     Whoever calls it, an update, collection, an evaluation or a figure, hands over what the environment gave. Its modes,
@@ -35,6 +35,7 @@ class Reader(Policy):
         self.modes = net.modes  # type: ignore[misc]
         self.default_mode = net.default_mode  # type: ignore[misc]
         self.memory, self.chunk = net.memory, net.chunk
+        self.draws = getattr(net, "draws", None)
 
     def __getattr__(self, name: str) -> Any:
         if name in self.__dict__.get("modes", {}):
@@ -127,7 +128,7 @@ class Lenses:
         if not self.needed or not _looks(net):
             return net
         everybody = tuple(self.groups[other.group] for other in self.team.agents)
-        return Reader(net, {"observation": self.groups[agent.group], "agents": everybody, "state": self.state})
+        return BehindLenses(net, {"observation": self.groups[agent.group], "agents": everybody, "state": self.state})
 
 
 def _looks(net: Network) -> bool:

@@ -43,7 +43,7 @@ class Store:
             return key in self._team
         rest = keys.without_agent(key)
         members = lane if scope == keys.AGENT else self.team.agents
-        if rest in keys.ENDS and rest in self._team:
+        if rest in keys.OF_EPISODES and rest in self._team:
             return True
         return all((a.name, rest) in self._agent or (a.group, rest) in self._stacked for a in members)
 
@@ -92,8 +92,8 @@ class Store:
         return value
 
     def _episodes(self, rest: str) -> Tensor:
-        """Return the end of the episode, which is an agent's where nothing tells of its own."""
-        if rest not in keys.ENDS:
+        """Return what is the episode's, and an agent's where nothing tells of its own; see ``keys.OF_EPISODES``."""
+        if rest not in keys.OF_EPISODES:
             raise KeyError(rest)
         return self._team[rest]
 

@@ -6,6 +6,7 @@ import torch
 
 from hetrl import rng
 from hetrl.allocation import allocating, refuse_above_all
+from hetrl.data.environment import used
 from hetrl.errors import RecipeError
 from hetrl.recipe.schema import Recipe
 from hetrl.team import Team
@@ -20,7 +21,8 @@ def team_of(recipe: Recipe) -> Team:
     Raises:
         RecipeError: the task refuses its arguments.
     """
-    return make_env(recipe, torch.device("cpu"), 0, n_envs=1).team
+    with used(make_env(recipe, torch.device("cpu"), 0, n_envs=1)) as env:
+        return env.team
 
 
 def make_env(recipe: Recipe, device: torch.device, seed: int, **changed: Any) -> Any:
@@ -33,7 +35,8 @@ def make_env(recipe: Recipe, device: torch.device, seed: int, **changed: Any) ->
     arguments = {**recipe.task.arguments, **changed}
     n_envs = arguments.get("n_envs", 1)
     if n_envs > _MANY_ENVS:
-        _refuse_too_many(make_env(recipe, device, seed, **{**changed, "n_envs": 1}).team, n_envs, device)
+        with used(make_env(recipe, device, seed, **{**changed, "n_envs": 1})) as one:
+            _refuse_too_many(one.team, n_envs, device)
     with allocating(f"task ({recipe.task.name}) with n_envs = {n_envs}"):
         try:
             return cls(**arguments, seed=seed, device=str(device))

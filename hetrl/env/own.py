@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, ClassVar, get_type_hints
 
+import torch
+
 from hetrl import arguments, signature
 from hetrl.errors import HetrlError, RecipeError, nearest
 from hetrl.rng import Stream
@@ -26,8 +28,10 @@ _KINDS = (
     "a PettingZoo ParallelEnv or a TorchRL EnvBase, as a class or as a function that makes one, or a class of "
     "hetrl.env.team_env.TeamEnv"
 )
-_GIVEN = ("seed", "device")
-"""Words that a run fills in; a default of the user's own stays."""
+_SETTLED = ("seed", "device")
+"""Words that a run settles; who makes an ``EnvBase`` is given those that it takes, else a default stays."""
+_COUNTS = ("n_envs", "num_envs", "num_workers", "batch_size")
+"""Words for the number of environments; who makes an ``EnvBase`` is given the first that it takes."""
 
 
 # --------------------------------------------------------------------------- what is it?
@@ -81,14 +85,22 @@ def _no_parallel(found: type) -> str:
 def _arguments(found: Any) -> str:
     """Return which argument could not be said in a task."""
     words = {*_words(_adapters(found)), "use", "groups"}
-    named, _ = signature.named(found)
-    for word, parameter in named.items():
-        needed = parameter.default is inspect.Parameter.empty
-        if word in _GIVEN and needed:
+    filled = _filled(found)
+    for word, parameter in signature.named(found)[0].items():
+        if word in _SETTLED and word not in filled and parameter.default is inspect.Parameter.empty:
             return f"needs '{word}', which a run settles (run.{word}); give it a default"
-        if word in words and word not in _GIVEN:
+        if word in words and word not in filled and word not in _SETTLED:
             return f"takes '{word}', and that is a word of every task; call it otherwise, or give a function that does"
     return ""
+
+
+def _filled(found: Any) -> tuple[str, ...]:
+    """Return the arguments that the adapter of TorchRL gives to who takes them; none where it is not for that one."""
+    if TORCHRL not in _adapters(found):
+        return ()
+    named = signature.named(found)[0]
+    count = next((word for word in _COUNTS if word in named), None)
+    return tuple(word for word in named if word in _SETTLED or word == count)
 
 
 def _adapters(found: Any) -> tuple[tuple[str, str], ...]:
@@ -153,14 +165,14 @@ class OwnEnvironment:
         """Return the words of every task among ``words``, and the rest as the user's class or function takes it."""
         own = _words(cls.adapters)
         theirs = {word: value for word, value in words.items() if word not in own}
-        known = set(own) - {*_GIVEN}
-        checked = signature.checked(cls.made_by[0], theirs, cls.name, known, left_out=_GIVEN)
+        left_out = {*_SETTLED, *_filled(cls.made_by[0])}
+        checked = signature.checked(cls.made_by[0], theirs, cls.name, set(own) - left_out, left_out=left_out)
         return {word: value for word, value in words.items() if word in own}, checked
 
     @classmethod
     def _adapted(cls, words: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Return the adapter of what is made with ``words``, and what to make it with."""
-        ours, theirs = cls._checked(words)
+        ours, theirs = cls._checked({"n_envs": _words(cls.adapters)["n_envs"].default, **words})
         making = Making(cls.name, cls.made_by[0], theirs)
         place = cls._place(making, ours.get("seed", 0))
         adapter = _loaded(place)
@@ -178,15 +190,27 @@ class OwnEnvironment:
         known = json.dumps(making.arguments, default=repr, sort_keys=True)
         if known not in cls._found:
             with Stream(seed):  # it may draw from the generators of the process, which must not notice
-                made = making()
+                made = making(**making.once(seed))
                 cls._found[known] = _adapter_of(made, cls.name)
                 if callable(getattr(made, "close", None)):
                     made.close()
+            if cls._found[known] == PARALLEL:
+                cls._refuse_needed(making)
         return cls._found[known]
+
+    @classmethod
+    def _refuse_needed(cls, making: "Making") -> None:
+        """Refuse a function that makes one environment and needs what only those of TorchRL are given."""
+        arguments = signature.named(cls.made_by[0])[0]
+        for word in making.__signature__.parameters:
+            if arguments[word].default is inspect.Parameter.empty:
+                raise RecipeError(f"task: '{cls.name}' needs '{word}', which no recipe says; give it a default.")
 
 
 class Making:
     """Makes an environment of the user's, every time with its own copy of the arguments.
+
+    Its signature are those of the user's arguments that an adapter may still give.
 
     Args:
         name: of the entry, for messages.
@@ -196,15 +220,29 @@ class Making:
 
     def __init__(self, name: str, made_by: Any, arguments: Mapping[str, Any]) -> None:
         self.name, self.made_by, self.arguments = name, made_by, dict(arguments)
+        more = [inspect.Parameter(word, inspect.Parameter.KEYWORD_ONLY) for word in _filled(made_by)]
+        self.__signature__ = inspect.Signature(more)
 
-    def __call__(self) -> Any:
+    def once(self, seed: int) -> dict[str, Any]:
+        """Return what has to be given besides to make one environment."""
+        one = {
+            "n_envs": 1,
+            "num_envs": 1,
+            "num_workers": 1,
+            "batch_size": torch.Size([1]),
+            "seed": seed,
+            "device": "cpu",
+        }
+        return {word: one[word] for word in self.__signature__.parameters}
+
+    def __call__(self, **more: Any) -> Any:
         """Return a new environment.
 
         Raises:
             RecipeError: the user's class or function raised something.
         """
         try:
-            return self.made_by(**copy.deepcopy(self.arguments))
+            return self.made_by(**copy.deepcopy(self.arguments), **more)
         except (HetrlError, MemoryError):
             raise
         except Exception as error:

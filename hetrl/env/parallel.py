@@ -38,6 +38,7 @@ class Parallel(Simulated):
             left out, its own where it has one.
         repeats: whether an episode repeats itself from its seed and actions, as continuing a run bit for bit needs.
             Where it is false, a run that goes on begins fresh episodes.
+        workers: processes over which the environments are spread; None for this one. It changes no number.
 
     Raises:
         RecipeError: the factory makes no such environment, or an argument or an agent's space cannot be used.
@@ -56,10 +57,11 @@ class Parallel(Simulated):
         device: str = "cpu",
         state: Literal["own", "observations"] | None = None,
         repeats: bool = True,
+        workers: Count | None = None,
     ) -> None:
-        simulators = Simulators(partial(_made, factory, horizon, state), n_envs, seed)
+        simulators = Simulators(partial(_made, factory, horizon, state), n_envs, seed, workers)
         try:
-            card = _same([each.card for each in simulators.all])
+            card = _same(simulators.ask(_card))
             takers = [taker(str(a), space) for a, space in zip(card.agents, card.action_spaces, strict=True)]
             super().__init__(
                 simulators=simulators,
@@ -82,13 +84,18 @@ class Parallel(Simulated):
     @staticmethod
     def provides(arguments: Mapping[str, Any]) -> list[str]:
         """Return the keys that a step writes, given the task's arguments; makes one environment, and closes it."""
-        words = {**arguments, "n_envs": 1, "horizon": arguments.get("horizon") or 1}  # neither changes the keys
+        # None of these changes the keys.
+        words = {**arguments, "n_envs": 1, "horizon": arguments.get("horizon") or 1, "workers": None}
         with closing(Parallel(**words)) as alone:
             return [*Simulated.provides(arguments), *(f"agent.{word}" for word in alone.masks)]
 
 
 def _made(factory: Callable[[], Any], horizon: int | None, state: str | None, row: int) -> ParallelSimulator:
     return ParallelSimulator(factory, row, horizon=horizon, state=state)
+
+
+def _card(simulator: ParallelSimulator) -> Card:
+    return simulator.card
 
 
 def _same(cards: list[Card]) -> Card:

@@ -66,8 +66,9 @@ class Simulated(TeamEnv):
         # The rest is of the host, wherever the tensors live.
         self._steps = torch.zeros(n_envs, dtype=torch.int64)
         self._episode_seeds = torch.zeros(n_envs, dtype=torch.int64)
+        n_kept = horizon if repeats else 0
         self._taken = {
-            group: torch.empty(horizon, n_envs, len(members), members[0].action.size, dtype=_dtype(members[0].action))
+            group: torch.empty(n_kept, n_envs, len(members), members[0].action.size, dtype=_dtype(members[0].action))
             for group, members in self.team.layout.items()
         }
         self._told: list[Told] = []
@@ -107,7 +108,6 @@ class Simulated(TeamEnv):
     def seed(self, seed: int) -> None:
         """Start the random streams afresh; the next :meth:`start` is the first of that seed."""
         self._generator.manual_seed(seed)
-        self._simulators.seed(seed)
 
     def close(self, *, raise_if_closed: bool = True) -> None:
         """Close every simulator. They are made again where they are needed again, and their episodes continued."""
@@ -214,9 +214,8 @@ class Simulated(TeamEnv):
     def state_dict(self, *_: Any, **__: Any) -> dict[str, Any]:
         """Everything that the next steps depend on, as tensors: seeds and actions of the episodes under way."""
         longest = int(self._steps.max()) if self.repeats else 0
-        stream = self._simulators.stream()
         return {
-            **({} if stream is None else {"stream": stream}),
+            **({"strangers": True} if self._strangers else {}),
             "generator": self._generator.get_state(),
             "episode_seeds": self._episode_seeds.clone(),
             "steps": self._steps.clone(),
@@ -244,10 +243,12 @@ class Simulated(TeamEnv):
                 "the run does not continue bit for bit.",
                 stacklevel=2,
             )
-        if "stream" in state:
-            self._simulators.set_stream(state["stream"])  # last, as a replay has drawn from it
 
     def _continue(self, state: Mapping[str, Any]) -> None:
+        if len(next(iter(state["actions"].values()))) < int(state["steps"].max()):
+            raise RunError(
+                "state: saved with task.repeats=false, without the actions to repeat; write it here as well."
+            )
         self._episode_seeds, self._steps = (state[key].to("cpu", copy=True) for key in ("episode_seeds", "steps"))
         for group, kept in self._taken.items():
             kept[: len(state["actions"][group])] = state["actions"][group].cpu()
@@ -261,16 +262,19 @@ class Simulated(TeamEnv):
             RunError: they do not repeat themselves.
         """
         if not self.repeats:
-            raise RunError(f"{self._kind}: it was closed, and task.repeats is false; start() it before it is stepped.")
+            raise RunError(
+                f"{self._kind}: its simulators were closed, and with task.repeats=false their episodes cannot be "
+                "brought back; build the recipe again."
+            )
         self.load_state_dict(self.state_dict())
 
     def _refuse_other(self, state: Mapping[str, Any]) -> None:
         """Refuse a state that was saved with another team, number of environments, or kind of simulator."""
         expected = {group: list(kept.shape[1:]) for group, kept in self._taken.items()}
         found = {group: list(kept.shape[1:]) for group, kept in state["actions"].items()}
-        if found != expected or len(next(iter(state["actions"].values()))) > self.horizon:
+        if found != expected or int(state["steps"].max()) > self.horizon:
             raise RunError(f"state: saved with actions [n_envs, agents, size] = {found}, this task has {expected}.")
-        if ("stream" in state) != self._strangers:
+        if state.get("strangers", False) != self._strangers:
             raise RunError("state: only one of the saved environment and this task comes from a factory.")
 
     def _replay(self, arrived: Mapping[str, Tensor]) -> None:

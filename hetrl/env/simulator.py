@@ -1,12 +1,13 @@
 """Environments that are Python objects, each of which steps one team: what is asked of one, and of several together."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from hetrl.rng import State, Stream
+from hetrl.env.workers import Bank, Here, rows_of
+
+T = TypeVar("T")
 
 
 class Told(NamedTuple):
@@ -49,77 +50,83 @@ class Simulator(Protocol):
 
 
 class Simulators:
-    """Simulators in this process, stepped one after the other.
+    """Simulators, a row each, in this process or spread over several; see :mod:`hetrl.env.workers`.
 
     Args:
         make: makes that of a row; all that are made are closed, also where a later one cannot be made.
         count: how many.
-        seed: of a private stream for what they draw from the generators of the process, which must not notice; None
-            for simulators that do not.
+        seed: of what is drawn while they are made from the generators of the process. Each row has a stream of these of
+            its own, which an episode's seed starts afresh, and the process does not notice. None for simulators that
+            leave them alone.
+        workers: processes; None for this one.
     """
 
-    def __init__(self, make: Callable[[int], Any], count: int, seed: int | None = None) -> None:
-        self._make, self._count = make, count
-        self._stream = None if seed is None else Stream(seed)
-        self._shield: AbstractContextManager[Any] = self._stream or nullcontext()
-        self.all: list[Any] = []
+    def __init__(
+        self, make: Callable[[int], Any], count: int, seed: int | None = None, workers: int | None = None
+    ) -> None:
+        self._make, self._count, self._seed, self._workers = make, count, seed, workers
+        self._rows: Bank | None = None
         self.open()
 
     def open(self) -> None:
         """Make them, where they are not there, or no longer."""
-        if self.all:
-            return
-        try:
-            with self._shield:
-                for row in range(self._count):
-                    self.all.append(self._make(row))
-        except BaseException:
-            self.close()
-            raise
+        if self._rows is None:
+            self._rows = rows_of(self._make, self._count, self._workers, self._seed)
+
+    @property
+    def all(self) -> list[Any]:
+        """The simulators, where they are in this process."""
+        assert isinstance(self._rows, Here)
+        return self._rows.simulators
+
+    def ask(self, work: Callable[[Any], T]) -> list[T]:
+        """Do a work with each of them and return what came of it."""
+        return self._open_rows.call(work, range(self._count))
 
     def reset(self, rows: Sequence[int], seeds: Sequence[int]) -> list[Told]:
         """Begin an episode in each of ``rows``."""
-        with self._shield:
-            return [self.all[row].reset(seed) for row, seed in zip(rows, seeds, strict=True)]
+        return self._open_rows.call(_reset, rows, seeds, seeds=seeds)
 
     def step(self, actions: Iterable[Sequence[Any]]) -> list[Told]:
         """Step each of them; ``actions`` are by row."""
-        with self._shield:
-            return [each.step(acts) for each, acts in zip(self.all, actions, strict=True)]
+        return self._open_rows.call(_step, range(self._count), list(actions))
 
     def replay(self, seeds: Sequence[int], actions: Iterable[Iterable[Sequence[Any]]]) -> list[Told]:
         """Play an episode in each of them up to where its actions end; ``actions`` are by row and step."""
-        told = []
-        with self._shield:
-            for each, seed, steps in zip(self.all, seeds, actions, strict=True):
-                last = each.reset(seed)
-                for acts in steps:
-                    last = each.step(acts)
-                told.append(last)
-        return told
+        episodes = [list(steps) for steps in actions]
+        return self._open_rows.call(_replay, range(self._count), seeds, episodes, seeds=seeds)
 
     def picture(self, row: int) -> np.ndarray:
         """Draw that of a row."""
-        with self._shield:
-            return self.all[row].picture()
-
-    def seed(self, seed: int) -> None:
-        """Start the private stream afresh."""
-        if self._stream is not None:
-            self._stream.seed(seed)
-
-    def stream(self) -> State | None:
-        """Return the state of the private stream; None without one."""
-        return None if self._stream is None else self._stream.state_dict()
-
-    def set_stream(self, state: State) -> None:
-        """Continue the private stream."""
-        assert self._stream is not None
-        self._stream.load_state_dict(state)
+        return self._open_rows.call(_picture, [row])[0]
 
     def close(self) -> None:
-        """Close all of them, whatever they say to it."""
-        for each in self.all:
-            with suppress(Exception), self._shield:
-                each.close()
-        self.all = []
+        """Close all of them, whatever they say to it, and their processes."""
+        if self._rows is not None:
+            self._rows.close()
+            self._rows = None
+
+    @property
+    def _open_rows(self) -> Bank:
+        self.open()
+        assert self._rows is not None
+        return self._rows
+
+
+def _reset(simulator: Simulator, seed: int) -> Told:
+    return simulator.reset(seed)
+
+
+def _step(simulator: Simulator, actions: Sequence[Any]) -> Told:
+    return simulator.step(actions)
+
+
+def _replay(simulator: Simulator, seed: int, steps: Sequence[Sequence[Any]]) -> Told:
+    told = simulator.reset(seed)
+    for actions in steps:
+        told = simulator.step(actions)
+    return told
+
+
+def _picture(simulator: Simulator) -> np.ndarray:
+    return simulator.picture()

@@ -48,8 +48,8 @@ def _is_node(value: object) -> bool:
     return type(value).__module__.partition(".")[0] not in _FOREIGN
 
 
-def _items(node: Any) -> Iterator[tuple[Any, Any]]:
-    """The slots of a node. A dictionary's are counted, as its keys may be objects of this very simulator."""
+def slots_of(node: Any) -> Iterator[tuple[Any, Any]]:
+    """Return the slots of a node. A dictionary's are counted, as its keys may be objects of this very simulator."""
     if isinstance(node, dict):
         return enumerate(node.values())
     if isinstance(node, (list, deque, tuple)):
@@ -57,19 +57,20 @@ def _items(node: Any) -> Iterator[tuple[Any, Any]]:
     return iter(vars(node).items())
 
 
-def walk(root: object, first: Sequence[KeyPath] = ()) -> Iterator[tuple[KeyPath, Any]]:
+def walk(root: object, first: Sequence[KeyPath] = (), closed: tuple[type, ...] = ()) -> Iterator[tuple[KeyPath, Any]]:
     """Yield every node once with its shortest path.
 
     Args:
         root: the simulator.
         first: paths of containers whose members are named before any other node. The owners of objects belong here:
             a reference that changes while running (an agent's goal) must never be the one that names its object.
+        closed: kinds of objects that hold no state.
     """
     seen: set[int] = set()
     queue: deque[tuple[KeyPath, Any]] = deque()
 
     def visit(path: KeyPath, node: Any) -> None:
-        if id(node) not in seen and _is_node(node):
+        if id(node) not in seen and _is_node(node) and not isinstance(node, closed):
             seen.add(id(node))
             queue.append((path, node))
 
@@ -77,12 +78,12 @@ def walk(root: object, first: Sequence[KeyPath] = ()) -> Iterator[tuple[KeyPath,
     for path in first:
         container = get(root, path)
         visit(path, container)
-        for key, value in _items(container):
+        for key, value in slots_of(container):
             visit((*path, key), value)
     while queue:
         path, node = queue.popleft()
         yield path, node
-        for key, value in _items(node):
+        for key, value in slots_of(node):
             visit((*path, key), value)
 
 
@@ -146,12 +147,13 @@ def _twins(tensors: Sequence[Tensor], devices: Sequence[str | torch.device]) -> 
     return twins
 
 
-def snapshot(root: object, first: Sequence[KeyPath] = ()) -> Snapshot:
+def snapshot(root: object, first: Sequence[KeyPath] = (), closed: tuple[type, ...] = ()) -> Snapshot:
     """Everything the simulator holds, as tensors and primitives.
 
     Functions, enum members and the like are not state and are left out; :func:`restore` keeps those it finds.
+    For ``closed`` see :func:`walk`.
     """
-    nodes = list(walk(root, first))
+    nodes = list(walk(root, first, closed))
     names = {id(node): "/".join(map(str, path)) for path, node in nodes}
     tensors: dict[int, Tensor] = {}
     order: dict[int, int] = {}
@@ -173,11 +175,11 @@ def snapshot(root: object, first: Sequence[KeyPath] = ()) -> Snapshot:
         if isinstance(node, dict):
             kind, items = "dict", [[encode(key), encode(value)] for key, value in node.items()]
         elif isinstance(node, tuple):
-            kind, items = "tuple", [[key, encode(value)] for key, value in _items(node)]
+            kind, items = "tuple", [[key, encode(value)] for key, value in slots_of(node)]
         elif isinstance(node, (list, deque)):
-            kind, items = "list", [[key, encode(value)] for key, value in _items(node)]
+            kind, items = "list", [[key, encode(value)] for key, value in slots_of(node)]
         else:
-            kind, items = "object", [[key, encode(value)] for key, value in _items(node)]
+            kind, items = "object", [[key, encode(value)] for key, value in slots_of(node)]
         content["/".join(map(str, path))] = {"path": list(path), "kind": kind, "items": items}
     originals = list(tensors.values())
     devices = [tensor.device for tensor in originals]
@@ -226,7 +228,8 @@ def restore(root: object, state: Snapshot) -> None:
         target, items = live[name], node["items"]
         if node["kind"] == "object":
             slots = vars(target)
-            fresh = {key: decode(value, slots.get(key)) for key, value in items}
+            kept_here = (item for item in items if item[1] != {"keep": True} or item[0] in slots)
+            fresh = {key: decode(value, slots.get(key)) for key, value in kept_here}
             slots.clear()
             slots.update(fresh)
         elif node["kind"] == "list":
@@ -258,7 +261,10 @@ def python_values(root: object, first: Sequence[KeyPath] = ()) -> dict[KeyPath, 
         return names.get(id(value), value if isinstance(value, (*_PRIMITIVE, Enum)) else type(value))
 
     return {
-        (*path, key): told(value) for path, node in nodes if not isinstance(node, tuple) for key, value in _items(node)
+        (*path, key): told(value)
+        for path, node in nodes
+        if not isinstance(node, tuple)
+        for key, value in slots_of(node)
     }
 
 
@@ -295,7 +301,7 @@ def _tensors(root: object, first: Sequence[KeyPath]) -> dict[KeyPath, tuple[Tens
     return {
         (*path, key): (value, value._version)
         for path, node in walk(root, first)
-        for key, value in _items(node)
+        for key, value in slots_of(node)
         if isinstance(value, Tensor)
     }
 
@@ -306,7 +312,7 @@ def _python(root: object, first: Sequence[KeyPath]) -> dict[KeyPath, Any]:
     objects = {id(node): path for path, node in nodes if not isinstance(node, (list, deque, tuple, dict))}
     found: dict[KeyPath, Any] = {}
     for path, node in nodes:
-        for key, value in _items(node):
+        for key, value in slots_of(node):
             if id(value) in objects:
                 found[(*path, key)] = objects[id(value)]
             elif isinstance(value, (*_PRIMITIVE, Enum)):

@@ -3,8 +3,9 @@
 import hashlib
 import json
 import math
+import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from hetrl.export import play
 from hetrl.export.formats import FORMATS, Format
 from hetrl.export.function import PolicyFunction, apart
 from hetrl.recipe.schema import Recipe
-from hetrl.runs.folder import Folder, describe_machine
+from hetrl.runs.folder import Folder
+from hetrl.runs.machine import describe_machine
 from hetrl.runs.restored import restored_actors
 from hetrl.team import Agent, Box, Discrete
 
@@ -110,10 +112,13 @@ def _write_files(
     about: dict[str, Any] = {}
     files: dict[str, str] = {}
     largest: dict[str, float] = {}
+    names: dict[str, str] = {}
     for agent in linked.team.agents:
-        name = files[agent.name] = shared.owner(agent)
-        if name in about:
+        owner = shared.owner(agent)
+        if owner in names:
+            files[agent.name] = names[owner]
             continue
+        name = names[owner] = files[agent.name] = _free(owner, names.values())
         function = PolicyFunction(linked.policy((agent,)), agent, stochastic=stochastic)
         file = folder / f"{name}{kind.suffix}"
         try:
@@ -132,6 +137,16 @@ def _write_files(
             )
         about[name] = _described(function, agent, file, largest[name])
     return about, files, largest
+
+
+def _free(owner: str, taken: Iterable[str]) -> str:
+    """Return a name for the files of an agent or group, who may be called anything; unlike the others in any case."""
+    word = base = re.sub(r"\W", "_", owner, flags=re.ASCII)
+    count, others = 1, {each.lower() for each in taken}
+    while word.lower() in others:
+        count += 1
+        word = f"{base}_{count}"
+    return word
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ from torch import Tensor
 from hetrl.errors import DependencyError
 from hetrl.export.function import PolicyFunction
 
-Runner = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
+LoadedFile = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
 _ROWS = 3
 """Of the examples that a function is traced with; a file takes any number of rows."""
 
@@ -38,7 +38,7 @@ class Format(ABC):
         """Write a policy."""
 
     @abstractmethod
-    def load(self, path: Path, function: PolicyFunction) -> Runner:
+    def load(self, path: Path, function: PolicyFunction) -> LoadedFile:
         """Return what is in a file as a function of named inputs."""
 
 
@@ -69,7 +69,7 @@ class Onnx(Format):
             assert written is not None
             written.save(str(path), external_data=False)
 
-    def load(self, path: Path, function: PolicyFunction) -> Runner:
+    def load(self, path: Path, function: PolicyFunction) -> LoadedFile:
         """Return it as onnxruntime runs it."""
         import onnxruntime
 
@@ -95,7 +95,7 @@ class Torch(Format):
         with _quietly():
             torch.export.save(_traced(function)[0], path)
 
-    def load(self, path: Path, function: PolicyFunction) -> Runner:
+    def load(self, path: Path, function: PolicyFunction) -> LoadedFile:
         """Return it as torch runs it."""
         with _quietly():
             module = torch.export.load(path).module()

@@ -1,8 +1,8 @@
 """Act with the policies of this folder. It needs numpy and onnxruntime; where they are .pt2 files, numpy and torch.
 
-    from play import Team
+    from play import Players
 
-    team = Team()                                  # of the folder that this file is in
+    team = Players()                               # of the folder that this file is in
     action = team["agent_0"](observation)          # one row [F] or a batch [B, F]
     team.reset()                                   # an episode begins
 
@@ -16,16 +16,16 @@ from typing import Any
 
 import numpy as np
 
-Function = Callable[[dict[str, np.ndarray]], list[np.ndarray]]
+FileFunction = Callable[[dict[str, np.ndarray]], list[np.ndarray]]
 """From inputs by name, ``[B, *]`` each, to the outputs in their order."""
 
 
-class AgentPolicy:
+class Player:
     """What one agent does, given what it sees; its memory, if it has one, is kept from call to call."""
 
-    def __init__(self, name: str, about: dict[str, Any], function: Function, generator: np.random.Generator) -> None:
+    def __init__(self, name: str, about: dict[str, Any], function: FileFunction, seed: np.random.SeedSequence) -> None:
         self.name, self.about = name, about
-        self._function, self._generator = function, generator
+        self._function, self._generator = function, np.random.default_rng(seed)
         self._memory: np.ndarray | None = None
 
     def __call__(self, observation: Any, action_mask: Any = None) -> Any:
@@ -108,7 +108,7 @@ class AgentPolicy:
         return mask
 
 
-class Team(dict[str, AgentPolicy]):
+class Players(dict[str, Player]):
     """Agent -> policy.
 
     Args:
@@ -126,7 +126,7 @@ class Team(dict[str, AgentPolicy]):
         super().__init__()
         for (agent, own), each in zip(self.about["agents"].items(), seeds, strict=True):
             name = own["policy"]
-            self[agent] = AgentPolicy(agent, policies[name], functions[name], np.random.default_rng(each))
+            self[agent] = Player(agent, policies[name], functions[name], each)
 
     def reset(self, rows: Any = None) -> None:
         """Forget, all agents."""
@@ -134,7 +134,7 @@ class Team(dict[str, AgentPolicy]):
             policy.reset(rows)
 
 
-def _onnx(path: Path, outputs: list[str]) -> Function:
+def _onnx(path: Path, outputs: list[str]) -> FileFunction:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -143,7 +143,7 @@ def _onnx(path: Path, outputs: list[str]) -> Function:
     return lambda inputs: session.run(outputs, inputs)
 
 
-def _torch(path: Path, outputs: list[str]) -> Function:
+def _torch(path: Path, outputs: list[str]) -> FileFunction:
     import torch
 
     module = torch.export.load(path).module()
@@ -157,5 +157,5 @@ def _torch(path: Path, outputs: list[str]) -> Function:
 
 
 if __name__ == "__main__":
-    for name, policy in Team(seed=0).items():
+    for name, policy in Players(seed=0).items():
         print(name, policy(np.zeros(policy.about["inputs"]["observation"])).tolist())

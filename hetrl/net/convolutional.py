@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Len
 from jaxtyping import Float
@@ -45,6 +45,8 @@ class Convolutional(Encoder):
         with a gain of sqrt 2).
     Differs: nothing is stacked over time.
     """
+
+    batches: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ from hetrl.net.recurrent_encoder import CHUNK, RecurrentEncoder
 from hetrl.network import Activation, Policy, mode
 from hetrl.team import Agent, Box, Discrete, Team
 
-_TIME = {"memory": "agent.memory", "is_init": "is_init"}
+_TIME = {"memory": "agent.memory", "is_init": "agent.is_init"}
 
 
 class RecurrentPolicy(Policy):

@@ -20,6 +20,9 @@ def finished_sums(
 
     Two steps of reward 1 and 2 with the end after the first, carry 10: the sums are (11, 0), the carry is 2.
     """
+    if len(value) == 1:  # one step of replay: the same in a third of the operations
+        total = carry + value
+        return torch.where(done, total, 0.0), torch.where(done[0], 0.0, total[0])
     total = carry + value.cumsum(0)
     steps = torch.arange(1, len(value) + 1, device=value.device).unsqueeze(-1)
     last = (steps * done).cummax(0).values  # 1-based step of the latest end, 0 before any

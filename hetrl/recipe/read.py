@@ -9,10 +9,10 @@ from hetrl.errors import RecipeError, nearest
 from hetrl.recipe import text
 from hetrl.recipe.frozen import Tree
 from hetrl.recipe.override import override
+from hetrl.recipe.packaged import packaged, recipes
 from hetrl.recipe.plain import plain
 from hetrl.recipe.references import resolved
 from hetrl.recipe.schema import SECTIONS, Recipe
-from hetrl.recipe.shipped import shipped
 
 
 def load(recipe: str | os.PathLike[str] | Mapping[str, Any] | Recipe, *overrides: str) -> Recipe:
@@ -42,8 +42,8 @@ def _tree(recipe: str | os.PathLike[str] | Mapping[str, Any] | Recipe) -> tuple[
     if isinstance(recipe, Recipe):
         return recipe.name, recipe.tree
     if isinstance(recipe, (str, os.PathLike)):
-        path = _find(recipe)
-        return path.stem, _read(path)
+        path, name = _find(recipe), os.fspath(recipe)
+        return name if name in packaged() else path.stem, _read(path)
     if not isinstance(recipe, Mapping):
         raise RecipeError(f"{recipe!r} is no recipe; give a name, a YAML file, a mapping, or a recipe.")
     return "recipe", plain(recipe)
@@ -52,17 +52,17 @@ def _tree(recipe: str | os.PathLike[str] | Mapping[str, Any] | Recipe) -> tuple[
 def _find(recipe: str | os.PathLike[str]) -> Path:
     """Return the file behind a name."""
     name = os.fspath(recipe)
-    known = shipped()
-    if name in known:
-        return known[name]
+    known = _by_name()
+    if _slashed(name) in known:
+        return known[_slashed(name)]
     path = Path(name)
     found = os.path.isfile(path)  # noqa: PTH113 (names that no file can have are no error to it)
     if path.suffix in (".yaml", ".yml") or found:
         if found:
             return path
         raise RecipeError(f"there is no recipe file '{name}'.")
-    recipes = [each for each in known if not each.startswith("task/")]
-    raise RecipeError(f"no recipe '{name}' is shipped, and there is no such file.{nearest(name, recipes)}")
+    whole = [each for each in known if not each.startswith("task/")]
+    raise RecipeError(f"no recipe '{name}' is shipped, and there is no such file.{nearest(name, whole)}")
 
 
 def _read(path: Path) -> Any:
@@ -77,10 +77,20 @@ def _read(path: Path) -> Any:
 
 
 def _drop_in(tree: Tree) -> None:
-    """Replace ``task: task/name`` by the shipped section of that name."""
+    """Replace ``task: task/name`` by the section of that name."""
     task = tree.get("task")
     if isinstance(task, str):
-        tasks = {name: path for name, path in shipped().items() if name.startswith("task/")}
+        tasks = {name: path for name, path in _by_name().items() if name.startswith("task/")}
+        task = _slashed(task)
         if task not in tasks:
             raise RecipeError(f"task: no section '{task}' is shipped.{nearest(task, tasks)}")
         tree["task"] = _read(tasks[task])
+
+
+def _by_name() -> dict[str, Path]:
+    return {_slashed(name): path for name, path in recipes().items()}
+
+
+def _slashed(name: str) -> str:
+    """Return a name with slashes in it, also where it is typed, or comes from a disk, with backslashes."""
+    return name.replace("\\", "/")

@@ -1,6 +1,6 @@
 """Whether two recipes are the same, and where they first differ."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -13,7 +13,8 @@ ABSENT = "absent"
 
 
 def refuse_other_recipe(recipe: Recipe, saved: str) -> None:
-    """Raise where a saved recipe is not ``recipe``. Of ``run``, everything but the seed may differ.
+    """Raise where a saved recipe is not ``recipe``. Of ``run``, everything but the seed may differ, and the task may by
+    now be known not to repeat its episodes.
 
     Args:
         recipe: what is to be trained now.
@@ -23,8 +24,8 @@ def refuse_other_recipe(recipe: Recipe, saved: str) -> None:
         RunError: naming the first word that differs.
     """
     other: Any = OmegaConf.to_container(OmegaConf.create(saved))
-    mine = dict(recipe.tree, run={"seed": recipe.run.seed})
-    theirs = dict(other, run={"seed": other["run"].get("seed", 0)})
+    mine = _compared(recipe.tree, {"seed": recipe.run.seed})
+    theirs = _compared(other, {"seed": other["run"].get("seed", 0)})
     difference = first_difference(mine, theirs)
     if difference is not None:
         where, here, there = difference
@@ -32,6 +33,12 @@ def refuse_other_recipe(recipe: Recipe, saved: str) -> None:
             f"the checkpoint is of another recipe: {where} is {there!r} there and {here!r} here; a new run may start "
             "from its weights and be another one: hetrl train RECIPE --init RUN."
         )
+
+
+def _compared(tree: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
+    task = tree.get("task")
+    kept = {word: value for word, value in task.items() if word != "repeats"} if isinstance(task, Mapping) else task
+    return {**tree, "run": run, "task": kept}
 
 
 def first_difference(mine: Any, theirs: Any, where: str = "") -> tuple[str, Any, Any] | None:

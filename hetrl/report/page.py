@@ -12,7 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
 from hetrl.engine.show import show
-from hetrl.engine.task import make_env, resolve_device
+from hetrl.engine.task import team_of
 from hetrl.errors import HetrlError, RunError
 from hetrl.recipe.read import load
 from hetrl.recipe.schema import Recipe
@@ -206,8 +206,7 @@ def _timings(folder: Folder) -> dict[str, Any] | None:
 def _linked_tables(recipe: Recipe) -> tuple[list[dict[str, Any]], str]:
     """Return the tables of the linked program, and what had to be left out of them."""
     try:
-        team = make_env(recipe, resolve_device("cpu"), 0, n_envs=1).team
-        return _tables(show(recipe, team)), ""
+        return _tables(show(recipe, team_of(recipe))), ""
     except HetrlError as error:  # the page may be made elsewhere, without the simulator
         left_out = str(error)
     try:

@@ -156,7 +156,7 @@ def _scenario(name: str) -> Described:
     if word not in scenarios():
         raise RecipeError(f"no scenario '{word}'.{nearest(word, scenarios())}")
     cls = scenario_class(word)
-    doc = parsed((inspect.getdoc(cls) if vars(cls).get("__doc__") else None) or "A scenario of VMAS.")
+    doc = parsed((vars(cls).get("__doc__") and inspect.getdoc(cls)) or "A scenario of VMAS.")
     accepted = scenario_arguments(word)
     known: Mapping[str, inspect.Parameter] = inspect.signature(cls.make_world).parameters
     found = [

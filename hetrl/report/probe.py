@@ -247,7 +247,7 @@ def table(name: str, found: Sequence[Level]) -> Table:
 
 def save(probed: Mapping[Path, Sequence[Level]], path: Path) -> Path:
     """Write the figures of some runs as CSV, a row for each deviation: means, and half the width of their intervals."""
-    with written(path) as half, half.open("w", newline="") as file:
+    with written(path) as half, half.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(
             ["run", "noise", "episodes", *(word for figure in FIGURES for word in (figure, f"{figure}_half"))]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hetrl.data.behaviour import Behaviour
+from hetrl.data.environment import Environment, used
 from hetrl.engine.task import make_env
 from hetrl.ops.joint_action import JointAction
 from hetrl.recipe.schema import Recipe
@@ -61,8 +62,12 @@ class Rollout:
             device: where the environments are.
             seed: of the environments and of the draws.
         """
-        env = make_env(recipe, device, seed, n_envs=recipe.run.n_eval_episodes)
-        team, generator = env.team, torch.Generator(device).manual_seed(seed)
+        with used(make_env(recipe, device, seed, n_envs=recipe.run.n_eval_episodes)) as env:
+            return cls._of(env, recipe, behaviour, torch.Generator(device).manual_seed(seed))
+
+    @classmethod
+    def _of(cls, env: Environment, recipe: Recipe, behaviour: Behaviour, generator: torch.Generator) -> "Rollout":
+        team = env.team
         observation, masks = env.start(), env.masks
         behaviour.refresh()
         kind = recipe.task.arguments.get("reward", "mean")

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from hetrl.errors import RunError
+from hetrl.runs import parts
 from hetrl.runs.folder import Folder
 
 
@@ -38,5 +39,6 @@ def clear(folder: Folder) -> None:
     with suppress(OSError):
         for file in (folder.recipe, folder.versions, folder.init, folder.metrics, folder.timings):
             file.unlink(missing_ok=True)
-        for inner in (folder.path / "tensorboard", folder.path / "wandb", folder.checkpoint.parent):
+        own = (folder.path / "tensorboard", folder.path / "wandb", folder.path / parts.FOLDER, folder.checkpoint.parent)
+        for inner in own:
             shutil.rmtree(inner, ignore_errors=True)

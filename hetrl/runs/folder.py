@@ -1,18 +1,14 @@
-"""A run's folder: the files in it, what a new one is called, and what it says about the machine."""
+"""A run's folder: the files in it, and what a new one is called."""
 
 import functools
 import json
-import platform
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from hetrl import catalog
 from hetrl.disk import replace_text, writes
 from hetrl.errors import RunError, nearest
 from hetrl.recipe import text as yaml_text
@@ -21,11 +17,12 @@ from hetrl.recipe.same import first_difference
 from hetrl.recipe.schema import Recipe
 from hetrl.runs import lock, parts
 from hetrl.runs.csv_table import FRAMES, read
+from hetrl.runs.machine import describe_machine
 from hetrl.train import checkpoint_file
 from hetrl.train.restorable import refuse_malformed
 
-PACKAGES = ("hetrl", "torch", "torchrl", "tensordict", "lightning", "vmas", "numpy", "omegaconf")
-
+_NO_NAME = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
+"""Letters that no file of Windows has in its name, nor a folder that is to be copied there."""
 LAST = "last"
 """The name of a run's last checkpoint."""
 
@@ -97,7 +94,7 @@ class Folder:
         return _parsed(text, str(self.recipe))
 
     def machine(self) -> dict[str, Any]:
-        """Return what :func:`describe_machine` wrote; empty where the file is missing.
+        """Return what :func:`~hetrl.runs.machine.describe_machine` said; empty where the file is missing.
 
         Raises:
             RunError: it cannot be read.
@@ -227,7 +224,7 @@ def task_name(task: Mapping[str, Any]) -> str:
 def default_folder(recipe: Recipe, *, seeds: bool = False) -> Path:
     """Return a folder under ``runs/`` that does not exist yet, named after recipe, task and the one seed."""
     task = task_name({"use": recipe.task.name, **recipe.task.arguments})
-    stem = f"{recipe.name}_{task}" + ("" if seeds else f"_seed{recipe.run.seed}")
+    stem = _NO_NAME.sub("_", f"{recipe.name}_{task}") + ("" if seeds else f"_seed{recipe.run.seed}")
     path, number = Path("runs") / stem, 2
     while path.exists():
         path, number = Path("runs") / f"{stem}_{number}", number + 1
@@ -287,21 +284,3 @@ def _refuse_taken(folder: Folder, recipe: Recipe) -> None:
         raise RunError(f"{path} holds a run of another recipe ({difference[0]} differs); choose another --folder.")
     if any(folder.checkpoint.parent.glob("*.ckpt")):
         raise RunError(f"{path} holds this run already; continue it with --resume {path}, or choose another --folder.")
-
-
-def describe_machine(recipe: Recipe) -> dict[str, Any]:
-    """Return what is saved with a run: its seed, machine and threads, and the packages' versions.
-
-    Among the packages are those that bring a part of the recipe.
-    """
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    found |= catalog.outside(parts.used(recipe.tree))
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
-    machine = {"python": platform.python_version(), "system": platform.platform(), "gpu": gpu}
-    threads = recipe.run.threads or torch.get_num_threads()  # those that it trains with
-    return {"seed": recipe.run.seed, **machine, "threads": threads, "packages": found}

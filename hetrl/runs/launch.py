@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Self
+from typing import Any, Self
 
 from hetrl.runs.board import SeedsBoard
 from hetrl.runs.parent import followed
@@ -42,12 +42,12 @@ class SeedProcess:
         """Start it, with so many threads for torch where the environment does not say otherwise."""
         # A session of its own: Ctrl-C in the terminal reaches this process alone, which then tells each seed once.
         given, environment = followed()
-        environment = {"OMP_NUM_THREADS": str(threads), **environment, "COLUMNS": "200"}
+        utf8 = {"PYTHONIOENCODING": "utf-8"}  # a file has the system's encoding otherwise
+        environment = {"OMP_NUM_THREADS": str(threads), **environment, "COLUMNS": "200", **utf8}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                self.command, stdin=given, stdout=log, stderr=subprocess.STDOUT, env=environment,
-                start_new_session=True,
-            )  # fmt: skip
+                self.command, stdin=given, stdout=log, stderr=subprocess.STDOUT, env=environment, **alone()
+            )
 
     def interrupt(self, at_once: bool = False) -> None:
         """Ask it to finish its batch and save, or end it at once; does nothing where it has ended."""
@@ -57,7 +57,7 @@ class SeedProcess:
             if at_once:
                 self.process.kill()
             else:
-                self.process.send_signal(signal.SIGTERM)
+                self.process.send_signal(getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM))
 
     @property
     def ended(self) -> bool:
@@ -77,7 +77,7 @@ class SeedProcess:
 
     def last_words(self) -> str:
         """Return the last line that it printed."""
-        lines = self.log.read_text(errors="replace").split("\n")
+        lines = self.log.read_text(encoding="utf-8", errors="replace").split("\n")
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
@@ -117,9 +117,20 @@ def command_line(words: Sequence[str], wandb: str | None) -> list[str]:
     return [sys.executable, "-P", "-m", "hetrl", "train", *words, *more]
 
 
+def alone() -> dict[str, Any]:
+    """Return what keeps a child out of the terminal's Ctrl-C: a session of its own; on Windows a group of processes.
+
+    There a request to stop is Ctrl-Break, which goes to a group; SIGTERM would end it without a checkpoint.
+    """
+    group = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", None)
+    return {"start_new_session": True} if group is None else {"creationflags": group}
+
+
 def n_cores() -> int:
     """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def run_side_by_side(

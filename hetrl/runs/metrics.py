@@ -9,7 +9,7 @@ from hetrl.errors import UnknownNameError, nearest
 from hetrl.runs.csv_table import FRAMES, TableRow, read
 
 
-class Metrics(Mapping[str, np.ndarray]):
+class MetricsTable(Mapping[str, np.ndarray]):
     """Name -> the values of a metric, in the order in which they were logged; see :meth:`frames` for when.
 
     A metric has a value only where it was logged: an evaluation's return is rarer than the return while training.
@@ -24,7 +24,7 @@ class Metrics(Mapping[str, np.ndarray]):
         self._names = list({name: None for row in rows for name in row})
 
     @classmethod
-    def of(cls, path: Path) -> "Metrics":
+    def of(cls, path: Path) -> "MetricsTable":
         """Return what a table holds; nothing where there is none yet.
 
         Raises:

@@ -44,4 +44,7 @@ def follow_parent() -> None:
 def _wait_for_end_of_input() -> None:
     while os.read(0, 1):
         pass
-    os.kill(os.getpid(), signal.SIGTERM)
+    if os.name == "posix":
+        os.kill(os.getpid(), signal.SIGTERM)
+    else:  # there os.kill ends the process at once
+        signal.raise_signal(signal.SIGTERM)

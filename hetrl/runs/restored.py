@@ -8,11 +8,13 @@ from torch import Tensor
 
 from hetrl.engine.link import link
 from hetrl.engine.linked import Linked, SharedNetwork
+from hetrl.engine.statistics import Statistics
 from hetrl.engine.task import evaluation_env, resolve_device
 from hetrl.errors import RunError
 from hetrl.recipe.read import load
 from hetrl.recipe.schema import Recipe
-from hetrl.runs.folder import Folder
+from hetrl.runs.folder import LAST, Folder
+from hetrl.team import Team
 from hetrl.train.restorable import other_weights
 
 
@@ -30,8 +32,8 @@ def restored(path: Path, *overrides: str) -> tuple[Recipe, Linked, Any]:
     return recipe, linked.to(resolve_device(recipe.run.device)), env
 
 
-def restored_actors(path: Path, *overrides: str) -> tuple[Recipe, Linked, Any]:
-    """Return a run's recipe, linked, with the policies that the last checkpoint has, and environments to act in.
+def restored_actors(path: Path, *overrides: str, checkpoint: str = LAST) -> tuple[Recipe, Linked, Any]:
+    """Return a run's recipe, linked, with the policies that a checkpoint has, and environments to act in.
 
     Critics are left as they were built: a team that is larger, or a task with another state, changes their sizes, and
     nobody who acts asks them. Agents that have no policy of their own in the checkpoint need one that they share.
@@ -40,7 +42,7 @@ def restored_actors(path: Path, *overrides: str) -> tuple[Recipe, Linked, Any]:
         RunError: the folder holds no run, or no checkpoint, or an agent has no policy in it, or one of other sizes.
     """
     folder, recipe, linked, env = _built(path, overrides)
-    _load_actors(path, linked, _weights(folder))
+    _load_actors(path, linked, _weights(folder, checkpoint))
     return recipe, linked.to(resolve_device(recipe.run.device)), env
 
 
@@ -53,8 +55,8 @@ def _built(path: Path, overrides: Sequence[str]) -> tuple[Folder, Recipe, Linked
     return folder, recipe, link(recipe, env.team), env
 
 
-def _weights(folder: Folder) -> dict[str, Any]:
-    saved = folder.load_checkpoint()["state_dict"]
+def _weights(folder: Folder, checkpoint: str = LAST) -> dict[str, Any]:
+    saved = folder.load_checkpoint(checkpoint)["state_dict"]
     return {name.removeprefix("linked."): value for name, value in saved.items()}
 
 
@@ -66,6 +68,18 @@ def _load_actors(path: Path, linked: Linked, weights: Mapping[str, Any]) -> None
         raise RunError(f"{path}: {problem}")
     known = {name: value for name, value in found.items() if name.split(".")[0] in shared}
     shared.load_state_dict(known)
+    if linked.statistics is not None:
+        _load_statistics(path, linked.team, linked.statistics, _under("statistics.", weights))
+
+
+def _load_statistics(path: Path, team: Team, statistics: Statistics, found: Mapping[str, Any]) -> None:
+    """Load what observations are standardised with; a state's own are for critics alone."""
+    own = statistics.state_dict()
+    wanted = {name: own[name] for name in own if name.rpartition(":")[0] in team.layout}
+    known = {name: value for name, value in found.items() if name in wanted}
+    for problem in other_weights(wanted, known):
+        raise RunError(f"{path} was trained with other statistics of what agents observe: {problem}.")
+    statistics.load_state_dict(known, strict=False)
 
 
 def _misfits(linked: Linked, shared: SharedNetwork, found: Mapping[str, Any]) -> Iterator[str]:

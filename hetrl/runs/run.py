@@ -249,22 +249,26 @@ def evaluate_run(
     *overrides: str,
     n_episodes: int | None = None,
     stochastic: bool = False,
+    checkpoint: str = LAST,
     watch: Watch | None = None,
 ) -> Episodes:
-    """Evaluate a run's last checkpoint. Only the policies are restored: the task may have another state or team.
+    """Evaluate a checkpoint of a run, by default its last one.
+
+    Only the policies are restored: the task may have another state or team.
 
     Args:
         path: the run's folder.
         overrides: changes to its recipe, such as another ``task.horizon``; ``run.seed`` is the seed of the episodes.
         n_episodes: how many episodes, by default ``run.n_eval_episodes``.
         stochastic: draw the actions; otherwise they are the deterministic ones.
+        checkpoint: which, as :meth:`~hetrl.runs.folder.Folder.named` takes it.
         watch: who looks on during the first of them, such as a :class:`~hetrl.report.video.Film`.
 
     Raises:
         RunError: the folder holds no run, or no checkpoint, or the policies do not fit the task.
     """
     episodes = [] if n_episodes is None else [f"run.n_eval_episodes={n_episodes}"]
-    recipe, linked, env = restored_actors(path, *overrides, *episodes)
+    recipe, linked, env = restored_actors(path, *overrides, *episodes, checkpoint=checkpoint)
     policies = Behaviour(linked.team, linked.policy)
     acting = Drawing(policies, linked.team, recipe.run.seed) if stochastic else policies
     return evaluate(env, acting, recipe.task.arguments.get("reward", "mean"), watch)

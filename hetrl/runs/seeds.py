@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from hetrl.disk import replace_text, writes
+from hetrl.engine.task import resolve_device, team_of
 from hetrl.errors import RunError
 from hetrl.recipe.check import check
 from hetrl.recipe.read import load
@@ -21,7 +22,6 @@ from hetrl.runs.launch import SeedProcess, StopSignals, command_line, n_cores, r
 from hetrl.runs.origin import Origin
 from hetrl.runs.parts import options
 from hetrl.runs.seeds_folder import SeedsFolder
-from hetrl.train.build import make_env, resolve_device
 
 
 @dataclass
@@ -80,7 +80,7 @@ def train_seeds(
     if origin is not None:
         for seed in seeds:
             Folder(origin.of_seed(seed).run).refuse_if_empty()
-    check(recipe, make_env(recipe, resolve_device("cpu"), 0, n_envs=1).team)  # before anything is written
+    check(recipe, team_of(recipe))  # before anything is written
     options(recipe.tree)
     resolve_device(recipe.run.device)
     folder = SeedsFolder(path or default_folder(recipe, seeds=True))

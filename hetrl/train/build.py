@@ -3,12 +3,16 @@
 from functools import partial
 from typing import Any
 
+import torch
+
 from hetrl import rng
 from hetrl.data.behaviour import Behaviour, BestOf
+from hetrl.data.environment import close
 from hetrl.engine.link import link
 from hetrl.engine.linked import Linked
 from hetrl.engine.linked import build as build_entry
 from hetrl.engine.task import evaluation_env, make_env, resolve_device
+from hetrl.engine.trial import try_out
 from hetrl.recipe.check import check
 from hetrl.recipe.schema import Recipe
 from hetrl.train.collection import Collection
@@ -31,8 +35,18 @@ def build(recipe: Recipe) -> tuple[Learner, Collection]:
 
 
 def _built(recipe: Recipe) -> tuple[Learner, Collection]:
-    run, device = recipe.run, resolve_device(recipe.run.device)
-    env = make_env(recipe, device, rng.derive(run.seed, "env"))
+    device = resolve_device(recipe.run.device)
+    try_out(recipe)
+    env = make_env(recipe, device, rng.derive(recipe.run.seed, "env"))
+    try:
+        return _around(env, recipe, device)
+    except BaseException:
+        close(env)
+        raise
+
+
+def _around(env: Any, recipe: Recipe, device: torch.device) -> tuple[Learner, Collection]:
+    run = recipe.run
     linked = link(recipe, env.team).to(device)
     behaviour = Behaviour(linked.team, linked.policy, None if linked.statistics is None else linked.statistics.watch)
     source = build_entry(recipe.data, "data")

@@ -1,21 +1,25 @@
 """Evaluating a run every so many frames, in environments of the evaluation's own."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
 from hetrl.data.behaviour import Behaviour
+from hetrl.data.environment import close
 from hetrl.data.evaluate import Episodes, evaluate
 
 
 class Evaluation:
     """Deterministic evaluation episodes, from the same initial states each time.
 
-    The environments are made anew, from the same seed, for every evaluation: results differ by the policies alone, and
-    a checkpoint need not store them.
+    The environments are made once, and every evaluation takes them back to how they were then: results differ by the
+    policies alone, and a checkpoint need not store them.
     """
 
     def __init__(self, make_env: Callable[[], Any], behaviour: Behaviour, reward: str, every: int | None) -> None:
         self._make_env, self._behaviour, self._reward, self.every = make_env, behaviour, reward, every
+        self._env: Any = None
+        self._state: Any = None
 
     def due(self, frames: int, before: int) -> bool:
         """Whether a multiple of ``every`` was crossed since ``before`` frames."""
@@ -23,7 +27,18 @@ class Evaluation:
 
     def episodes(self) -> Episodes:
         """Run one episode in each environment."""
-        return evaluate(self._make_env(), self._behaviour, self._reward)
+        if self._env is None:
+            self._env = self._make_env()
+            self._state = copy.deepcopy(self._env.state_dict())
+        else:
+            self._env.load_state_dict(copy.deepcopy(self._state))
+        return evaluate(self._env, self._behaviour, self._reward)
+
+    def close(self) -> None:
+        """Close the environments; the next evaluation makes others."""
+        if self._env is not None:
+            close(self._env)
+            self._env = self._state = None
 
     def run(self) -> dict[str, float]:
         """Return the figures to log."""

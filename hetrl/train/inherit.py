@@ -1,4 +1,11 @@
-"""Starting from the weights of another run: what fits is taken over, and of everything else it is said why not."""
+"""Starting from the weights of another run: what fits is taken over, and of everything else it is said why not.
+
+A net is taken where both recipes have one of that name, of the same class and arguments, and every weight has its
+size. Of a net with a module for each agent or group, those of the same name are taken; where there is a single one,
+shared by all, everybody takes it. The slow copy of what is taken comes along; where there is none, it starts equal.
+So do the statistics of observations, where both recipes standardise them; where one alone does, nothing fits: the
+weights mean something else there. Optimisers that go on keep their moments and follow the new recipe's settings.
+"""
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +23,9 @@ from hetrl.train.restorable import other_weights
 _NOT_OF_A_NET = ("per", "target")
 """Words of a net in a recipe that say nothing about what its weights mean."""
 
+_STANDARDISED = "normalize_observations"
+"""The word of a task that standardises what every net sees."""
+
 
 @dataclass
 class Inherited:
@@ -25,6 +35,8 @@ class Inherited:
     """Whose weights it took there."""
     new: dict[str, dict[str, str]] = field(default_factory=dict)
     """Why it starts as any new one does."""
+    statistics: str | None = None
+    """What became of the statistics of observations; None where there are none."""
     optimizers: list[str] = field(default_factory=list)
     """Optimisers that go on, as ``phase.owner``; all others start anew."""
     differs: list[str] = field(default_factory=list)
@@ -44,6 +56,8 @@ class Inherited:
                 reasons.setdefault(why, []).append(owner)
             parts += [f"new ({', '.join(owners)}): {why}" for why, owners in reasons.items()]
             yield f"{net}: {'; '.join(parts)}"
+        if self.statistics is not None:
+            yield f"statistics of observations: {self.statistics}"
         yield f"optimisers: {', '.join(self.optimizers) + ' go on' if self.optimizers else 'new'}"
         yield "new in any case: orders, the state of losses and estimates, random numbers, simulator, replay buffer"
         for line in self.differs:
@@ -64,11 +78,6 @@ def inherit(
 ) -> Inherited:
     """Take over the weights of another run's nets, each with its statistics and its slow copy.
 
-    A net is taken where both recipes have one of that name, of the same class and arguments, and every weight has its
-    size. Of a net with a module for each agent or group, those of the same name are taken; where there is a single one,
-    shared by all, everybody takes it. The slow copy of what is taken comes along; where there is none, it starts equal.
-    The optimisers that go on keep their moments and follow the new recipe's settings.
-
     Args:
         module: as it is built, not yet fitted.
         checkpoint: of the other run.
@@ -82,8 +91,7 @@ def inherit(
     Raises:
         RunError: a net of ``nets`` is unknown or does not fit, or nothing fits at all. The module is then as it was.
     """
-    mine = module.recipe.tree
-    known = mine["nets"]
+    mine, known = module.recipe.tree, module.recipe.nets
     for name in nets:
         if name not in known:
             raise RunError(f"there is no net '{name}' to start from other weights.{nearest(name, known)}")
@@ -95,6 +103,8 @@ def inherit(
     for name, taken in report.loaded.items():
         for owner, theirs in taken.items():
             _take(name, owner, theirs, module, source)
+    if source.statistics:
+        _take_statistics(module, source, report)
     if optimizers:
         _go_on(module, source, report)
     return report
@@ -118,12 +128,15 @@ class _Source:
         self.tree = tree
         self.nets: dict[str, dict[str, dict[str, Any]]] = {}
         self.slow: dict[str, dict[str, dict[str, Any]]] = {}
+        self.statistics: dict[str, Any] = {}
         for name, value in checkpoint["state_dict"].items():
             match name.split("."):
                 case ["linked", "nets", net, owner, *rest]:
                     self.nets.setdefault(net, {}).setdefault(owner, {})[".".join(rest)] = value
                 case ["linked", "slow", net, "net", owner, *rest]:
                     self.slow.setdefault(net, {}).setdefault(owner, {})[".".join(rest)] = value
+                case ["linked", "statistics", *rest]:
+                    self.statistics[".".join(rest)] = value
         phases = [phase for phase in tree["update"] if "train" in phase]
         trained = [(phase, owner) for phase in phases for owner in self.nets[phase["train"]]]
         states = checkpoint.get("optimizer_states", [])
@@ -137,7 +150,9 @@ def _sort(name: str, module: Learner, source: _Source, mine: Mapping[str, Any], 
     """Find out of each module of a net whose weights it can take, or why none."""
     net: SharedNetwork = module.linked.nets[name]  # type: ignore[assignment]
     there = source.nets.get(name, {})
-    other = first_difference(_words(mine["nets"][name]), _words(source.tree["nets"].get(name, {})))
+    other = first_difference(_standardised(mine), _standardised(source.tree)) or first_difference(
+        _words(mine["nets"][name]), _words(source.tree["nets"].get(name, {}))
+    )
     for owner, own in net.items():
         theirs = owner if owner in there else next(iter(there)) if len(there) == 1 else None
         if not there:
@@ -152,6 +167,10 @@ def _sort(name: str, module: Learner, source: _Source, mine: Mapping[str, Any], 
             report.loaded.setdefault(name, {})[owner] = str(theirs)
         else:
             report.new.setdefault(name, {})[owner] = why
+
+
+def _standardised(tree: Mapping[str, Any]) -> dict[str, bool]:
+    return {f"task.{_STANDARDISED}": tree["task"].get(_STANDARDISED, False)}
 
 
 def _words(net: Mapping[str, Any]) -> dict[str, Any]:
@@ -172,6 +191,17 @@ def _take(name: str, owner: str, theirs: str, module: Learner, source: _Source) 
     if name in linked.slow:
         slow: SlowCopy = linked.slow[name]  # type: ignore[assignment]
         slow.net[owner].load_state_dict(source.slow.get(name, source.nets[name]).get(theirs, source.nets[name][theirs]))
+
+
+def _take_statistics(module: Learner, source: _Source, report: Inherited) -> None:
+    """Take over the statistics of observations; of another team's, only where all of them fit."""
+    own: Any = getattr(module.linked, "statistics", None)
+    if own is None:
+        return
+    why = next(other_weights(own.state_dict(), source.statistics), None)
+    if why is None:
+        own.load_state_dict(source.statistics)
+    report.statistics = "loaded" if why is None else f"new: {why}"
 
 
 def _go_on(module: Learner, source: _Source, report: Inherited) -> None:

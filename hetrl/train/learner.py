@@ -20,12 +20,11 @@ from hetrl.errors import DivergenceError, RunError
 from hetrl.optim import Closure
 from hetrl.recipe.same import refuse_other_recipe
 from hetrl.recipe.schema import Recipe
+from hetrl.train.closing import Closing
 from hetrl.train.epochs import Epochs, begun_anew
 from hetrl.train.evaluation import Evaluation
+from hetrl.train.logged import of_episodes, to_host
 from hetrl.train.threads import FitThreads
-
-_OWN, _TOLD = "return/", "info/"
-"""How the names begin of agents' own returns, and of what environments tell."""
 
 
 class Learner(L.LightningModule):
@@ -67,8 +66,8 @@ class Learner(L.LightningModule):
         self._spread_known = False
 
     def configure_callbacks(self) -> list[L.Callback]:
-        """Return what holds ``run.threads``, and a Trainer's words to their meaning, for as long as a fit takes."""
-        return [FitThreads(self.recipe.run.threads), Epochs(self.recipe.run.frames, self.evaluates)]
+        """Return what holds ``run.threads``, and a Trainer's words to their meaning, and closes the environments."""
+        return [FitThreads(self.recipe.run.threads), Epochs(self.recipe.run.frames, self.evaluates), Closing()]
 
     def val_dataloader(self) -> Any:
         """Return one batch of nothing: an evaluation makes its own environments."""
@@ -115,7 +114,7 @@ class Learner(L.LightningModule):
                 self._evaluate()
             return
         rng.seed(rng.derive(self.recipe.run.seed, "training"))
-        if self.evaluates and self.frames == 0:
+        if self.evaluates and self.trainer.enable_validation and self.frames == 0:
             self._evaluate()
 
     @property
@@ -144,7 +143,7 @@ class Learner(L.LightningModule):
         self.frames += self.batch_frames
         self._take_statistics()
         means = {name: torch.stack(values).mean() for name, values in logged.items()}
-        self.metrics = _to_host(_episodes(collected) | means)
+        self.metrics = to_host(of_episodes(collected) | means)
         self._stop_on_divergence()
         self.awaits_evaluation = self.trainer.is_last_batch and self.trainer.enable_validation and self._is_due
         if not self.awaits_evaluation:
@@ -234,7 +233,7 @@ class Learner(L.LightningModule):
     def _log(self, metrics: Mapping[str, float]) -> None:
         for logger in self.loggers:
             logger.log_metrics(dict(metrics), step=self.frames)
-        watched = {name: value for name, value in metrics.items() if name in ("return", "eval/return")}
+        watched = {name: value for name, value in metrics.items() if name == "return" or name.startswith("eval/")}
         self.trainer.callback_metrics.update({name: torch.tensor(value) for name, value in watched.items()})
 
     def on_train_epoch_end(self) -> None:
@@ -274,28 +273,3 @@ class Learner(L.LightningModule):
         self.awaits_evaluation, self.metrics = waiting is not None, dict(waiting or {})
         begun_anew(checkpoint["loops"], ended=int(self.awaits_evaluation))
         self._pending = state
-
-
-def _episodes(collected: Collected) -> dict[str, Tensor]:
-    """Return the figures of the episodes that ended, means over them (none where none did)."""
-    own = {f"{_OWN}{name}": total / collected.episodes for name, total in collected.agent_returns.items()}
-    told = {f"{_TOLD}{name}": total / count for name, (total, count) in collected.infos.items()}
-    return {
-        "return": collected.returns / collected.episodes,
-        "episode_length": collected.lengths / collected.episodes,
-        "episodes": collected.episodes.float(),
-        **own,
-        **told,
-    }
-
-
-def _to_host(logged: Mapping[str, Tensor]) -> dict[str, float]:
-    """Bring all figures to the CPU in one transfer."""
-    values = torch.stack([value.float() for value in logged.values()]).tolist()
-    metrics = dict(zip(logged, values, strict=True))
-    if metrics["episodes"] == 0:
-        del metrics["return"], metrics["episode_length"]
-    for name, value in zip(logged, values, strict=True):
-        if name.startswith((_OWN, _TOLD)) and value != value:  # agents earned the same, or no end was told of
-            del metrics[name]
-    return metrics

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-STOPS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
-"""Ctrl-C, a request of the system, a closed terminal, and what Slurm is usually told to send before the time is up."""
+STOPS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGBREAK")
+"""Ctrl-C, a request of the system, a closed terminal, what Slurm is usually told to send before the time is up, and
+Ctrl-Break, which stands for a request on Windows."""
 
 
 class TakenSignals:
@@ -24,7 +25,7 @@ class TakenSignals:
         if threading.current_thread() is not threading.main_thread():
             return
         for name in STOPS:
-            number = getattr(signal, name, None)  # Windows has two of them
+            number = getattr(signal, name, None)  # Windows has three of them, and no other system the last one
             # nohup has a closed terminal ignored, and that is what is wanted.
             if number is None or (name == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN):
                 continue

@@ -7,6 +7,7 @@ from policy_kinds import KINDS, played, run_of
 
 from hetrl.acting.agent_policy import within
 from hetrl.acting.policies import Policies
+from hetrl.engine.reading import Lenses
 from hetrl.errors import HetrlError, RunError, UnknownNameError
 from hetrl.net.categorical_policy import CategoricalPolicy
 from hetrl.net.gaussian_policy import GaussianPolicy
@@ -192,7 +193,7 @@ def test_an_unknown_agent_is_named_with_the_nearest():
 
 def test_an_image_has_its_shape_or_is_flat_and_keeps_its_bytes():
     team = Team.of(["a"], [(2, 3)], [Discrete((3,))], dtypes=[torch.uint8])
-    net = CategoricalPolicy(team.agents[0], team, hidden=[8])
+    net = Lenses.of(team, None).before(CategoricalPolicy(team.agents[0], team, hidden=[8]), team.agents[0])
     policy = Policies(team, lambda lane: net)["a"]
     image = np.arange(0, 240, 40, dtype=np.uint8).reshape(2, 3)
     assert policy(image) == policy(image.ravel()) == policy(np.stack([image] * 2))[1]

@@ -16,7 +16,8 @@ from hetrl.api.shown import Shown
 from hetrl.data.evaluate import Episodes
 from hetrl.errors import HetrlError, RecipeError, RunError, UnknownNameError
 from hetrl.runs.run import evaluate_run
-from hetrl.runs.seeds import Outcome, SeedsFolder
+from hetrl.runs.seeds import Outcome
+from hetrl.runs.seeds_folder import SeedsFolder
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*smaller than the logging interval.*")
 TINY = [*KINDS["gaussian"][1], "run.frames=96", "run.eval_every=48"]
@@ -101,8 +102,22 @@ def test_it_goes_on(run, tmp_path):
     shorter = hetrl.train(run.recipe, "run.frames=48", folder=tmp_path / "run", quiet=True)
     assert shorter.frames == 48
     longer = shorter.resume("run.frames=96", quiet=True)
-    assert longer.frames == 96
+    assert longer.frames == 96 and longer.recipe.run.frames == 96
     assert np.array_equal(longer.metrics["eval/return"], run.metrics["eval/return"])
+
+
+def test_it_starts_from_the_weights_of_another(run, tmp_path):
+    words = [*TINY, "task.package_mass=20", "run.frames=48"]
+    tuned, fresh = (
+        hetrl.train("happo", *words, folder=tmp_path / name, init=init, quiet=True)
+        for name, init in (("tuned", f"{run.path}:actor"), ("fresh", None))
+    )
+    before = [each.metrics["eval/return"][0] for each in (tuned, fresh)]
+    assert before[0] == pytest.approx(run.evaluate("task.package_mass=20").returns.mean().item(), abs=1e-6)
+    assert before[0] != before[1]
+    with pytest.raises(RunError, match="nowhere"):
+        hetrl.train("happo", *words, folder=tmp_path / "other", init="nowhere", quiet=True)
+    assert not (tmp_path / "other").exists()
 
 
 def test_what_is_said_in_vain_is_a_warning(tmp_path, monkeypatch):
@@ -201,13 +216,13 @@ def test_seeds_are_handed_on_as_they_are_asked_for(seeds, monkeypatch):
 
     asked = []
 
-    def train_seeds(recipe, count, path, *, at_once, wandb):
-        asked.append((recipe.tree["run"]["frames"], count, path, at_once, wandb))
+    def train_seeds(recipe, count, path, *, init, at_once, wandb):
+        asked.append((recipe.tree["run"]["frames"], count, path, init, at_once, wandb))
         return Outcome(SeedsFolder(seeds.path))
 
     monkeypatch.setattr(training, "train_seeds", train_seeds)
-    found = hetrl.train("happo", *TINY, folder="five", seeds=3, at_once=2)
-    assert asked == [(96, 3, Path("five"), 2, None)] and found.all_seeds == [0, 1, 2]
+    found = hetrl.train("happo", *TINY, folder="five", seeds=3, at_once=2, init=seeds)
+    assert asked == [(96, 3, Path("five"), seeds.path, 2, None)] and found.all_seeds == [0, 1, 2]
 
 
 @pytest.mark.slow

@@ -208,6 +208,20 @@ def captured(runs: Path) -> Panels:
     }
 
 
+def from_weights(runs: Path) -> Panels:
+    """A task that is changed: from the weights of the one before, and from nothing; and the chain of both runs."""
+    light, heavy = (curve(runs, "", f"{stem}_balance") for stem in ("light", "from_light"))
+    after = [
+        (frames + before[-1], values) for (frames, values), (before, _) in zip(heavy.series, light.series, strict=True)
+    ]
+    return {
+        "HAPPO on balance, mass 10": [
+            Curve("from the weights of mass 5", heavy.series), curve(runs, "from nothing", "heavy_balance"),
+        ],
+        "a chain of two runs": [Curve("mass 5", light.series), Curve("then mass 10", after)],
+    }  # fmt: skip
+
+
 PICTURES: dict[str, tuple[Callable[[Path], Panels], str]] = {
     "learning": (lambda runs: recipes(runs, ("happo", "hatrpo", "haa2c", "mappo")), DETERMINISTIC),
     "off_policy": (
@@ -230,6 +244,7 @@ PICTURES: dict[str, tuple[Callable[[Path], Panels], str]] = {
     "haqo_without": (without, DETERMINISTIC),
     "unlike_bodies": (unlike_bodies, DETERMINISTIC),
     "captured": (captured, DETERMINISTIC),
+    "fine_tuning": (from_weights, DETERMINISTIC),
 }  # fmt: skip
 """Name -> what it shows, and what its vertical axis is."""
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from data.scripted import source
+from data.scripted import Waiting, source
 
 from hetrl.engine.program import Program
 from hetrl.engine.store import Store
@@ -155,6 +155,36 @@ def test_a_recipe_may_name_the_end_itself():
     assert GAE().in_keys[3] == "terminated" and TDTarget().wire().in_keys[2] == "terminated"
 
 
+# ----- memories
+
+
+class Counting(Waiting):
+    """Remembers how many steps it has seen."""
+
+    def blank(self, observations):
+        return {name: torch.zeros((*seen.shape[:2], 1)) for name, seen in observations.items()}
+
+    def remember(self, observations, memories):
+        return {name: memory + 1 for name, memory in memories.items()}
+
+
+@pytest.mark.parametrize("n_steps", [5, 1])
+def test_a_life_begins_without_memories(n_steps):
+    """The first is back at once after step 0; the second is cut off with step 1, and back from step 4 on."""
+    there = {1: [True, False], 2: [True, False], 3: [True, True]}
+    made = source("on_policy", script(5, (1.0, 1.0), active=there, ended={0: [True, False]}), n_steps, 1)
+    made._behaviour = Counting()
+    made._memory = made._behaviour.blank(made._observation)
+    batches = [made.rollout() for _ in range(5 // n_steps)]
+    other = source("on_policy", script(5, (1.0, 1.0), active=there, ended={0: [True, False]}), n_steps, 1)
+    other.load_state_dict(made.state_dict())
+    assert {name: value.tolist() for name, value in other._begun.items()} == {"agents": [[True, True]]}
+    memory, begins = (torch.cat([batch["agents", word] for batch in batches])[:, 0] for word in ("memory", "is_init"))
+    assert memory[..., 0].T.tolist() == [[0, 0, 1, 2, 3], [0, 1, 0, 1, 0]]
+    assert begins.int().T.tolist() == [[1, 1, 0, 0, 0], [1, 0, 1, 0, 1]]
+    assert torch.cat([batch["is_init"] for batch in batches]).int().flatten().tolist() == [1, 0, 0, 0, 0]
+
+
 # ----- replay
 
 OWN_TARGET = {
@@ -215,3 +245,13 @@ def test_a_teams_sums_are_what_they_were():
         batch = made.gather(torch.arange(4))
         assert batch["reward"].tolist()[0] == first and batch["discount"].tolist()[0] == 0.125
         assert batch["terminated"].tolist() == [False, True, True, True]
+
+
+def test_statistics_of_an_own_advantage_are_of_its_own_rows():
+    """1 and 3 while it is there, 5 while it is not: mean 2, deviation 1. Who is there all along: 3 and sqrt(8 / 3)."""
+    store = stored(died(3, 1), 3)
+    for agent in store.team.agents:
+        store.write("agent.advantage", (agent,), torch.tensor([[1.0], [3.0], [5.0]]))
+    run(store, {"use": "estimate/standardize", "eps": 1e-9, "keys": {"advantage": "agent.advantage"}})
+    assert returns(store, 0, "agent.advantage") == pytest.approx([-1.0, 1.0, 3.0])
+    assert returns(store, 1, "agent.advantage")[2] == pytest.approx(1.5**0.5)

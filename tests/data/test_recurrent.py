@@ -174,9 +174,12 @@ def test_evaluation_remembers_too():
 
 def test_forgets_where_an_episode_ended():
     memory = {"a": torch.ones(3, 2, 4)}
-    found = forgotten(memory, torch.tensor([True, False, False]), torch.tensor([False, False, True]))["a"]
+    found = forgotten(memory, torch.tensor([True, False, False]), torch.tensor([False, False, True]), {})["a"]
     assert found.sum((1, 2)).tolist() == [0, 8, 0]
-    assert forgotten({}, torch.ones(3, dtype=torch.bool), torch.ones(3, dtype=torch.bool)) == {}
+    begun = {"a": torch.tensor([[False, False], [True, False], [False, False]])}
+    none = torch.zeros(3, dtype=torch.bool)
+    assert forgotten(memory, none, none, begun)["a"].sum(-1).tolist() == [[4, 4], [0, 4], [4, 4]]
+    assert forgotten({}, none, none, begun) == {}
 
 
 def test_without_recurrent_nets_nothing_is_added():

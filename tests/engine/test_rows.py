@@ -63,11 +63,11 @@ def test_chunks_of_time(lane):
     agents = (len(lane),) if len(lane) > 1 else ()
     assert part["agent.observation"].shape == (CHUNK, 3, *agents, 3)
     assert part["agent.memory"].shape == (CHUNK, 3, *agents, H)
-    assert part["is_init"].shape == part["advantage"].shape == (CHUNK, 3, *agents)
+    assert part["agent.is_init"].shape == part["advantage"].shape == (CHUNK, 3, *agents)
     advantage = part["advantage"].view(CHUNK, 3, -1)[..., 0]
     assert advantage.tolist() == [[30, 300, 310], [130, 400, 410], [230, 500, 510]]
     assert part["agent.observation"].view(CHUNK, 3, -1, 3)[..., 0, 0].tolist() == advantage.tolist()
-    assert part["is_init"].sum() == 0 and cut(rows, 0, 3)["is_init"].sum() == len(lane)
+    assert part["agent.is_init"].sum() == 0 and cut(rows, 0, 3)["agent.is_init"].sum() == len(lane)
 
 
 def test_an_order_moves_whole_chunks():

@@ -24,7 +24,7 @@ class Bars(TeamEnv):
         side: of the pictures [pixel].
         eyes: agents who see pictures.
         others: agents who see numbers.
-        scale: of those numbers.
+        scale: of that noise.
         n_envs: environments in the batch.
         horizon: steps of an episode.
         reward: the team's.
@@ -99,7 +99,7 @@ class Bars(TeamEnv):
 
     def _numbers(self, upright: Tensor) -> Tensor:
         noise = torch.randn(*upright.shape, 2, generator=self._generator)
-        return torch.cat([upright[..., None] * 2.0 - 1, noise], -1) * self.scale
+        return torch.cat([upright[..., None] * 2.0 - 1, noise * self.scale], -1)
 
     def seed(self, seed: int) -> None:
         """Start the random stream afresh."""

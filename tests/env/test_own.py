@@ -7,12 +7,13 @@ from functools import partial
 import gymnasium
 import pytest
 import torch
+from env.catch import Catch
 from env.dock import Dock
 from env.forage import Forage
 from vmas.simulator.scenario import BaseScenario
 
 import hetrl
-from hetrl import catalog
+from hetrl import arguments, catalog
 from hetrl.env import own, scenarios
 from hetrl.env.scenarios import scenario_arguments
 from hetrl.env.vmas import Vmas
@@ -115,7 +116,10 @@ def test_a_word_that_is_needed_and_missing(register):
 
 def test_a_horizon_is_needed_where_the_environment_has_none(register):
     register("env/my.forage", Forage)
-    with pytest.raises(RecipeError, match=r"^task.horizon: Forage has no max_cycles; write after how many steps"):
+    with pytest.raises(
+        RecipeError,
+        match=r"^task \(env/my.forage\): task.horizon: Forage has no max_cycles; write after how many steps",
+    ):
         hetrl.build(hetrl.load(forage().tree | {"task": {"use": "env/my.forage", "n_envs": 2}}))
 
 
@@ -124,6 +128,13 @@ def test_a_function_whose_product_is_nothing_known(register, tmp_path):
     with pytest.raises(RecipeError, match=r"^task: 'my.forage' makes a NoneType, and no environment; it has to make"):
         train(forage(), tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("made_by", [lambda seed: Forage(), lambda n_envs: Forage()])
+def test_a_function_that_needs_what_no_recipe_says(register, made_by):
+    register("env/my.forage", made_by)
+    with pytest.raises(RecipeError, match=r"^task: 'my.forage' needs '(seed|n_envs)', which no recipe says; give it a"):
+        hetrl.check(forage())
 
 
 def test_what_a_function_makes_is_looked_at_once_and_closed(register):
@@ -157,6 +168,11 @@ class Inherits(Forage):
     step = ParallelEnv.step
 
 
+class NeedsSeed(Forage):
+    def __init__(self, seed):
+        super().__init__()
+
+
 @pytest.mark.parametrize(
     ("part", "problem"),
     [
@@ -168,7 +184,7 @@ class Inherits(Forage):
         (Inherits, "has no step() of its own, as every environment of PettingZoo has; define it."),
         (lambda horizon=3: 0, "takes 'horizon', and that is a word of every task; call it otherwise, or give a func"),
         (lambda groups=3: 0, "takes 'groups', and that is a word of every task; call it otherwise, or give a func"),
-        (lambda seed: 0, "needs 'seed', which a run settles (run.seed); give it a default."),
+        (NeedsSeed, "needs 'seed', which a run settles (run.seed); give it a default."),
     ],
 )
 def test_what_is_no_environment(register, part, problem):
@@ -335,3 +351,33 @@ def test_a_scenario_whose_argument_is_a_word_of_every_task(register):
 def test_its_words_are_those_of_its_adapters():
     words = set(own._words((own.PARALLEL,)))
     assert {"n_envs", "horizon", "reward", "seed", "device"} <= words and "factory" not in words
+
+
+# ----- an EnvBase of TorchRL
+
+
+@pytest.mark.parametrize("made_by", [Catch, lambda speed=0.1, n_envs=1: Catch(speed, n_envs), partial(Catch, 0.1)])
+def test_an_env_base_is_trained_evaluated_and_resumed_by_its_name(register, made_by, tmp_path):
+    register("env/my.catch", made_by)
+    words = "" if isinstance(made_by, partial) else ", speed: 0.2"
+    recipe = hetrl.load("happo", f"task={{use: env/my.catch, n_envs: 2, horizon: 10{words}}}", "nets.actor.hidden=[8]",
+                        *TINY)  # fmt: skip
+    run = train(recipe, tmp_path / "run", quiet=True)
+    assert evaluate_run(run.path).returns.shape == (2,)
+    whole = train(hetrl.load(recipe, "run.frames=60"), tmp_path / "whole", quiet=True)
+    resume(run.path, "run.frames=60", quiet=True)
+    one, other = (each.load_checkpoint()["state_dict"] for each in (whole, run))
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_the_adapter_of_torchrl_fills_in_what_a_class_takes(register):
+    register("env/my.catch", Catch)
+    cls = catalog.resolve("env/my.catch")
+    env = cls(n_envs=3, horizon=5, speed=1)
+    assert env.n_envs == 3 and env.team.sizes.startswith("2 agents")
+    assert cls(horizon=5).n_envs == arguments.parameters(cls.__init__)["n_envs"].default
+    with pytest.raises(RecipeError, match=r"^task.sped: 'my.catch' has no such argument. Nearest: 'speed'."):
+        cls.check_arguments({"sped": 1})
+    register("env/my.function", lambda speed, n_envs: Catch(speed, n_envs))
+    assert catalog.resolve("env/my.function")(n_envs=3, horizon=5, speed=1.0).n_envs == 3
+    assert catalog.resolve("env/my.function")(horizon=5, speed=1.0).n_envs == 64  # as its schema says

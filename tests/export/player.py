@@ -24,9 +24,9 @@ class Refuse:
 def main() -> None:
     sys.meta_path.insert(0, Refuse())
     sys.path.insert(0, str(Path(sys.argv[1]).resolve()))
-    from play import Team
+    from play import Players
 
-    team = Team()
+    team = Players()
     with sys.stdin.buffer as asked, sys.stdout.buffer as answered:
         while True:
             try:

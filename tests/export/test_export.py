@@ -15,6 +15,7 @@ from policy_kinds import KINDS, played, run_of, untrained
 
 import hetrl
 from hetrl.acting.policies import Policies
+from hetrl.engine.reading import Lenses
 from hetrl.errors import DependencyError, RunError
 from hetrl.export import export as exporting
 from hetrl.export.formats import FORMATS, Torch
@@ -80,7 +81,7 @@ def play_of(folder):
 def test_as_a_program_of_torch_it_acts_alike(kind, tmp_path):
     run = run_of(kind)
     written = run.export(tmp_path / "deploy", format="torch")
-    players, policies = play_of(written.path).Team(), run.policies()
+    players, policies = play_of(written.path).Players(), run.policies()
     for _ in range(3):
         for name, policy in policies.items():
             seen = np.random.randn(4, policy.agent.observation_size)
@@ -96,7 +97,7 @@ def test_drawn_actions_take_their_noise_as_an_input(kind, tmp_path):
     play = play_of(written.path)
     name = next(iter(run.policies()))
     seen = np.repeat(np.random.randn(1, run.policies()[name].agent.observation_size), 4000, 0)
-    found = [play.Team(seed=seed)[name](seen) for seed in (0, 0, 1)]
+    found = [play.Players(seed=seed)[name](seen) for seed in (0, 0, 1)]
     assert np.array_equal(found[0], found[1]) and not np.array_equal(found[0], found[2])
     drawn = run.policies(stochastic=True)[name](seen)
     np.testing.assert_allclose(found[0].mean(0), drawn.mean(0), atol=0.08 * max(1, np.abs(drawn).max()))
@@ -226,11 +227,11 @@ PLAYED = {
 def test_what_the_player_refuses(case, folder):
     name, call, text = PLAYED[case]
     with pytest.raises(ValueError, match=text):
-        call(play_of(folder).Team()[name])
+        call(play_of(folder).Players()[name])
 
 
 def test_the_player_keeps_memories_and_masks(folder):
-    player, policy = play_of(folder).Team()["discrete_0"], run_of("recurrent").policies()["discrete_0"]
+    player, policy = play_of(folder).Players()["discrete_0"], run_of("recurrent").policies()["discrete_0"]
     mask = np.array([[False, True, False, False], [True, True, True, True]])
     for ended in (None, None, np.array([True, False])):
         if ended is not None:
@@ -251,14 +252,14 @@ def test_the_player_runs_by_itself(folder):
 def test_several_choices_and_images(tmp_path):
     """One function for each; the player takes images with their shape or flat, and bytes alone."""
     team = Team.of(["a"], [(2, 3)], [Discrete((3, 2))], dtypes=[torch.uint8])
-    net = CategoricalPolicy(team.agents[0], team, hidden=[8])
+    net = Lenses.of(team, None).before(CategoricalPolicy(team.agents[0], team, hidden=[8]), team.agents[0])
     function, kind = PolicyFunction(net, team.agents[0], stochastic=False), FORMATS["torch"]
     kind.write(function, tmp_path / "a.pt2")
     assert exporting._tried(function, tmp_path / "a.pt2", kind) == 0.0
     about = {"format": "torch", "agents": {"a": {"policy": "a"}}}
     described = exporting._described(function, team.agents[0], tmp_path / "a.pt2", 0.0)
     (tmp_path / "policies.json").write_text(json.dumps({**about, "policies": {"a": described}}))
-    from hetrl.export.play import Team as Players
+    from hetrl.export.play import Players
 
     player, policy = Players(tmp_path)["a"], Policies(team, lambda lane: net)["a"]
     image = np.arange(0, 240, 40, dtype=np.uint8).reshape(2, 3)
@@ -268,6 +269,12 @@ def test_several_choices_and_images(tmp_path):
         player(image / 255)
     with pytest.raises(ValueError, match="leaves no option"):
         player(image, [True, True, True, False, False])
+
+
+def test_names_of_files_are_letters_and_apart_in_any_case():
+    assert exporting._free("agent_0", []) == "agent_0"
+    assert exporting._free("left/arm:", ["left_arm_"]) == "left_arm__2"
+    assert exporting._free("Ant", ["ant", "ant_2"]) == "Ant_3"
 
 
 def test_unbounded_actions_are_null_in_the_description(tmp_path):

@@ -125,7 +125,7 @@ def test_a_stack_of_policies_is_one_batched_call():
 def test_memory_is_needed_and_the_mask_is_not():
     table = RecurrentPolicy.modes["log_prob"]
     assert table.optional == {"action_mask"}
-    assert (table.reads["memory"], table.reads["is_init"]) == ("agent.memory", "is_init")
+    assert (table.reads["memory"], table.reads["is_init"]) == ("agent.memory", "agent.is_init")
 
 
 def test_says_its_chunk_before_and_after_it_is_built():

@@ -32,3 +32,11 @@ def test_batches_cut_anywhere_say_the_same():
         expected[step] = torch.where(done[step], running, 0.0)
         running[done[step]] = 0
     torch.testing.assert_close(whole, expected)
+
+
+def test_step_by_step_it_is_the_same_to_the_bit():
+    value, done, carry = torch.rand(1, 50), torch.rand(1, 50) < 0.5, torch.rand(50)
+    one, left = finished_sums(value, done, carry)
+    none = torch.zeros(1, 50)
+    two, rest = finished_sums(torch.cat([value, none]), torch.cat([done, none.bool()]), carry)
+    assert torch.equal(one, two[:1]) and torch.equal(left, rest)

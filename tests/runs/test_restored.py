@@ -60,3 +60,14 @@ def test_drawn_actions_differ_and_repeat():
     plain, drawn, again = (evaluate_run(run.path, stochastic=how).returns for how in (False, True, True))
     assert torch.equal(drawn, again) and not torch.equal(plain, drawn)
     assert not torch.equal(evaluate_run(run.path, "run.seed=5", stochastic=True).returns, drawn)
+
+
+def test_statistics_of_observations_come_with_the_policies():
+    """A larger team reads with those of its layout group; the critic's state, which grows, has no say in it."""
+    run = run_of("normalized")
+    saved = restored(run.path)[1].statistics
+    found = restored_actors(run.path, "task.n_agents=4")[1].statistics
+    assert torch.equal(found.get_buffer("agents:mean"), saved.get_buffer("agents:mean")) and saved.begun
+    seen = torch.randn(3, 16)
+    assert torch.equal(found.standardized("agents", seen), saved.standardized("agents", seen))
+    assert not torch.equal(found.standardized("agents", seen), seen)

@@ -122,6 +122,17 @@ def test_every_batch_is_one_row_and_an_evaluation_is_part_of_it(tmp_path):
     assert "eval/return" not in rows.rows[3][1]
 
 
+def test_a_trainer_without_validation_evaluates_nothing(tmp_path):
+    rows = Rows(tmp_path)
+    fit("run.frames=80", logger=rows, limit_val_batches=0)
+    assert [(step, "eval/return" in row) for step, row in rows.rows] == [(40, False), (80, False)]
+
+
+def test_whatever_an_evaluation_gives_can_be_watched():
+    _, trainer = fit("run.frames=80")
+    assert {"eval/return", "eval/return_std", "eval/episode_length"} <= set(trainer.callback_metrics)
+
+
 def test_without_evaluations_the_run_is_one_epoch():
     told = Told()
     module, trainer = fit("run.eval_every=null", callbacks=[told])

@@ -21,8 +21,8 @@ def check_keys(plan: Plan, provided: Iterable[str]) -> None:
         RecipeError: a step or an order reads what nobody wrote, what has been dropped, or what has gone stale.
     """
     given = list(provided)
-    ends = [keys.of_agent_in_turn(word) for word in keys.ENDS if word in given]  # the episode's, if there are no others
-    flow = _Flow(plan.recipe, dict.fromkeys([*given, *ends, keys.PLACE]))
+    agents = [keys.of_agent_in_turn(key) for key in keys.OF_EPISODES if key in given]  # the same, or the agent's own
+    flow = _Flow(plan.recipe, dict.fromkeys([*given, *agents, keys.PLACE]))
     for phase in plan.recipe.update:
         flow.written.pop(keys.TURN, None)
         if phase.order is not None:

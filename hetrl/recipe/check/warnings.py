@@ -47,6 +47,11 @@ def _short(recipe: Recipe, amounts: Amounts) -> Iterator[str]:
             f"data.warmup = {data.get('warmup')} is not below run.frames = {frames}: the run is over before its first "
             "update, and nothing is trained; write more run.frames, or a shorter warm-up."
         )
+    if recipe.normalize_observations and recipe.data.entry("data").in_order and amounts.samples == 1:
+        yield (
+            "task.normalize_observations: the run is one collection, which only tells how observations are spread, and "
+            "nothing is trained; write more run.frames."
+        )
     collected = data.get("frames") or n_envs(recipe)
     if frames < collected:
         name = "data.frames" if data.get("frames") else "task.n_envs"
