@@ -16,7 +16,8 @@ import hetrl
 from hetrl import catalog, cli, glossary, keys
 from hetrl.recipe import schema
 from hetrl.recipe.net import Net, Per, Target
-from hetrl.recipe.read import load, shipped
+from hetrl.recipe.read import load
+from hetrl.recipe.shipped import shipped
 from hetrl.recipe.step import Step
 from hetrl.testing import check_component
 from hetrl.train.build import make_env, resolve_device

@@ -10,7 +10,7 @@ import hetrl
 from hetrl import cli
 from hetrl.errors import HetrlError
 from hetrl.recipe.diff import Difference, differences, recipe_of, show_differences
-from hetrl.recipe.read import shipped
+from hetrl.recipe.shipped import shipped
 
 
 def text(one, other, names=("one", "other")):
