@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.random import mtrand
 
 State = dict[str, Any]
 
@@ -127,14 +128,14 @@ class Interleaved:
 
     def begin(self, number: int) -> None:
         """It is its turn, and its stream starts from a seed."""
-        np.random.mtrand.set_bit_generator(self._numpy)
+        mtrand.set_bit_generator(self._numpy)
         np.random.seed(number % 2**32)
         random.seed(number)
         torch.default_generator.manual_seed(number)  # of the CPU alone: torch's own notes each call for GPUs to come
 
     def resume(self) -> None:
         """It is its turn, and its stream goes on."""
-        np.random.mtrand.set_bit_generator(self._numpy)
+        mtrand.set_bit_generator(self._numpy)
         random.setstate(self._python)
         torch.default_generator.set_state(self._torch)
 
@@ -146,12 +147,12 @@ class Interleaved:
 @contextmanager
 def kept() -> Iterator[None]:
     """Put the global generators back afterwards, as they were."""
-    own, numpy_state = np.random.mtrand.get_bit_generator(), np.random.get_state(legacy=False)
+    own, numpy_state = mtrand.get_bit_generator(), np.random.get_state(legacy=False)
     python_state, torch_state = random.getstate(), torch.get_rng_state()
     try:
         yield
     finally:
-        np.random.mtrand.set_bit_generator(own)
+        mtrand.set_bit_generator(own)
         if numpy_state.get("has_gauss"):  # the rest is untouched
             np.random.set_state(numpy_state)
         random.setstate(python_state)
