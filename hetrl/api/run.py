@@ -9,6 +9,7 @@ import numpy as np
 
 from hetrl.acting.policies import Policies
 from hetrl.api.shown import Shown
+from hetrl.data.environment import close
 from hetrl.data.evaluate import Episodes
 from hetrl.errors import HetrlError, RunError
 from hetrl.export.export import Exported, export
@@ -179,7 +180,8 @@ class Run:
             RunError: there is no checkpoint, or its policies do not fit the changed task.
         """
         texts = (*overrides, "run.device=cpu", "run.n_eval_episodes=1")
-        _, linked, _ = restored_actors(self._folder("policies").path, *texts, checkpoint=checkpoint)
+        _, linked, env = restored_actors(self._folder("policies").path, *texts, checkpoint=checkpoint)
+        close(env)
         return Policies(linked.team, linked.policy, seed if stochastic else None)
 
     def export(

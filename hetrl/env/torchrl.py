@@ -19,7 +19,7 @@ from hetrl.env.torchrl_reader import LeafReader
 from hetrl.env.torchrl_specs import Reading
 from hetrl.env.torchrl_world import Batch, Copies, Written
 from hetrl.env.transition import Masks
-from hetrl.errors import RecipeError, RunError
+from hetrl.errors import HetrlWarning, RecipeError, RunError
 from hetrl.ops import categorical
 from hetrl.rng import Stream
 from hetrl.team import STATE, Box, Grouped, Team
@@ -263,6 +263,7 @@ class TorchRL(TeamEnv):
                     f"task ({self._name}): where it stands cannot be saved, as a trial showed ({problem}); a run that "
                     "is resumed begins fresh episodes. Let the factory make one environment with an empty batch_size, "
                     "or write task.repeats=false.",
+                    HetrlWarning,
                     stacklevel=2,
                 )
         return self._repeats
@@ -337,6 +338,7 @@ class TorchRL(TeamEnv):
             warnings.warn(
                 f"task ({self._name}): the {self.n_envs} episodes under way are not continued but begin afresh, so the "
                 "run does not continue bit for bit.",
+                HetrlWarning,
                 stacklevel=2,
             )
 

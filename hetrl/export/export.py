@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from hetrl.data.environment import close
 from hetrl.disk import sync, sync_folder, writes
 from hetrl.engine.linked import Linked, SharedNetwork
 from hetrl.errors import RunError, nearest
@@ -78,7 +79,8 @@ def export(
     kind.require()
     _refuse_taken(to)
     texts = (*overrides, "run.device=cpu", "run.n_eval_episodes=1")
-    recipe, linked, _ = restored_actors(run, *texts, checkpoint=checkpoint)
+    recipe, linked, env = restored_actors(run, *texts, checkpoint=checkpoint)
+    close(env)
     half = to.with_name(f".{to.name}.part")
     with writes(to):
         shutil.rmtree(half, ignore_errors=True)  # of a kill
