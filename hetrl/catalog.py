@@ -151,7 +151,8 @@ def register(name: str, part: Any) -> None:
 
 def _fitted(name: str, part: Any) -> tuple[Any, str]:
     """Return the entry that a part makes under a name, and why it cannot be one."""
-    from hetrl.env import own, scenarios
+    from hetrl.env import scenarios
+    from hetrl.env.adapter import own
     from hetrl.interface import misfit
 
     kind, _, word = name.partition("/")

@@ -35,9 +35,7 @@ ACRONYMS = {"gae": "GAE", "kl": "KL", "td": "TD", "pettingzoo": "PettingZoo"}
 NO_ENTRIES = {"data": {"behaviour", "environment", "collected", "ends", "evaluate", "figures", "intake",
                        "random_actions", "ring"},
               "env": {"simulator_state", "transition", "team_env", "finite_game", "painter", "physique", "physics",
-                      "robots", "own", "scenarios", "parallel", "parallel_simulator", "parallel_reading", "simulated",
-                      "simulator", "space", "torchrl", "torchrl_factory", "torchrl_reader", "torchrl_specs",
-                      "torchrl_state", "torchrl_world", "workers"},
+                      "robots", "scenarios"},
               "net": {"gaussian_head", "recurrent_encoder", "value_normalizer"}}  # fmt: skip
 """Files beside the entries of a kind that serve several of them."""
 

@@ -1,7 +1,7 @@
 """The particle worlds of mpe2, by name: PettingZoo's successor of MPE (Terry et al. 2021, arXiv 2009.14471).
 
-Any other environment of PettingZoo's kind is for ``env/parallel``. Both step Python objects in a loop, in this process:
-two workers on two cores were no faster here, as a step of mpe2 takes 0.15 ms.
+Any other environment of PettingZoo's kind is for :mod:`hetrl.env.adapter`. Both step Python objects in a loop, in this
+process: two workers on two cores were no faster here, as a step of mpe2 takes 0.15 ms.
 """
 
 import importlib
@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from hetrl.arguments import Count, Seed, checked
-from hetrl.env.simulated import Simulated
-from hetrl.env.simulator import Simulators, Told
-from hetrl.env.space import reader, taker
+from hetrl.env.adapter.simulated import Simulated
+from hetrl.env.adapter.simulator import Simulators, Told
+from hetrl.env.adapter.space import reader, taker
 from hetrl.env.team_env import Reward
 from hetrl.errors import DependencyError, RecipeError, nearest
 from hetrl.team import Team

@@ -10,7 +10,7 @@ import torch
 from gymnasium import spaces
 from pettingzoo import ParallelEnv
 
-from hetrl.env.parallel import Parallel
+from hetrl.env.adapter.parallel import Parallel
 
 N_ROWS = 16
 STEP = 0.002

@@ -14,7 +14,8 @@ from vmas.simulator.scenario import BaseScenario
 
 import hetrl
 from hetrl import arguments, catalog, signature
-from hetrl.env import own, scenarios
+from hetrl.env import scenarios
+from hetrl.env.adapter import own
 from hetrl.env.scenarios import scenario_arguments
 from hetrl.env.vmas import Vmas
 from hetrl.errors import RecipeError, RunError

@@ -12,7 +12,7 @@ from mpe2 import simple_speaker_listener_v4, simple_spread_v3, simple_tag_v3, si
 from pettingzoo import ParallelEnv
 from torchrl.envs.utils import check_env_specs
 
-from hetrl.env.parallel import Parallel
+from hetrl.env.adapter.parallel import Parallel
 from hetrl.env.pettingzoo import PettingZoo
 from hetrl.errors import RecipeError, RunError
 from hetrl.runs.run import evaluate_run, resume, train

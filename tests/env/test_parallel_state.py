@@ -10,7 +10,7 @@ from torchrl.envs.utils import check_env_specs
 
 import hetrl
 from hetrl.data.intake import Intake
-from hetrl.env.parallel import Parallel
+from hetrl.env.adapter.parallel import Parallel
 from hetrl.errors import DivergenceError, RecipeError, RunError
 from hetrl.testing import check_env
 

@@ -8,7 +8,7 @@ from gymnasium import spaces
 from pettingzoo.utils import BaseParallelWrapper
 
 import hetrl
-from hetrl.env.parallel import Parallel
+from hetrl.env.adapter.parallel import Parallel
 from hetrl.errors import RecipeError, RunError
 from hetrl.team import Discrete
 

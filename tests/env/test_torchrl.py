@@ -13,8 +13,8 @@ from torchrl.data import Bounded, Categorical, Composite, Unbounded
 from torchrl.envs import StepCounter, TransformedEnv
 from torchrl.envs.utils import check_env_specs
 
-from hetrl.env.torchrl import TorchRL
-from hetrl.env.torchrl_world import Batch, Copies
+from hetrl.env.adapter.torchrl import TorchRL
+from hetrl.env.adapter.torchrl_world import Batch, Copies
 from hetrl.errors import RecipeError, RunError
 from hetrl.team import Box, Discrete
 from hetrl.testing import check_env

@@ -15,8 +15,8 @@ from gymnasium import spaces
 from pettingzoo import ParallelEnv
 
 from hetrl.env import workers
-from hetrl.env.parallel import Parallel
-from hetrl.env.workers import Here, Processes
+from hetrl.env.adapter.parallel import Parallel
+from hetrl.env.adapter.workers import Here, Processes
 from hetrl.errors import RecipeError, RunError
 
 ROWS = 5
@@ -265,7 +265,7 @@ SCRIPT = """
 import sys, time
 sys.path.insert(0, {tests!r})
 from env.test_workers import Pair
-from hetrl.env.parallel import Parallel
+from hetrl.env.adapter.parallel import Parallel
 env = Parallel(factory=Pair, n_envs=4, workers=2)
 print(*env._simulators._rows._pids, flush=True)
 time.sleep(60)

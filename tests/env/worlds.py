@@ -8,7 +8,7 @@ from pettingzoo import ParallelEnv
 
 import hetrl
 from hetrl import catalog
-from hetrl.env.parallel import Parallel
+from hetrl.env.adapter.parallel import Parallel
 from hetrl.env.team_env import Reward
 
 TINY = ("data.frames=40", "run.frames=80", "run.eval_every=null", "run.device=cpu", "nets.value.hidden=[8]",

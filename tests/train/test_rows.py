@@ -59,7 +59,7 @@ def test_the_pages_example_trains(tmp_path, monkeypatch):
     names: dict = {}
     exec(compile(world, str(PAGE), "exec"), names)
     exec(compile(run.replace("=48000", "=960").replace("=9600", "=480"), str(PAGE), "exec"), names)
-    from hetrl.env.torchrl import TorchRL
+    from hetrl.env.adapter.torchrl import TorchRL
 
     env = TorchRL(factory=names["Chase"], n_envs=3, horizon=30)
     assert env.repeats and env.team.sizes == "1 runner: 1 -> continuous[1]; 1 guard: 2 -> discrete[3]"

@@ -8,10 +8,10 @@ from functools import partial
 from typing import Any, Literal
 
 from hetrl.arguments import Count, Seed, checked
-from hetrl.env.parallel_simulator import Card, ParallelSimulator
-from hetrl.env.simulated import Simulated
-from hetrl.env.simulator import Simulators
-from hetrl.env.space import reader, taker
+from hetrl.env.adapter.parallel_simulator import Card, ParallelSimulator
+from hetrl.env.adapter.simulated import Simulated
+from hetrl.env.adapter.simulator import Simulators
+from hetrl.env.adapter.space import reader, taker
 from hetrl.env.team_env import Reward
 from hetrl.errors import RecipeError
 from hetrl.team import Box, Discrete, Team

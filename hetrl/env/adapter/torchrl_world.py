@@ -1,6 +1,6 @@
 """TorchRL environments as a batch of ``N`` rows: one that steps all of them at once, or copies of one that steps one.
 
-Both speak in *leaves*: the tensors of a step or a reset, in the order of :class:`~hetrl.env.torchrl_specs.Reading`.
+Both speak in *leaves*: the tensors of a step or a reset, in the order of ``torchrl_specs.Reading``.
 """
 
 import inspect
@@ -13,8 +13,8 @@ from tensordict import LazyStackedTensorDict, TensorDict, TensorDictBase
 from torch import Tensor
 from torchrl.envs import Compose, EnvBase, StepCounter, TransformedEnv
 
-from hetrl.env.torchrl_specs import Leaf, Reading, read
-from hetrl.env.workers import Bank
+from hetrl.env.adapter.torchrl_specs import Leaf, Reading, read
+from hetrl.env.adapter.workers import Bank
 from hetrl.errors import RunError
 from hetrl.rng import Stream
 
@@ -136,7 +136,7 @@ class Copy:
     """A row: a TorchRL environment with an empty batch.
 
     Every episode begins with a seed, which ``set_seed`` is given. What it draws from the generators of the process
-    comes from a stream of the row that begins with it, too (:mod:`hetrl.env.workers`). So an episode depends on its
+    comes from a stream of the row that begins with it, too (see ``workers``). So an episode depends on its
     seed and its actions alone, wherever it is played.
 
     Args:

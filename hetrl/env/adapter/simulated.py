@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hetrl.env.simulator import Simulators, Told
-from hetrl.env.space import Taker
+from hetrl.env.adapter.simulator import Simulators, Told
+from hetrl.env.adapter.space import Taker
 from hetrl.env.team_env import Reward, TeamEnv
 from hetrl.env.transition import Masks
 from hetrl.errors import RunError
@@ -17,7 +17,7 @@ from hetrl.team import STATE, Box, Discrete, Grouped, Team
 
 _NUMPY = {torch.float32: np.float32, torch.uint8: np.uint8}
 _Shown = dict[str, dict[str, np.ndarray]]
-"""Word of :class:`~hetrl.env.simulator.Told` -> layout group -> ``[N, n, ...]``, or ``state`` -> ``[N, S]``."""
+"""Word of :class:`~hetrl.env.adapter.simulator.Told` -> layout group -> ``[N, n, ...]``, or ``state`` -> ``[N, S]``."""
 
 
 class Simulated(TeamEnv):

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from hetrl.env.parallel_reading import has_state, info_numbers, max_cycles, name, parallel
-from hetrl.env.simulator import Told
-from hetrl.env.space import MASK, SpaceReader, of_shape, reader, taker
+from hetrl.env.adapter.parallel_reading import has_state, info_numbers, max_cycles, name, parallel
+from hetrl.env.adapter.simulator import Told
+from hetrl.env.adapter.space import MASK, SpaceReader, of_shape, reader, taker
 from hetrl.errors import HetrlError, RecipeError, RunError
 from hetrl.team import Discrete
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from hetrl.env.workers import Bank, Here, rows_of
+from hetrl.env.adapter.workers import Bank, Here, rows_of
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ class Simulator(Protocol):
 
 
 class Simulators:
-    """Simulators, a row each, in this process or spread over several; see :mod:`hetrl.env.workers`.
+    """Simulators, a row each, in this process or spread over several; see :mod:`hetrl.env.adapter.workers`.
 
     Args:
         make: makes that of a row; all that are made are closed, also where a later one cannot be made.

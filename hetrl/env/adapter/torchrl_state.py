@@ -18,8 +18,8 @@ from torchrl.data.tensor_specs import Box as SpecBox
 from torchrl.envs import EnvBase
 from torchrl.envs.utils import _StepMDP
 
+from hetrl.env.adapter.torchrl_world import Batch, Written
 from hetrl.env.simulator_state import KeyPath, get, put, restore, slots_of, snapshot, walk
-from hetrl.env.torchrl_world import Batch, Written
 
 Choose = Callable[[list[Tensor], torch.Generator], Written]
 """Draws actions, given leaves."""

@@ -18,8 +18,8 @@ from hetrl import arguments, signature
 from hetrl.errors import HetrlError, RecipeError, nearest
 from hetrl.rng import Stream
 
-PARALLEL = ("hetrl.env.parallel", "Parallel")
-TORCHRL = ("hetrl.env.torchrl", "TorchRL")
+PARALLEL = ("hetrl.env.adapter.parallel", "Parallel")
+TORCHRL = ("hetrl.env.adapter.torchrl", "TorchRL")
 """Module and class of the adapters: of any PettingZoo environment, and of any ``EnvBase`` of TorchRL."""
 _STEPPED = ("reset", "step")
 _SPACES = ("observation_space", "action_space")

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torchrl.envs import EnvBase
 
-from hetrl.env.torchrl_specs import read, title
-from hetrl.env.torchrl_world import Batch, Copies, Copy, Single, close
-from hetrl.env.workers import rows_of
+from hetrl.env.adapter.torchrl_specs import read, title
+from hetrl.env.adapter.torchrl_world import Batch, Copies, Copy, Single, close
+from hetrl.env.adapter.workers import rows_of
 from hetrl.errors import RecipeError
 from hetrl.rng import Stream, derive
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hetrl.env.torchrl_specs import Column, Flags, Reading
-from hetrl.env.torchrl_world import Written
+from hetrl.env.adapter.torchrl_specs import Column, Flags, Reading
+from hetrl.env.adapter.torchrl_world import Written
 from hetrl.ops.scaled import scaled
 from hetrl.team import Box, Discrete, Grouped
 

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from hetrl.arguments import Count, Seed, checked
-from hetrl.env import torchrl_state
+from hetrl.env.adapter import torchrl_state
+from hetrl.env.adapter.torchrl_factory import Factory, world_of
+from hetrl.env.adapter.torchrl_reader import LeafReader
+from hetrl.env.adapter.torchrl_specs import Reading
+from hetrl.env.adapter.torchrl_world import Batch, Copies, Written
 from hetrl.env.team_env import Reward, TeamEnv
-from hetrl.env.torchrl_factory import Factory, world_of
-from hetrl.env.torchrl_reader import LeafReader
-from hetrl.env.torchrl_specs import Reading
-from hetrl.env.torchrl_world import Batch, Copies, Written
 from hetrl.env.transition import Masks
 from hetrl.errors import HetrlWarning, RecipeError, RunError
 from hetrl.ops import categorical
@@ -252,7 +252,7 @@ class TorchRL(TeamEnv):
         """Whether it goes on bit for bit where it was saved.
 
         Rows of their own do, from the seeds and actions of their episodes. One environment for all rows does where it
-        can be looked into, which is tried on two others when it is first asked (:mod:`hetrl.env.torchrl_state`).
+        can be looked into, which is tried on two others when it is first asked, see ``torchrl_state``.
         """
         if self._repeats is None:
             assert isinstance(self._world, Batch)
