@@ -20,7 +20,7 @@ from omegaconf import OmegaConf
 from hetrl import arguments, catalog, glossary, keys
 from hetrl.component import Component, Table
 from hetrl.network import Network, Policy
-from hetrl.recipe.read import shipped
+from hetrl.recipe.shipped import shipped
 from hetrl.report.docstring import Docstring, default_of, parsed, type_of
 
 KINDS = {

@@ -7,22 +7,16 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, get_type_hints
 
 from annotated_types import Ge, Gt, Interval, Len
-from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from hetrl import schedule
 from hetrl.errors import RecipeError, nearest
-
-
-def _whole(value: Any) -> Any:
-    """Return a float without a fraction, such as 1e6, as the whole number that it is; anything else as it is."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
 
 Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
 Fraction = Annotated[float, Interval(ge=0, le=1)]
 Share = Annotated[float, Interval(gt=0, le=1)]
-Count = Annotated[int, BeforeValidator(_whole), Gt(0)]
+Count = Annotated[int, Gt(0)]
 Seed = Annotated[int, Interval(ge=0, lt=2**31)]
 SCHEDULABLE = "may follow a schedule"
 """Marks a float in whose place a recipe may write a schedule: ``Annotated[Positive, SCHEDULABLE]``."""

@@ -138,7 +138,8 @@ def register(name: str, part: Any) -> None:
     entry, problem = _fitted(name, part)
     if problem:
         raise RecipeError(f"'{name}' {problem}{'' if ';' in problem else '; correct it'}.")
-    before = REGISTRATIONS.get(name)
+    taken = word in scenarios.REGISTERED if kind == "scenario" else name in REGISTERED
+    before = REGISTRATIONS.get(name) if taken else None
     if before is not None and not _again(before.part, part):
         raise RecipeError(f"'{name}' is registered already, as {_called(before.part)}; choose another name.")
     REGISTRATIONS[name] = _registration(part, sys._getframe(1).f_globals)

@@ -16,6 +16,8 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from hetrl.errors import RecipeError, nearest
 
+OF_EVERY_TASK = ("use", "groups", "normalize_observations")
+"""Words of a task that never reach an environment; each environment has more of its own."""
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -54,7 +56,7 @@ def named(thing: Any, left_out: Collection[str] = ()) -> tuple[dict[str, inspect
 def collision(thing: Any, words: Iterable[str]) -> str:
     """Return the first of a thing's arguments that is a word of every task already; ``""`` where there is none."""
     arguments, _ = named(thing)
-    return next((word for word in arguments if word in set(words)), "")
+    return next((word for word in arguments if word in {*words, *OF_EVERY_TASK}), "")
 
 
 def checked(
@@ -87,7 +89,7 @@ def checked(
         elif takes_more and (also is None or word in also):
             result[word] = copy.deepcopy(value)
         else:
-            known = {*parameters, *(also or ()), *own}
+            known = {*parameters, *(also or ()), *own, *OF_EVERY_TASK}
             raise RecipeError(f"task.{word}: '{name}' has no such argument.{nearest(word, known)}")
     for word, parameter in parameters.items():
         if parameter.default is inspect.Parameter.empty and word not in values:

@@ -1,6 +1,8 @@
 """A run for every kind of policy, and how to play a team of policies in a run's own environments."""
 
+import atexit
 import functools
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,16 +19,20 @@ _TASK = ["task.n_envs=4", "task.horizon=12", "run.device=cpu", "run.threads=1", 
 _TWO = [*_TASK, "task.n_agents=2"]
 _ON = ["data.frames=48", "run.frames=48", "nets.actor.hidden=[8]", "nets.value.hidden=[8]"]
 _OFF = ["data.capacity=100", "data.batch=8", "data.warmup=8", "run.frames=12", "nets.actor.hidden=[8]"]
+_ONE = ["nets.actor.per=group"]
 _CUES = [each for each in _TASK if "horizon" not in each] + ["task.delay=4"]
 _MIXED = ["nets.actor={use: net/mixed_policy, per: agent}", "task={use: env/cue_game, n_cues: 3}"]
 _MEMORY = ["nets.actor.memory=8", "nets.actor.chunk=3", "nets.value.memory=8", "nets.value.chunk=3"]
 KINDS: dict[str, tuple[str, list[str]]] = {
     "gaussian": ("happo", [*_TWO, *_ON]),
     "shared": ("shared_happo", [*_TWO, *_ON]),
-    "squashed": ("hasac", [*_TWO, *_OFF]),
-    "deterministic": ("haddpg", [*_TWO, *_OFF]),
-    "categorical": ("happo", ["nets.actor.use=net/categorical_policy", "task.actions=discrete", *_TWO, *_ON]),
-    "multi_discrete": ("happo", ["nets.actor.use=net/categorical_policy", "task.actions=multi_discrete", *_TWO, *_ON]),
+    "squashed": ("hasac", [*_TWO, *_OFF, *_ONE]),
+    "deterministic": ("haddpg", [*_TWO, *_OFF, *_ONE]),
+    "categorical": ("happo", ["nets.actor.use=net/categorical_policy", "task.actions=discrete", *_TWO, *_ON, *_ONE]),
+    "multi_discrete": (
+        "happo",
+        ["nets.actor.use=net/categorical_policy", "task.actions=multi_discrete", *_TWO, *_ON, *_ONE],
+    ),
     "mixed": ("happo", [*_MIXED, *_CUES, *_ON]),
     "recurrent": ("recurrent_happo", [*_CUES, *_MEMORY, *_ON]),
     "normalized": ("happo", [*_TWO, *_ON, "task.normalize_observations=true", "nets.actor.per=group"]),
@@ -34,14 +40,15 @@ KINDS: dict[str, tuple[str, list[str]]] = {
 }
 """Kind -> recipe and overrides of a run that has it."""
 
-_FOLDER = tempfile.TemporaryDirectory(prefix="hetrl_kinds_")
+_FOLDER = Path(tempfile.mkdtemp(prefix="hetrl_kinds_"))
+atexit.register(shutil.rmtree, _FOLDER, ignore_errors=True)
 
 
 @functools.cache
 def run_of(kind: str) -> hetrl.Run:
     """Return a run of a kind, which is not to be changed."""
     recipe, overrides = KINDS[kind]
-    return untrained(hetrl.load(recipe, *overrides), Path(_FOLDER.name) / kind)
+    return untrained(hetrl.load(recipe, *overrides), _FOLDER / kind)
 
 
 def untrained(recipe: hetrl.Recipe, path: Path) -> hetrl.Run:

@@ -16,7 +16,8 @@ import hetrl
 from hetrl import catalog, cli, glossary, keys
 from hetrl.recipe import schema
 from hetrl.recipe.net import Net, Per, Target
-from hetrl.recipe.read import load, shipped
+from hetrl.recipe.read import load
+from hetrl.recipe.shipped import shipped
 from hetrl.recipe.step import Step
 from hetrl.testing import check_component
 from hetrl.train.build import make_env, resolve_device
@@ -29,7 +30,7 @@ TINY = [
 ]  # fmt: skip
 QUICK = ("show", "list", "cp", "diff")
 """Run here as they stand; ``check`` is run by ``test_docs_commands.py``, once for each program."""
-FOLLOWED = ("add_a_loss",)
+FOLLOWED = ("add_a_loss", "own_environment")
 """Pages whose commands build on one another: a test of their own runs them, in order."""
 
 
@@ -387,7 +388,8 @@ def test_details_quote_the_recipe(algorithm):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_links_lead_somewhere(page, generated):
-    for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text()):
+    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", re.sub(r"`[^`\n]*`", "`", prose)):
         path = (page.parent / target).resolve().relative_to(ROOT)
         made = str(path).removeprefix("docs/") in generated
         assert made or (ROOT / path).exists(), target

@@ -20,7 +20,8 @@ from hetrl.runs.folder import Folder
 PAGE = (Path(__file__).parent.parent / "docs" / "own_environment.md").read_text()
 FILES = dict(re.findall(r"^```python\n# (\w+\.py)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
 SMALL = ["run.device=cpu", "run.threads=1", "run.n_eval_episodes=2", "task.n_envs=4", "nets.actor.hidden=[8]",
-         "nets.value.hidden=[8]", "data.frames=80", "run.eval_every=80"]  # fmt: skip
+         "nets.value.hidden=[8]", "data.frames=80", "run.eval_every=80", "update.actors.epochs=1",
+         "update.critic.epochs=1", "update.actors.minibatches=1", "update.critic.minibatches=1"]  # fmt: skip
 FRAMES = {"16000": "160", "32000": "160", "24000": "240", "48000": "240"}
 """Frames of the page -> those of the test."""
 
@@ -127,14 +128,14 @@ def test_what_forage_says_is_believed(run):
 
 @pytest.mark.filterwarnings("ignore:.*smaller than the logging interval.*", "ignore:.*no pre-optimization state.*")
 def test_the_python_of_the_page(monkeypatch, capsys):
-    small = [word.replace("data.frames=80", "data.frames=320") for word in SMALL if "eval_every" not in word]
+    small = [word.replace("=80", "=320") for word in SMALL]
     block = blocks(section("In Python"), "python")[0]
     for before, after in FRAMES.items():
         block = block.replace(f"={before}", f"={4 * int(after)}")
     monkeypatch.setattr(hetrl, "load", lambda recipe, *overrides: load(recipe, *overrides, *small))
     monkeypatch.syspath_prepend(Path.cwd())
     exec(compile(block, "page.py", "exec"), {})
-    assert "tensor(" in capsys.readouterr().out
+    assert "tensor(" in capsys.readouterr().out and Path("forage.gif").stat().st_size > 0
     assert list(Folder(Path("runs/from_python")).parts()) == ["forage.py"]
 
 
@@ -148,7 +149,7 @@ def test_the_package_of_the_page(monkeypatch, run):
     (package / "__init__.py").touch()
     for name, code in FILES.items():
         (package / name).write_text(re.sub(r"^(import hetrl|hetrl\.register\(.*\))\n", "", code, flags=re.MULTILINE))
-    (package / "recipes" / "task" / "meadow.yaml").write_text(blocks(section("As a package"), "yaml")[0])
+    (package / "recipes" / "task" / "meadow.yaml").write_text(blocks(section("As a package"), "yml")[0])
     actor = "nets.actor={use: net/categorical_policy, hidden: [8]}"
     (package / "recipes" / "berries.yaml").write_text(load("happo", actor).yaml())
     lines = [f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in points.items())

@@ -125,3 +125,25 @@ def test_derived_seeds():
     assert all(0 <= seed < 2**31 for seed in found)
     assert rng.derive(7, "env") == rng.derive(7, "env")
     assert isinstance(rng.derive(0, "env"), int)
+
+
+def test_streams_in_turns_are_what_each_is_alone_and_disturb_nobody():
+    draws()  # leaves a normal of a pair behind
+    outside = rng.capture()
+    before = draws()
+    rng.restore(outside)
+
+    def turns(*seeds):
+        streams, found = [rng.Interleaved() for _ in seeds], {number: [] for number in seeds}
+        with rng.kept():
+            for step in range(3):
+                for number, stream in zip(seeds, streams, strict=True):
+                    stream.resume() if step else stream.begin(number)
+                    found[number].append(draws())
+                    stream.pause()
+        return found
+
+    together = turns(1, 2)
+    assert together[1] == turns(1)[1] and together[2] == turns(2)[2] and together[1] != together[2]
+    assert len({str(each) for each in together[1]}) == 3
+    assert draws() == before

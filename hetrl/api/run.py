@@ -9,6 +9,7 @@ import numpy as np
 
 from hetrl.acting.policies import Policies
 from hetrl.api.shown import Shown
+from hetrl.data.environment import close
 from hetrl.data.evaluate import Episodes
 from hetrl.errors import HetrlError, RunError
 from hetrl.export.export import Exported, export
@@ -18,7 +19,7 @@ from hetrl.report import page
 from hetrl.report.curve import draw_runs
 from hetrl.report.video import Film, default_file
 from hetrl.runs.csv_table import FRAMES
-from hetrl.runs.folder import Folder
+from hetrl.runs.folder import LAST, Folder
 from hetrl.runs.metrics import MetricsTable, joined
 from hetrl.runs.restored import restored_actors
 from hetrl.runs.run import evaluate_run, resume
@@ -123,9 +124,10 @@ class Run:
     # ----- what it does
 
     def evaluate(
-        self, *overrides: str, episodes: int | None = None, stochastic: bool = False, seed: int | None = None
-    ) -> Episodes:
-        """Run whole episodes with the last checkpoint's policies; the same ones every time.
+        self, *overrides: str, episodes: int | None = None, stochastic: bool = False, seed: int | None = None,
+        checkpoint: str = LAST,
+    ) -> Episodes:  # fmt: skip
+        """Run whole episodes with the policies of a checkpoint; the same ones every time.
 
         Args:
             overrides: changes to the task, such as ``"task.package_mass=20"``. Another number of agents will do where
@@ -133,6 +135,7 @@ class Run:
             episodes: how many, by default ``run.n_eval_episodes``.
             stochastic: draw the actions; otherwise they are the deterministic ones.
             seed: of the initial states and the draws; by default the run's, as ``hetrl eval`` has it.
+            checkpoint: which: ``last``, ``best``, ``previous``, or the one kept at these frames.
 
         Returns:
             ``returns``, ``lengths`` and, by agent, ``agent_returns``; ``[episodes]`` each.
@@ -144,7 +147,7 @@ class Run:
         if self.is_seeds:
             raise RunError(f"{self.path} is a folder of seeds; evaluate_seeds(...) evaluates each.")
         texts = overrides if seed is None else (*overrides, f"run.seed={seed}")
-        return evaluate_run(self.path, *texts, n_episodes=episodes, stochastic=stochastic)
+        return evaluate_run(self.path, *texts, n_episodes=episodes, stochastic=stochastic, checkpoint=checkpoint)
 
     def evaluate_seeds(
         self, *overrides: str, episodes: int | None = None, stochastic: bool = False
@@ -162,24 +165,28 @@ class Run:
         given: dict[str, Any] = {"episodes": episodes, "stochastic": stochastic}
         return {each: run.evaluate(*overrides, **given) for each, run in saved.items()}
 
-    def policies(self, *overrides: str, stochastic: bool = False, seed: int = 0) -> Policies:
-        """Return the policies of the last checkpoint, on the CPU: ``action = run.policies()["agent_0"](observation)``.
+    def policies(
+        self, *overrides: str, stochastic: bool = False, seed: int = 0, checkpoint: str = LAST
+    ) -> Policies:  # fmt: skip
+        """Return the policies of a checkpoint, on the CPU: ``action = run.policies()["agent_0"](observation)``.
 
         Args:
             overrides: changes to the task, as for :meth:`evaluate`.
             stochastic: draw the actions; otherwise they are the deterministic ones.
             seed: of the draws: the same seed draws the same actions.
+            checkpoint: which, as for :meth:`evaluate`.
 
         Raises:
             RunError: there is no checkpoint, or its policies do not fit the changed task.
         """
         texts = (*overrides, "run.device=cpu", "run.n_eval_episodes=1")
-        _, linked, _ = restored_actors(self._folder("policies").path, *texts)
+        _, linked, env = restored_actors(self._folder("policies").path, *texts, checkpoint=checkpoint)
+        close(env)
         return Policies(linked.team, linked.policy, seed if stochastic else None)
 
     def export(
         self, to: str | os.PathLike[str], *overrides: str, format: Literal["onnx", "torch"] = "onnx",
-        stochastic: bool = False,
+        stochastic: bool = False, checkpoint: str = LAST,
     ) -> Exported:  # fmt: skip
         """Write the policies into a folder that needs neither hetrl nor (``onnx``) torch.
 
@@ -190,12 +197,14 @@ class Run:
             overrides: changes to the task, as for :meth:`evaluate`.
             format: ``onnx``, or ``torch`` for what ``torch.export.load`` reads.
             stochastic: with actions that are drawn; otherwise they are the deterministic ones.
+            checkpoint: which, as for :meth:`evaluate`.
 
         Raises:
             RunError: the folder is taken, or there is no checkpoint, or a file gives other actions than its policy.
             DependencyError: ``onnx`` without the packages that write and run it.
         """
-        return export(self._folder("export").path, Path(to), *overrides, format=format, stochastic=stochastic)
+        asked: dict[str, Any] = {"format": format, "stochastic": stochastic, "checkpoint": checkpoint}
+        return export(self._folder("export").path, Path(to), *overrides, **asked)
 
     def resume(self, *overrides: str, quiet: bool = False) -> "Run":
         """Train on from the last checkpoint, bit for bit on the CPU; of seeds, each that has frames left.

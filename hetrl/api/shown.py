@@ -7,7 +7,8 @@ from pathlib import Path
 
 _VIDEO = '<video controls src="data:video/mp4;base64,{}"></video>'
 _PAGE = '<iframe srcdoc="{}" width="100%" height="700" style="border:0"></iframe>'
-_IMAGES = {".png": "image/png", ".gif": "image/gif", ".svg": "image/svg+xml"}
+_GIF = '<img src="data:image/gif;base64,{}">'  # a notebook knows no type of its own for it
+_IMAGES = {".png": "image/png", ".svg": "image/svg+xml"}
 
 
 class Shown(os.PathLike[str]):
@@ -36,8 +37,9 @@ class Shown(os.PathLike[str]):
             bundle[_IMAGES[kind]] = self.path.read_text(encoding="utf-8")
         elif kind in _IMAGES:
             bundle[_IMAGES[kind]] = base64.b64encode(self.path.read_bytes()).decode()
-        elif kind == ".mp4":
-            bundle["text/html"] = _VIDEO.format(base64.b64encode(self.path.read_bytes()).decode())
+        elif kind in (".mp4", ".gif"):
+            film = _VIDEO if kind == ".mp4" else _GIF
+            bundle["text/html"] = film.format(base64.b64encode(self.path.read_bytes()).decode())
         elif kind == ".html":
             bundle["text/html"] = _PAGE.format(html.escape(self.path.read_text(encoding="utf-8"), quote=True))
         return bundle

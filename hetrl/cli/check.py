@@ -11,12 +11,14 @@ def check(recipe: RecipeName, overrides: Overrides = None, parts: Parts = None) 
     from hetrl.cli.recipes import warned
     from hetrl.engine.link import link
     from hetrl.engine.task import team_of
+    from hetrl.engine.trial import try_out
     from hetrl.recipe.check import check
     from hetrl.recipe.read import load
 
     loaded = load(recipe, *(overrides or []))
     check(loaded)
     linked = link(loaded, team_of(loaded))
+    try_out(loaded)
     warned(loaded)
     steps = sum(1 for phase in loaded.update for _ in phase.every_step)
     out.print(f"{loaded.name}: links. {len(loaded.update)} phases, {steps} steps, {len(linked.team)} agents.")

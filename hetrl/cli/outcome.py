@@ -41,13 +41,16 @@ def finish_seeds(outcome: "Outcome") -> None:
     """Say how the seeds ended, where their curve is, and how to go on."""
     from hetrl.recipe.read import load
     from hetrl.report.curve import draw_runs
+    from hetrl.runs.csv_table import read
+    from hetrl.runs.folder import Folder
     from hetrl.runs.parts import again
 
     folder = outcome.folder
     parts = [f"{len(seeds)} {word}" for word in ("done", "stopped", "failed") if (seeds := getattr(outcome, word))]
     out.print(f"Seeds: {', '.join(parts)}.", highlight=False)
-    if outcome.done:
-        picture = draw_runs([folder.runs[seed] for seed in outcome.done], None, folder.path / "curve.png")
+    begun = [run for run in folder.runs.values() if Folder(run).metrics.exists() and read(Folder(run).metrics)]
+    if begun:
+        picture = draw_runs(begun, None, folder.path / "curve.png")
         table = Table.grid(padding=(0, 2))
         table.add_row("curve", str(picture))
         table.add_row("runs", str(folder.path))

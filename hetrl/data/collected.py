@@ -45,14 +45,10 @@ class Collected:
         """Return the collection on a device; samples follow when they are drawn. Lightning asks for it."""
         if self.returns.device == device:
             return self
-        figures = {word: getattr(self, word).to(device) for word in ("returns", "lengths", "episodes")}
-        agents, infos = ({name: value.to(device) for name, value in each.items()} for each in self._named)
-        samples = (sample.to(device) for sample in self.samples)
-        return replace(self, **figures, samples=samples, agent_returns=agents, infos=infos)
-
-    @property
-    def _named(self) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
-        return self.agent_returns, self.infos
+        figures: dict[str, Any] = {word: getattr(self, word).to(device) for word in ("returns", "lengths", "episodes")}
+        for word in ("agent_returns", "infos"):
+            figures[word] = {name: value.to(device) for name, value in getattr(self, word).items()}
+        return replace(self, **figures, samples=(sample.to(device) for sample in self.samples))
 
 
 class Source(Protocol):

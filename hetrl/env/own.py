@@ -6,7 +6,6 @@ class or function besides; what it makes is handed to the adapter of its kind.
 
 import copy
 import importlib
-import importlib.util
 import inspect
 import json
 from collections.abc import Callable, Mapping
@@ -24,10 +23,8 @@ TORCHRL = ("hetrl.env.torchrl", "TorchRL")
 """Module and class of the adapters: of any PettingZoo environment, and of any ``EnvBase`` of TorchRL."""
 _STEPPED = ("reset", "step")
 _SPACES = ("observation_space", "action_space")
-_KINDS = (
-    "a PettingZoo ParallelEnv or a TorchRL EnvBase, as a class or as a function that makes one, or a class of "
-    "hetrl.env.team_env.TeamEnv"
-)
+_MADE = "a PettingZoo ParallelEnv or a TorchRL EnvBase"
+_KINDS = f"{_MADE}, as a class or as a function that makes one, or a class of hetrl.env.team_env.TeamEnv"
 _SETTLED = ("seed", "device")
 """Words that a run settles; who makes an ``EnvBase`` is given those that it takes, else a default stays."""
 _COUNTS = ("n_envs", "num_envs", "num_workers", "batch_size")
@@ -84,7 +81,7 @@ def _no_parallel(found: type) -> str:
 
 def _arguments(found: Any) -> str:
     """Return which argument could not be said in a task."""
-    words = {*_words(_adapters(found)), "use", "groups"}
+    words = {*_words(_adapters(found)), *signature.OF_EVERY_TASK}
     filled = _filled(found)
     for word, parameter in signature.named(found)[0].items():
         if word in _SETTLED and word not in filled and parameter.default is inspect.Parameter.empty:
@@ -106,7 +103,7 @@ def _filled(found: Any) -> tuple[str, ...]:
 def _adapters(found: Any) -> tuple[tuple[str, str], ...]:
     """Return the adapters that may be for what a thing makes; of a function, one has to see what it returns."""
     if not inspect.isclass(found):
-        return (PARALLEL, TORCHRL) if importlib.util.find_spec(TORCHRL[0]) else (PARALLEL,)
+        return PARALLEL, TORCHRL
     return (TORCHRL,) if _derives(found, "torchrl.envs", "EnvBase") else (PARALLEL,)
 
 
@@ -120,7 +117,7 @@ def _adapter_of(made: Any, name: str) -> tuple[str, str]:
         return TORCHRL
     if _stepped(type(made)) or hasattr(made, "possible_agents"):
         return PARALLEL
-    raise RecipeError(f"task: '{name}' makes a {type(made).__name__}, and no environment; it has to make {_KINDS[2:]}.")
+    raise RecipeError(f"task: '{name}' makes a {type(made).__name__}, and no environment; it has to make {_MADE}.")
 
 
 # --------------------------------------------------------------------------- the entry

@@ -11,7 +11,7 @@ import torch
 
 from hetrl.env.parallel_reading import has_state, info_numbers, max_cycles, name, parallel
 from hetrl.env.simulator import Told
-from hetrl.env.space import MASK, Reader, of_shape, reader, taker
+from hetrl.env.space import MASK, SpaceReader, of_shape, reader, taker
 from hetrl.errors import HetrlError, RecipeError, RunError
 from hetrl.team import Discrete
 
@@ -55,7 +55,7 @@ class ParallelSimulator:
     ) -> None:
         self._row, self._seed, self._count = row, 0, 0
         self.env: Any = None
-        self._own: Reader | None = None
+        self._own: SpaceReader | None = None
         try:
             self.env = parallel(factory())
             self._horizon = horizon or max_cycles(self.env)
@@ -243,7 +243,7 @@ class ParallelSimulator:
 
     # ----- its own state
 
-    def _find_state(self, word: str | None) -> Reader | None:
+    def _find_state(self, word: str | None) -> SpaceReader | None:
         """Return the reader of the environment's own state; None where there is none or it is not asked for."""
         if word == "observations":
             return None
@@ -256,9 +256,9 @@ class ParallelSimulator:
             return reader("state", space)
         self.reset(0)
         shape = np.shape(self.env.state())
-        return Reader(shape or (1,), torch.float32, of_shape(shape))
+        return SpaceReader(shape or (1,), torch.float32, of_shape(shape))
 
-    def _state(self, own: Reader) -> np.ndarray:
+    def _state(self, own: SpaceReader) -> np.ndarray:
         value = self.env.state()
         try:
             return own.read(value)
@@ -275,7 +275,7 @@ class ParallelSimulator:
 
     def _note(self, error: Exception) -> None:
         if not isinstance(error, HetrlError):
-            error.add_note(f"hetrl: in {self._place()}, which began with seed {self._seed}.")
+            error.add_note(f"This was step {self._count} of its episode, which began with seed {self._seed}.")
 
 
 def _takes_seed(reset: Callable[..., Any]) -> bool:

@@ -57,12 +57,12 @@ def taker(agent: str, space: Any) -> Taker:
 def _box(space: Any) -> Taker:
     low, high, whole = space.low.ravel(), space.high.ravel(), not np.issubdtype(space.dtype, np.floating)
 
-    def clamp(actions: np.ndarray) -> np.ndarray:
+    def clamp(actions: np.ndarray) -> Iterable[Any]:
         if whole:
             within = np.clip(np.rint(actions), low, high).astype(space.dtype)
         else:
             within = np.clip(actions.astype(space.dtype, copy=False), low, high)
-        return within.reshape(-1, *space.shape)
+        return within.reshape(-1, *space.shape) if space.shape else [np.asarray(each) for each in within[:, 0]]
 
     return Taker(Box(tuple(low.tolist()), tuple(high.tolist())), clamp)
 
@@ -79,7 +79,7 @@ MASK = "action_mask"
 
 
 @dataclass(frozen=True)
-class Reader:
+class SpaceReader:
     """What an agent sees of its environment, and how that is made into what is stored."""
 
     shape: tuple[int, ...]
@@ -95,7 +95,7 @@ class Reader:
         return math.prod(self.shape)
 
 
-def reader(agent: str, space: Any) -> Reader:
+def reader(agent: str, space: Any) -> SpaceReader:
     """Return the reader of an observation space.
 
     A ``Box`` keeps its shape; of bytes from 0 to 255 in two dimensions or more it is an image, which stays bytes.
@@ -116,19 +116,19 @@ def reader(agent: str, space: Any) -> Reader:
     return _reader(agent, space)
 
 
-def _reader(agent: str, space: Any) -> Reader:
+def _reader(agent: str, space: Any) -> SpaceReader:
     from gymnasium import spaces
 
     if isinstance(space, spaces.Box):
         image = space.dtype == np.uint8 and len(space.shape) > 1 and space.high.max() == 255
-        return Reader(space.shape or (1,), torch.uint8 if image else torch.float32, of_shape(space.shape, image))
+        return SpaceReader(space.shape or (1,), torch.uint8 if image else torch.float32, of_shape(space.shape, image))
     if not isinstance(space, spaces.Space) or not space.is_np_flattenable:
         raise RecipeError(
             f"task: agent '{agent}' observes {space}, which gymnasium does not flatten to a vector; wrap the "
             "environment in the factory."
         )
     size = int(spaces.flatdim(space))
-    return Reader((size,), torch.float32, _flat(space, size, isinstance(space, spaces.Dict | spaces.Tuple)))
+    return SpaceReader((size,), torch.float32, _flat(space, size, isinstance(space, spaces.Dict | spaces.Tuple)))
 
 
 def of_shape(shape: tuple[int, ...], image: bool = False) -> Callable[[Any], np.ndarray]:

@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -18,7 +19,7 @@ from hetrl.env.torchrl_reader import LeafReader
 from hetrl.env.torchrl_specs import Reading
 from hetrl.env.torchrl_world import Batch, Copies, Written
 from hetrl.env.transition import Masks
-from hetrl.errors import RecipeError, RunError
+from hetrl.errors import HetrlWarning, RecipeError, RunError
 from hetrl.ops import categorical
 from hetrl.rng import Stream
 from hetrl.team import STATE, Box, Grouped, Team
@@ -31,9 +32,9 @@ class TorchRL(TeamEnv):
     that of a team of one. *What they see* is the leaf ``observation`` of a group (all that is under it), or else all
     its leaves of real numbers, flat and side by side. *Who may do what* is told by ``action_mask``, *who takes part* by
     ``mask``, or by an end of an agent's own (``done`` in its group). *Rewards* are each agent's, or one at the root
-    which every agent earns. *An episode* ends where the root says so, or, where it has
-    no ``done``, when every agent has ended; ``horizon`` cuts it. Numbers under ``info`` are told of where episodes end,
-    the mean over agents where each has one.
+    which every agent earns. *An episode* ends where the root says so, or, where it has no ``done``, when every agent
+    has ended; ``horizon`` cuts it. Numbers under ``info`` are told of where episodes end, the mean over agents where
+    each has one.
 
     *Rows.* A factory that takes ``n_envs``, ``num_envs``, ``num_workers`` or ``batch_size`` makes all of them at once,
     and rows are reset by its own ``_reset`` mask. So are those of an environment that is not batch-locked, where it
@@ -102,7 +103,9 @@ class TorchRL(TeamEnv):
                 shape = (self.horizon, self.n_envs, len(agents), agents[0].action.size)
                 self._taken[group] = torch.empty(shape, dtype=dtype)
         self._leaves: list[Tensor] = []
-        self.start()  # whether it gives what its specs say shows here
+        self._begun, self.is_closed = False, False
+        self._kept: dict[str, Any] | None = None
+        self._arrive_everywhere()  # whether it gives what its specs say shows here
         self._make_specs()
 
     @staticmethod
@@ -140,19 +143,48 @@ class TorchRL(TeamEnv):
 
     def start(self) -> Grouped:
         """Reset every environment. Returns the first observations, group -> ``[N, n, F]``."""
-        return self._arrive(self._world.start(), torch.ones(self.n_envs, dtype=torch.bool))
+        self._reopen()
+        self._begun = True
+        return self._arrive_everywhere()
 
     def seed(self, seed: int) -> None:
         """Start the random streams afresh; the next :meth:`start` is the first of that seed."""
         self._world.seed(seed)
 
     def close(self, *, raise_if_closed: bool = True) -> None:
-        """Close every environment, and the processes they are in."""
+        """Close every environment, and the processes they are in. They are made again where they are needed again."""
+        if self.is_closed:
+            return
+        if isinstance(self._world, Batch) and self._begun and self._repeats is not False:
+            with suppress(Exception):  # whether it can be saved is told where it has to go on
+                self._kept = torchrl_state.save(self._world)
         super().close(raise_if_closed=raise_if_closed)
-        if "_world" in self.__dict__:
-            self._world.close()
+        self._world.close()
+
+    def _reopen(self) -> bool:
+        """Make the environments again that :meth:`close` has closed; return whether they were."""
+        closed, self.is_closed = self.is_closed, False
+        if closed:
+            self._world.open()
+        return closed
+
+    def _go_on(self) -> None:
+        """Bring the episodes under way into environments that were made again.
+
+        Raises:
+            RunError: they do not repeat themselves.
+        """
+        if not self.repeats or (isinstance(self._world, Batch) and self._kept is None):
+            raise RunError(
+                f"task ({self._name}): it was closed, and its episodes under way cannot be brought back; build the "
+                "recipe again."
+            )
+        world = {"world": self._kept} if isinstance(self._world, Batch) else {}
+        self._continue({**self._where(), **world})
 
     def _picture(self, row: int) -> np.ndarray:
+        if self._reopen():
+            self._go_on()
         found = self._world.picture(row)
         if found is None:
             raise RunError(f"task ({self._name}): it draws nothing; its render() has to give an array [H, W, 3].")
@@ -161,6 +193,8 @@ class TorchRL(TeamEnv):
     def _simulate(self, actions: Mapping[str, Tensor]) -> tuple[Grouped, Grouped, Tensor, Tensor]:
         if (self._steps >= self.horizon).any():
             raise RunError(f"task ({self._name}): an episode at its horizon was stepped on; reset it first.")
+        if self._reopen():
+            self._go_on()
         for group, kept in self._taken.items():
             kept[self._steps, torch.arange(self.n_envs)] = actions[group].detach().to("cpu", kept.dtype)
         self._leaves = self._reader.here(self._world.step(self._reader.written(actions)))
@@ -194,6 +228,9 @@ class TorchRL(TeamEnv):
         fresh = torch.zeros(self.n_envs, dtype=torch.bool).index_fill_(0, rows.cpu(), True)
         return self._arrive(self._world.reset(rows.cpu()), fresh)
 
+    def _arrive_everywhere(self) -> Grouped:
+        return self._arrive(self._world.start(), torch.ones(self.n_envs, dtype=torch.bool))
+
     def _arrive(self, leaves: list[Tensor], fresh: Tensor) -> Grouped:
         """Take what resets of the rows ``fresh`` gave."""
         self._leaves = self._reader.here(leaves)
@@ -226,6 +263,7 @@ class TorchRL(TeamEnv):
                     f"task ({self._name}): where it stands cannot be saved, as a trial showed ({problem}); a run that "
                     "is resumed begins fresh episodes. Let the factory make one environment with an empty batch_size, "
                     "or write task.repeats=false.",
+                    HetrlWarning,
                     stacklevel=2,
                 )
         return self._repeats
@@ -252,17 +290,26 @@ class TorchRL(TeamEnv):
 
     def state_dict(self, *_: Any, **__: Any) -> dict[str, Any]:
         """Everything that the next steps depend on, as tensors and primitives, where :attr:`repeats`."""
+        if self._reopen():
+            self._go_on()
+        state = {"repeats": self.repeats, "begun": self._begun, **self._where()}
+        if isinstance(self._world, Copies):
+            return state
+        saved = torchrl_state.save(self._world) if self.repeats else {"stream": self._world.stream.state_dict()}
+        return {**state, "world": saved}
+
+    def _where(self) -> dict[str, Any]:
+        """Where the episodes are; of rows of their own, all of it."""
         state: dict[str, Any] = {
-            "repeats": self.repeats,
             "observation": {group: value.clone() for group, value in self._observation.items()},
             "steps": self._steps.clone(),
             "active": self._active.clone(),
         }
         if isinstance(self._world, Copies):
-            longest = int(self._steps.max()) if self.repeats else 0
+            longest = int(self._steps.max())
             taken = {group: kept[:longest].clone() for group, kept in self._taken.items()}
             return {**state, "world": self._world.state(), "actions": taken}
-        return {**state, "world": torchrl_state.save(self._world) if self.repeats else {}}
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any], *_: Any, **__: Any) -> None:
         """Continue bit for bit from ``state``; where it does not repeat, the next thing to do is :meth:`start`.
@@ -277,14 +324,26 @@ class TorchRL(TeamEnv):
         )
         if found != expected:
             raise RunError(f"state: saved with observations {found}, this task has {expected}.")
-        if not (state["repeats"] and self.repeats):
-            self._repeats = False
+        self._reopen()
+        self._begun = state["begun"]
+        if state["repeats"] and self.repeats:
+            self._continue(state)
+            return
+        self._repeats = False
+        if isinstance(self._world, Copies):
+            self._world.continue_from(state["world"])
+        else:
+            self._world.stream.load_state_dict(state["world"]["stream"])
+        if self._begun:
             warnings.warn(
                 f"task ({self._name}): the {self.n_envs} episodes under way are not continued but begin afresh, so the "
                 "run does not continue bit for bit.",
+                HetrlWarning,
                 stacklevel=2,
             )
-            return
+
+    def _continue(self, state: Mapping[str, Any]) -> None:
+        """Take up the episodes of ``state``."""
         self._steps = state["steps"].to("cpu", copy=True)
         self._active = state["active"].to(self.device, copy=True)
         if isinstance(self._world, Copies):

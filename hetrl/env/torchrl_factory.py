@@ -63,13 +63,14 @@ def world_of(factory: Factory, n_envs: int, seed: int, workers: int | None) -> B
         if batched and workers is not None:
             raise RecipeError(f"task.workers: {title(first)} steps all its rows at once; leave workers out.")
         if batched or (workers is None and not first.batch_locked and _takes_any_batch(first, n_envs, stream)):
-            return Batch(first, n_envs, stream, seed)
+            return Batch(first, n_envs, stream, seed, factory.make)
         read(first)  # what is wrong with it is told here, and not by a process
     except BaseException:
         close(first)
         raise
     close(first)
-    return Copies(rows_of(_Row(factory, seed), n_envs, workers, seed), n_envs, derive(seed, "episodes"))
+    opened = functools.partial(rows_of, _Row(factory, seed), n_envs, workers, seed)
+    return Copies(opened, n_envs, derive(seed, "episodes"))
 
 
 class _Row:

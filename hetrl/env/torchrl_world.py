@@ -190,13 +190,14 @@ class Copies:
     """One :class:`Copy` for each row, in this process or in several.
 
     Args:
-        rows: the copies.
+        opened: makes the copies.
         n_envs: how many there are.
         seed: of the seeds of all episodes.
     """
 
-    def __init__(self, rows: Bank, n_envs: int, seed: int) -> None:
-        self.rows, self.n_envs = rows, n_envs
+    def __init__(self, opened: Callable[[], Bank], n_envs: int, seed: int) -> None:
+        self._opened, self.n_envs = opened, n_envs
+        self.rows = opened()
         self._generator = torch.Generator().manual_seed(seed)
         self._seeds = torch.zeros(n_envs, dtype=torch.int64)
         self._leaves: list[Tensor] = []
@@ -241,6 +242,14 @@ class Copies:
         """Close every copy."""
         self.rows.close()
 
+    def open(self) -> None:
+        """Make the copies again, after they were closed; their episodes are for :meth:`restore` to bring back."""
+        self.rows = self._opened()
+
+    def continue_from(self, state: dict[str, Any]) -> None:
+        """Take the seeds of coming episodes from where a state was."""
+        self._generator.set_state(state["generator"].cpu())
+
     def state(self) -> dict[str, Any]:
         """The seeds of the episodes under way, and where the next come from."""
         return {"seeds": self._seeds.clone(), "generator": self._generator.get_state()}
@@ -253,7 +262,7 @@ class Copies:
             played: the actions of every step, as :meth:`step` takes them; of a row, the first ``steps`` are taken.
             steps: of each row, how many its episode has.
         """
-        self._generator.set_state(state["generator"].cpu())
+        self.continue_from(state)
         self._seeds = state["seeds"].to("cpu", copy=True)
         each = [list(zip(*_columns(written, self.n_envs), strict=True)) for written in played]
         episodes = [[moment[row] for moment in each[:count]] for row, count in enumerate(steps)]
@@ -286,9 +295,13 @@ class Batch:
         n_envs: rows.
         stream: of the generators of the process, which it may draw from.
         seed: given to ``set_seed``.
+        made: makes another one.
     """
 
-    def __init__(self, env: EnvBase, n_envs: int, stream: Stream, seed: int) -> None:
+    def __init__(
+        self, env: EnvBase, n_envs: int, stream: Stream, seed: int, made: Callable[[int], EnvBase] | None = None
+    ) -> None:
+        self._seed, self._made = seed, made
         self.single, self.n_envs, self.stream = Single(env, read(env), (n_envs,)), n_envs, stream
         self._closed = False
         with stream:
@@ -348,6 +361,14 @@ class Batch:
         """What a row looks like."""
         with self.stream:
             return picture(self.env, row)
+
+    def open(self) -> None:
+        """Make the environment again, after it was closed; where it stood is for ``torchrl_state`` to bring back."""
+        assert self._made is not None
+        with self.stream:
+            env = self._made(self._seed)
+            env.set_seed(self._seed)
+        self.single, self._closed = Single(env, read(env), (self.n_envs,)), False
 
     def close(self) -> None:
         """Close the environment; once more does nothing."""

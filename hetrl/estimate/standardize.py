@@ -14,8 +14,9 @@ class Standardize(Component):
     (A - mean A) / (std A + eps),   std of the population
 
     The statistics are taken over all rows, and applied to all. Nothing writes the key ``active`` of itself: to leave an
-    agent's inactive rows out of its statistics, name its mask and a key of its own, ``reads: {active: agent.active}``
-    with ``writes: {advantage: agent.advantage}``. Advantages (1, 3) become (-1, 1), up to eps.
+    agent's inactive rows out of its statistics of the team's advantage, name its mask and a key of its own, ``reads:
+    {active: agent.active}`` with ``writes: {advantage: agent.advantage}``. Of an advantage that is the agent's own they
+    are left out anyway. Advantages (1, 3) become (-1, 1), up to eps.
 
     Args:
         eps: added to the deviation [reward], above 0.

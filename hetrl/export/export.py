@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from hetrl.data.environment import close
 from hetrl.disk import sync, sync_folder, writes
 from hetrl.engine.linked import Linked, SharedNetwork
 from hetrl.errors import RunError, nearest
@@ -19,7 +20,7 @@ from hetrl.export import play
 from hetrl.export.formats import FORMATS, Format
 from hetrl.export.function import PolicyFunction, apart
 from hetrl.recipe.schema import Recipe
-from hetrl.runs.folder import Folder
+from hetrl.runs.folder import LAST, Folder
 from hetrl.runs.machine import describe_machine
 from hetrl.runs.restored import restored_actors
 from hetrl.team import Agent, Box, Discrete
@@ -49,8 +50,10 @@ class Exported:
         return "\n".join(lines)
 
 
-def export(run: Path, to: Path, *overrides: str, format: str = "onnx", stochastic: bool = False) -> Exported:
-    """Write the policies of a run's last checkpoint into a new folder: a file for each agent, or for those who share.
+def export(
+    run: Path, to: Path, *overrides: str, format: str = "onnx", stochastic: bool = False, checkpoint: str = LAST
+) -> Exported:
+    """Write the policies of a run's checkpoint into a new folder: a file for each agent, or for those who share.
 
     Beside them are ``policies.json``, which describes them, and ``play.py``, which acts with them and needs numpy and
     onnxruntime (``torch``: torch) alone. Observations are normalised and actions clamped inside of the files. Every
@@ -63,6 +66,7 @@ def export(run: Path, to: Path, *overrides: str, format: str = "onnx", stochasti
         overrides: changes to the task.
         format: ``onnx`` or ``torch``.
         stochastic: with actions that are drawn, their noise an input; otherwise they are the deterministic ones.
+        checkpoint: which, as :meth:`~hetrl.runs.folder.Folder.named` takes it.
 
     Raises:
         RunError: the folder is taken; there is no run, or no checkpoint; a policy cannot be written in this format, or
@@ -74,7 +78,9 @@ def export(run: Path, to: Path, *overrides: str, format: str = "onnx", stochasti
     kind = FORMATS[format]
     kind.require()
     _refuse_taken(to)
-    recipe, linked, _ = restored_actors(run, *overrides, "run.device=cpu", "run.n_eval_episodes=1")
+    texts = (*overrides, "run.device=cpu", "run.n_eval_episodes=1")
+    recipe, linked, env = restored_actors(run, *texts, checkpoint=checkpoint)
+    close(env)
     half = to.with_name(f".{to.name}.part")
     with writes(to):
         shutil.rmtree(half, ignore_errors=True)  # of a kill
@@ -86,7 +92,7 @@ def export(run: Path, to: Path, *overrides: str, format: str = "onnx", stochasti
             "actions": "drawn" if stochastic else "deterministic",
             "agents": {agent: {"policy": name} for agent, name in files.items()},
             "policies": about,
-            **_origin(run, recipe),
+            **_origin(run, recipe, checkpoint),
         }
         _finish(half, to, described)
     finally:
@@ -185,13 +191,13 @@ def _space(space: Box | Discrete) -> dict[str, Any]:
     return {"kind": "continuous", "low": low, "high": high}
 
 
-def _origin(run: Path, recipe: Recipe) -> dict[str, Any]:
+def _origin(run: Path, recipe: Recipe, checkpoint: str) -> dict[str, Any]:
     """Return what the policies come from."""
     text = Folder(run).recipe.read_bytes()
     return {
         "recipe": {"name": recipe.name, "about": recipe.about, "sha256": hashlib.sha256(text).hexdigest()},
         "run": run.name,
-        "frames": Folder(run).frames_saved(),
+        "frames": Folder(run).load_checkpoint(checkpoint)["hetrl"]["frames"],
         "versions": describe_machine(recipe)["packages"],
     }
 

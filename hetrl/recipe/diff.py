@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Column
-from rich.table import Table as Grid
 from rich.text import Text
 
 from hetrl import arguments, catalog
@@ -18,9 +16,12 @@ from hetrl.recipe.net import Net
 from hetrl.recipe.plan import Plan
 from hetrl.recipe.schema import STAGES, Order, Phase, Recipe
 from hetrl.recipe.section import Use
+from hetrl.recipe.sheet import Sheet
 from hetrl.recipe.step import Step
 
 _ABSENT = "-"
+_OF_A_PHASE = ("train", "epochs", "minibatches", "every", "inactive")
+"""Words of a phase that stand for themselves."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,9 @@ def differences(one: Recipe, other: Recipe) -> list[Difference]:
     """Return what two recipes that link do differently.
 
     Arguments count with their defaults, and keys as they are bound in the end: a default that only one of them spells
-    out, or ``keys:`` instead of ``reads:``, is no difference. Steps are matched by what they use, in their order.
+    out, or ``keys:`` instead of ``reads:``, is no difference, nor are the recipes' names and what they say about
+    themselves. Steps are matched by what they use, in their order; of a phase, a net or a step that only one of them
+    has, all that it says is said.
 
     Raises:
         RecipeError: one of them does not link.
@@ -73,23 +76,18 @@ def show_differences(one: Recipe, other: Recipe, names: tuple[str, str]) -> Rend
     found = differences(one, other)
     if not found:
         return Text(f"{names[0]} and {names[1]} do the same.")
-    grid = Grid("", "", *(Column(Text(name)) for name in names), expand=False)
+    sheet = Sheet(("", "", *names), heads=2, styles=("bold", "", "red", "green"))
     for before, each in zip([None, *found], found, strict=False):
         new = before is None or before.section != each.section
         if new and before is not None:
-            grid.add_section()
-        grid.add_row(
-            Text(each.section if new else "", style="bold"),
-            Text(each.what),
-            Text(each.one, style="red"),
-            Text(each.other, style="green"),
-        )
+            sheet.end_section()
+        sheet.add(each.section if new else "", each.what, each.one, each.other)
     apart = {each.section for each in found}
     same = [word for word in ("task", "nets", "data") if word not in apart]
     both = {phase.name for phase in other.update}
     same += [phase.name for phase in one.update if phase.name in both - apart]
     count = f"{len(found)} difference{'s' if len(found) > 1 else ''}."
-    return Group(grid, Text(count + (f" The same: {', '.join(same)}." if same else "")))
+    return Group(sheet, Text(count + (f" The same: {', '.join(same)}." if same else "")))
 
 
 def _text(value: object) -> str:
@@ -195,8 +193,16 @@ def _aligned(one: Sequence[str], other: Sequence[str]) -> Iterator[tuple[int | N
 
 
 def _outline(phase: Phase) -> str:
+    """Return all that a phase says, for the side that alone has it."""
     words = [f"train {phase.train}, {turns(phase)}" if phase.train else "no gradient"]
-    return "\n".join(words + [_title(step) for step in phase.every_step])
+    if phase.order is not None and phase.order.arguments:
+        words.append(f"order {_entry(phase.order)}")
+    if phase.optim is not None:
+        words.append(f"optim {_entry(phase.optim)}")
+    words.append(_text({word: getattr(phase, word) for word in _OF_A_PHASE if word != "train"}))
+    for stage, steps in phase.stages.items():
+        words += [f"{stage}: {_step(step)}" for step in steps]
+    return "\n".join(words)
 
 
 def turns(phase: Phase) -> str:
@@ -205,8 +211,8 @@ def turns(phase: Phase) -> str:
 
 
 def _phase(mine: Phase, theirs: Phase) -> Iterator[Difference]:
-    name, words = mine.name, ("train", "epochs", "minibatches", "every", "inactive")
-    yield from _values(name, "", *({word: getattr(phase, word) for word in words} for phase in (mine, theirs)))
+    name = mine.name
+    yield from _values(name, "", *({word: getattr(phase, word) for word in _OF_A_PHASE} for phase in (mine, theirs)))
     orders = mine.order, theirs.order
     yield from _values(name, "order", *({"of": order and order.of} for order in orders))
     yield from _use(name, *orders, "order")
@@ -257,7 +263,11 @@ def _title(step: Step) -> str:
 
 
 def _step(step: Step | None) -> str:
-    return _ABSENT if step is None else _with_arguments(_title(step), step.arguments)
+    """Return a step with its arguments and the keys that it names itself."""
+    if step is None:
+        return _ABSENT
+    named = {word: f"{{{_text(keys)}}}" for word in ("keys", "reads", "writes") if (keys := getattr(step, word))}
+    return _with_arguments(_title(step), {**step.arguments, **named})
 
 
 def _arguments(step: Step) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ from hetrl.recipe.packaged import packaged, recipes
 from hetrl.recipe.plain import plain
 from hetrl.recipe.references import resolved
 from hetrl.recipe.schema import SECTIONS, Recipe
+from hetrl.recipe.shipped import shipped as shipped
 
 
 def load(recipe: str | os.PathLike[str] | Mapping[str, Any] | Recipe, *overrides: str) -> Recipe:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
@@ -26,12 +27,14 @@ class Sheet:
         title: what stands above all.
         heads: how many of the columns say what a row is about; the others have their title before them in a line.
         styles: of the columns, in rich's words.
+        numbers: whether all columns but the heads are numbers, which stand at the right.
     """
 
     columns: Sequence[str]
     title: str = ""
     heads: int = 1
     styles: Sequence[str] = ()
+    numbers: bool = False
     rows: list[tuple[Cell, ...]] = field(default_factory=list)
     ends: set[int] = field(default_factory=set)
     """Numbers of rows below which a section ends."""
@@ -64,8 +67,9 @@ class Sheet:
             widths[widest] -= 1
         styles = [*self.styles, *[""] * len(widths)]
         table = Table(title=self.title or None, title_justify="left", title_style="bold")
-        for head, wide, style in zip(self.columns, widths, styles, strict=False):
-            table.add_column(Text(head), width=wide, style=style)
+        for place, (head, wide, style) in enumerate(zip(self.columns, widths, styles, strict=False)):
+            side: Literal["left", "right"] = "right" if self.numbers and place >= self.heads else "left"
+            table.add_column(Text(head), width=wide, style=style, justify=side)
         for number, row in enumerate(self.texts):
             cells = [Text(_filled(cell, wide)) for cell, wide in zip(row, widths, strict=True)]
             table.add_row(*cells, end_section=number in self.ends)
@@ -76,6 +80,9 @@ class Sheet:
         if self.title:
             yield Text()
             yield from (text_line(line, "bold") for line in wrapped(self.title.split(), width))
+        if self.numbers:
+            yield from self._numbers()
+            return
         first = max((len(row[0]) for row in self.texts), default=0) if self.heads > 1 else 0
         labels = self.columns[self.heads :]
         label = max(map(len, labels)) if max(map(len, labels)) < width // 3 else 0
@@ -91,6 +98,14 @@ class Sheet:
             for word, cell in zip(labels, row[self.heads :], strict=True):
                 if cell:
                     yield from self._labelled(word, cell, width, indent + 2, label)
+
+    def _numbers(self) -> Iterator[Text]:
+        """Yield what each row is about, and its numbers below that, in columns."""
+        widths = [max(map(len, lines)) for lines in self._lines()][self.heads :]
+        for row in [tuple(self.columns), *self.texts]:
+            yield text_line(f"  {'  '.join(row[: self.heads])}")
+            numbers = zip(row[self.heads :], widths, strict=True)
+            yield text_line("    " + "  ".join(f"{number:>{wide}}" for number, wide in numbers))
 
     def _labelled(self, word: str, cell: Cell, width: int, indent: int, label: int) -> Iterator[Text]:
         """Yield what a column says in a row, behind the column's title, or below it where that is long."""

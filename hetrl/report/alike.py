@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hetrl.data.behaviour import Behaviour
+from hetrl.data.environment import used
 from hetrl.engine.linked import Linked
 from hetrl.errors import RunError
 from hetrl.runs.restored import restored
@@ -55,8 +56,9 @@ def alike(run: Path, threshold: float, n_episodes: int = 16) -> Alike:
     if not threshold >= 0:
         raise RunError(f"--threshold = {threshold} must be a number of at least 0.")
     _, linked, env = restored(run, f"run.n_eval_episodes={n_episodes}")
-    _refuse_shared(run, linked)
-    seen = _observations(env, Behaviour(linked.team, linked.policy))
+    with used(env):
+        _refuse_shared(run, linked)
+        seen = _observations(env, Behaviour(linked.team, linked.policy))
     distances: dict[str, tuple[tuple[str, ...], Tensor]] = {}
     groups: dict[str, list[str]] = {}
     models: dict[str, str] = {}

@@ -278,5 +278,6 @@ def _few(entries: Sequence[Entry]) -> list[str]:
     if least >= 5:
         return []
     return [
-        f"{n_seeds(least)} in some entry: with fewer than 5, intervals come out too narrow (below 3, none is given)."
+        f"{n_seeds(least)} in some entry: with fewer than 5, intervals of scores are Student's t of the mean, and "
+        "those of probabilities come out too narrow (below 3, none is given)."
     ]

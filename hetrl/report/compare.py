@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -67,13 +67,23 @@ class Comparison:
         return {method: np.concatenate(columns, 1) for method, columns in found.items()}
 
     def curve(self, entry: Entry) -> tuple[np.ndarray, np.ndarray]:
-        """Return the frames of a task's curves, and each run's values at them, ``[runs, points]``."""
+        """Return frames of a task's curves, and each run's values at them, ``[runs, points]``; NaN beyond its last."""
         every = [self.series[run] for each in self.about.on(entry.task) for run in each.runs]
-        first, last = max(frames[0] for frames, _ in every), min(frames[-1] for frames, _ in every)
-        grid, _ = min(every, key=lambda series: len(series[0]))
-        grid = grid[(grid >= first) & (grid <= last)]
+        frames = self._widest([frames for frames, _ in every])
+        first = min(max(frames[0] for frames, _ in every), frames[-1])
+        grid = frames[frames >= first]
         grid = grid[np.unique(np.linspace(0, len(grid) - 1, min(len(grid), _POINTS)).round().astype(int))]
-        return grid, np.stack([np.interp(grid, *self.series[run]) for run in entry.runs])
+        values = [np.interp(grid, *self.series[run], right=np.nan) for run in entry.runs]
+        return grid, np.stack(values)
+
+    @staticmethod
+    def _widest(every: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the frames of the run that was measured least often; of several such, of the longest."""
+
+        def apart(frames: np.ndarray) -> float:
+            return round((frames[-1] - frames[0]) / (len(frames) - 1)) if len(frames) > 1 else 0
+
+        return max(every, key=lambda frames: (apart(frames), frames[-1]))
 
     def statistics(self, task: str | None) -> tuple[dict[str, Estimate], list[tuple[str, str, Estimate]]]:
         """Return each method's interquartile mean, and how probably one is better than another; see `matrices`."""
@@ -111,12 +121,31 @@ def compare(
     if score not in SCORES:
         raise RunError(f"--score {score}: there is no such score.{nearest(score, SCORES)}")
     about = comparable(paths, anyway=anyway)
-    series = {run: from_run(run, metric) for entry in about.entries for run in entry.runs}
+    series, about = _measured(about, metric, anyway)
     found = Comparison(about, metric, score, series, {}, "")
     if not scale:
         return found
     scales, by = _scales(found, scale)
     return Comparison(about, metric, score, series, scales, by)
+
+
+def _measured(about: Comparable, metric: str, anyway: bool) -> tuple[dict[Path, Series], Comparable]:
+    """Return the series of all runs, and what is compared: with ``anyway``, runs without the metric are left out.
+
+    Raises:
+        RunError: a run has no such metric, or with ``anyway`` none has.
+    """
+    series, problems = {}, []
+    for run in (run for entry in about.entries for run in entry.runs):
+        try:
+            series[run] = from_run(run, metric)
+        except RunError as error:
+            problems.append(error)
+    if problems and (not anyway or not series):
+        raise problems[0]
+    kept = [replace(entry, runs=tuple(run for run in entry.runs if run in series)) for entry in about.entries]
+    notes = [f"{str(problem).rstrip('.')}; it is left out." for problem in problems]
+    return series, Comparable(tuple(entry for entry in kept if entry.runs), (*notes, *about.notes))
 
 
 def _scales(found: Comparison, texts: Sequence[str]) -> tuple[dict[str, tuple[float, float]], str]:

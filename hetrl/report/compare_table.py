@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
-from rich.table import Column, Table
 from rich.text import Text
 
+from hetrl.recipe.sheet import Sheet
 from hetrl.report.compare import SCORES, Comparison
-from hetrl.report.statistics import FEWER_RESAMPLES, RESAMPLES, Estimate
+from hetrl.report.statistics import ENOUGH, FEWER_RESAMPLES, RESAMPLES, Estimate
 
 
 def as_table(comparison: Comparison) -> RenderableType:
@@ -15,11 +15,12 @@ def as_table(comparison: Comparison) -> RenderableType:
     blocks: list[RenderableType] = [Text(line) for line in _heading(comparison)]
     for task in [*comparison.about.tasks, *([None] if comparison.scales else [])]:
         means, pairs = comparison.statistics(task)
-        grid = _grid(task or "all tasks, scaled", "seeds", "IQM", "95 % interval", "mean", "lowest", "highest")
+        columns = (task or "all tasks, scaled", "seeds", "IQM", "95 % interval", "mean", "lowest", "highest")
+        sheet = Sheet(columns, numbers=True)
         for method, scores in comparison.matrices(task).items():
             rest = [_number(value) for value in (scores.mean(), scores.min(), scores.max())]
-            grid.add_row(Text(method), str(len(scores)), *_estimate(means[method]), *rest)
-        blocks += [grid, *_pair_table(pairs)]
+            sheet.add(method, str(len(scores)), *_estimate(means[method]), *rest)
+        blocks += [sheet, *_pair_table(pairs)]
     if comparison.scales:
         ends = "; ".join(f"{task} {_number(low)} is 0, {_number(high)} is 1"
                          for task, (low, high) in comparison.scales.items())  # fmt: skip
@@ -36,15 +37,9 @@ def _heading(comparison: Comparison) -> list[str]:
     return [
         what,
         "IQM: interquartile mean over seeds; intervals: percentile bootstrap over seeds within tasks "
-        f"({RESAMPLES:,} resamples, {FEWER_RESAMPLES:,} for probabilities and curves).",
+        f"({RESAMPLES:,} resamples, {FEWER_RESAMPLES:,} for probabilities and curves); of fewer than {ENOUGH} seeds, "
+        "marked t, Student's t of the mean.",
     ]
-
-
-def _grid(title: str, *columns: str) -> Table:
-    grid = Table(Column(Text(title)), expand=False)
-    for column in columns:
-        grid.add_column(column, justify="right")
-    return grid
 
 
 def _number(value: float) -> str:
@@ -54,11 +49,11 @@ def _number(value: float) -> str:
 def _estimate(found: Estimate) -> tuple[str, str]:
     if found.low is None or found.high is None:
         return _number(found.value), "-"
-    return _number(found.value), f"{_number(found.low)} to {_number(found.high)}"
+    return _number(found.value), f"{_number(found.low)} to {_number(found.high)}{' t' if found.student else ''}"
 
 
-def _pair_table(pairs: Sequence[tuple[str, str, Estimate]]) -> list[Table]:
-    grid = _grid("", "probability of a better score", "95 % interval")
+def _pair_table(pairs: Sequence[tuple[str, str, Estimate]]) -> list[Sheet]:
+    sheet = Sheet(("", "probability of a better score", "95 % interval"), numbers=True)
     for one, other, found in pairs:
-        grid.add_row(Text(f"{one} over {other}"), *_estimate(found))
-    return [grid] if pairs else []
+        sheet.add(f"{one} over {other}", *_estimate(found))
+    return [sheet] if pairs else []

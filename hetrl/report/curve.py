@@ -1,5 +1,7 @@
 """Learning curves as pictures."""
 
+import textwrap
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure  # not pyplot, which would choose a backend and keep the figure
+from matplotlib.ticker import MaxNLocator
 
-from hetrl.errors import RunError, nearest
+from hetrl.errors import HetrlWarning, RunError, nearest
 from hetrl.report.writable import PICTURES, check_writable, written
 from hetrl.runs.csv_table import FRAMES, read
 from hetrl.runs.folder import Folder
@@ -16,6 +19,12 @@ from hetrl.runs.several import by_seed, folder_name, run_folders
 
 Series = tuple[np.ndarray, np.ndarray]
 """Frames and values of a metric."""
+_POINTS = 200
+"""Of a stretch of a curve."""
+_FEWEST_FRAMES = 10
+"""That an axis spans."""
+_LETTERS, _LINES = 60, 8
+"""Of a line of a legend, and of a legend that stands inside its axis, at most."""
 
 
 @dataclass(frozen=True)
@@ -31,26 +40,46 @@ def draw_runs(runs: Sequence[Path], metric: str | None, path: Path) -> Path:
 
     Args:
         runs: run folders, or folders of seeds.
-        metric: a column of their metrics; by default ``eval/return`` where all have it, else ``return``.
+        metric: a column of their metrics; by default ``eval/return`` where all that have begun have it, else
+            ``return``. A run without it is left out, with a warning.
         path: the picture.
 
     Raises:
-        RunError: a folder is no run, or lacks the metric, or the picture cannot be written.
+        RunError: a folder is no run, or all lack the metric, or the picture cannot be written.
     """
     check_writable(path, PICTURES)
-    runs = run_folders(runs)
-    chosen = metric or _metric(runs)
-    names = {run: _name(run) for run in runs}
-    groups = by_seed(runs)
-    firsts = [names[members[0]] for members in groups]
-    curves = [
-        Curve(
-            name if firsts.count(name) == 1 else f"{name}: {folder_name(members)}",
-            [from_run(run, chosen) for run in members],
-        )
-        for name, members in zip(firsts, groups, strict=True)
-    ]
+    series, chosen = _measured(run_folders(runs), metric)
+    names = {run: _name(run) for run in series}
+    groups = by_seed(list(series))
+    called = [names[members[0]] for members in groups]
+    for more in (folder_name, lambda members: members[0].name):  # as much as tells them apart
+        called = [
+            name if called.count(name) == 1 else f"{names[members[0]]}: {more(members)}"
+            for name, members in zip(called, groups, strict=True)
+        ]
+    curves = [Curve(name, [series[run] for run in members]) for name, members in zip(called, groups, strict=True)]
     return draw(curves, path, ylabel=chosen)
+
+
+def _measured(runs: Sequence[Path], metric: str | None) -> tuple[dict[Path, Series], str]:
+    """Return the series of all runs that have the metric, and the metric; the others are named in a warning each.
+
+    Raises:
+        RunError: none has it.
+    """
+    begun = [run for run in runs if Folder(run).metrics.exists() and read(Folder(run).metrics)]
+    chosen = metric or _metric(begun or runs)
+    found, problems = {}, []
+    for run in runs:
+        try:
+            found[run] = from_run(run, chosen)
+        except RunError as error:
+            problems.append(error)
+    if not found:
+        raise problems[0]
+    for problem in problems:
+        warnings.warn(f"{str(problem).rstrip('.')}; it is left out.", HetrlWarning, stacklevel=2)
+    return found, chosen
 
 
 def _metric(runs: Sequence[Path]) -> str:
@@ -69,9 +98,11 @@ def from_run(run: Path, metric: str) -> Series:
     """Return frames and values of a metric of one run.
 
     Raises:
-        RunError: the run has no such metric.
+        RunError: the run has no such metric, or has logged nothing yet.
     """
     rows = read(Folder(run).metrics)
+    if not rows:
+        raise RunError(f"{run} has logged nothing yet.")
     points = [(row[FRAMES], row[metric]) for row in rows if metric in row]
     if not points:
         known = {name for row in rows for name in row} - {FRAMES}
@@ -80,21 +111,53 @@ def from_run(run: Path, metric: str) -> Series:
     return frames, values
 
 
-def interval(curve: Curve, n_points: int = 200) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return frames, mean, and the lower and upper end of the mean's 95 % interval over seeds (Student's t).
+@dataclass(frozen=True)
+class Stretch:
+    """Frames over which the same seeds are there, their mean, and its 95 % interval."""
 
-    Seeds are read off at common frames, by linear interpolation between their own. One seed has no interval, and that
-    of two (12.7 standard errors to either side) is left out too: both are drawn.
+    frames: np.ndarray
+    mean: np.ndarray
+    half: np.ndarray
+    """Half the interval's width; 0 of fewer than three seeds, of which none is drawn."""
+    count: int
+    """How many seeds."""
+
+
+def stretches(curve: Curve) -> list[Stretch]:
+    """Return the mean over seeds, stretch by stretch: where a seed stops, the others go on without it.
+
+    Seeds are read off at common frames, by linear interpolation between their own, from where all have begun. One seed
+    has no interval, and that of two (12.7 standard errors to either side) is left out too: both are drawn.
     """
-    first = max(frames[0] for frames, _ in curve.series)
-    last = min(frames[-1] for frames, _ in curve.series)
-    grid = np.linspace(first, last, n_points)
-    values = np.stack([np.interp(grid, frames, series) for frames, series in curve.series])
-    mean, count = values.mean(0), len(values)
-    if count <= 2:
-        return grid, mean, mean, mean
-    half = half_width(values)
-    return grid, mean, mean - half, mean + half
+    lasts = [frames[-1] for frames, _ in curve.series]
+    start = min(max(frames[0] for frames, _ in curve.series), max(lasts))
+    found = []
+    for end in sorted({last for last in lasts if last > start} or {start}):
+        there = [series for series, last in zip(curve.series, lasts, strict=True) if last >= end]
+        grid = np.linspace(start, end, _POINTS)
+        values = np.stack([np.interp(grid, *series) for series in there])
+        half = half_width(values) if len(values) > 2 else np.zeros(len(grid))
+        found.append(Stretch(grid, values.mean(0), half, len(values)))
+        start = end
+    return found
+
+
+def seeds_in_words(n_all: int, counts: Sequence[tuple[float, int]]) -> str:
+    """Return how many seeds a curve has, and from where on it has fewer.
+
+    Args:
+        n_all: how many in all.
+        counts: the frames at which a stretch begins, and how many seeds are in it.
+
+    >>> seeds_in_words(3, [(0, 3), (40_000, 2)])
+    '3 seeds, 2 from 40k on'
+    """
+    said, before = ["1 seed" if n_all == 1 else f"{n_all} seeds"], n_all
+    for start, count in counts:
+        if count != before:
+            said.append(f"{count} from {frames_as_text(start)} on")
+        before = count
+    return ", ".join(said)
 
 
 def half_width(values: np.ndarray) -> np.ndarray:
@@ -125,26 +188,58 @@ def draw_panels(panels: Mapping[str, Sequence[Curve]], path: Path, *, ylabel: st
     for axis, (title, curves) in zip(axes.flat, panels.items(), strict=False):
         for index, curve in enumerate(curves):
             _draw_curve(axis, curve, f"C{index}")
-        axis.set(title=title, xlabel="environment frames", ylabel=ylabel)
+        axis.set(title=title, ylabel=ylabel)
         axis.grid(alpha=0.3)
-        axis.legend(loc="best", fontsize="small")
-        axis.xaxis.set_major_formatter(frames_as_text)
+        label_frames(axis)
+        add_legend(axis)
     with written(path) as half:
         figure.savefig(half, dpi=130)
     return path
 
 
+def add_legend(axis: Axes) -> None:
+    """Say which line is what: inside, or below the axis where many or long names would cover the curves."""
+    handles, labels = axis.get_legend_handles_labels()
+    labels = [textwrap.fill(label, _LETTERS) for label in labels]
+    lines = sum(label.count("\n") + 1 for label in labels)
+    if lines <= _LINES:
+        axis.legend(handles, labels, loc="best", fontsize="small")
+    else:
+        axis.legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize="x-small", frameon=False)
+
+
 def _draw_curve(axis: Axes, curve: Curve, color: str) -> None:
-    frames, mean, low, high = interval(curve)
-    count = len(curve.series)
-    seeds = {1: "1 seed", 2: "2 seeds"}.get(count, f"{count} seeds, 95 % interval of the mean")
-    axis.plot(frames, mean, color=color, linewidth=2, label=f"{curve.name} ({seeds})")
-    axis.fill_between(frames, low, high, color=color, alpha=0.15, linewidth=0)
-    if count > 1:
+    found = stretches(curve)
+    seeds = seeds_in_words(len(curve.series), [(each.frames[0], each.count) for each in found])
+    if any(each.count > 2 for each in found):
+        seeds += "; 95 % t-interval of the mean"
+    label: str | None = f"{curve.name} ({seeds})"
+    for each in found:
+        dot = "o" if each.frames[0] == each.frames[-1] else None  # a line of one point would not be seen
+        axis.plot(each.frames, each.mean, color=color, linewidth=2, label=label, marker=dot, markersize=4)
+        low, high = each.mean - each.half, each.mean + each.half
+        axis.fill_between(each.frames, low, high, color=color, alpha=0.15, linewidth=0)
+        label = None
+    if len(curve.series) > 1:
         for own_frames, values in curve.series:
             axis.plot(own_frames, values, color=color, alpha=0.35, linewidth=0.8)
 
 
+def label_frames(axis: Axes) -> None:
+    """Write frames below an axis: whole, none below 0, and few enough to be read."""
+    axis.set_xlabel("environment frames")
+    left = max(axis.get_xlim()[0], 0.0)
+    axis.set_xlim(left, max(axis.get_xlim()[1], left + _FEWEST_FRAMES))
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=2))
+    axis.xaxis.set_major_formatter(frames_as_text)
+
+
 def frames_as_text(value: float, position: float | None = None) -> str:
-    """Return frames as short text; matplotlib gives the tick's position too."""
-    return f"{value / 1e6:g}M" if value >= 1e6 else f"{value / 1e3:g}k" if value else "0"
+    """Return frames as short text; matplotlib gives the tick's position too. There are none below 0.
+
+    >>> frames_as_text(1_250_000), frames_as_text(6400), frames_as_text(50), frames_as_text(-0.04)
+    ('1.25M', '6.4k', '50', '')
+    """
+    if value < 0:
+        return ""
+    return f"{value / 1e6:.4g}M" if value >= 1e6 else f"{value / 1e3:.4g}k" if value >= 1e3 else f"{value:.4g}"

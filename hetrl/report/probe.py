@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hetrl import rng
 from hetrl.data.behaviour import Actions, Behaviour
-from hetrl.data.environment import Environment
+from hetrl.data.environment import Environment, close, used
 from hetrl.data.evaluate import Acting, evaluate
 from hetrl.engine.linked import Linked
 from hetrl.engine.task import evaluation_env
@@ -166,7 +166,8 @@ def probe(run: Path, noise: Sequence[float], n_episodes: int | None = None) -> l
         RunError: the folder holds no run or no checkpoint, its recipe has no ensemble of joint values, or its actions
             are not continuous and bounded.
     """
-    recipe, linked, _ = restored(run, *([] if n_episodes is None else [f"run.n_eval_episodes={n_episodes}"]))
+    recipe, linked, env = restored(run, *([] if n_episodes is None else [f"run.n_eval_episodes={n_episodes}"]))
+    close(env)
     device = next(linked.parameters()).device
     return levels(
         lambda: evaluation_env(recipe, device),
@@ -202,7 +203,8 @@ def levels(
     found: list[Level] = []
     for deviation in noise:
         perturbed = Perturbed(behaviour, team, values, deviation, seed)
-        episodes = evaluate(make_env(), perturbed, reward)
+        with used(make_env()) as env:
+            episodes = evaluate(env, perturbed, reward)
         returns = episodes.returns.cpu().numpy()
         change = returns - (found[0].episodes["return"] if found else returns)
         figures = [returns, change, *perturbed.noted(episodes.lengths)]

@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 
 from hetrl.errors import DependencyError
+from hetrl.report.curve import half_width
 
 LEAST = 3
 """Runs below which no interval is given: a bootstrap of two is their range."""
+ENOUGH = 5
+"""Runs from which on intervals are bootstrapped; of fewer, a bootstrap comes out too narrow."""
 RESAMPLES, FEWER_RESAMPLES = 5000, 2000
 """Of a mean; and of probabilities and curves, which take longer."""
 
@@ -25,26 +28,37 @@ class Estimate:
     value: float
     low: float | None = None
     high: float | None = None
+    student: bool = False
+    """Whether the interval is Student's t of the mean rather than a bootstrap of the value itself."""
 
 
 def interquartile_mean(scores: np.ndarray) -> Estimate:
     """Return the mean of the middle half of all runs, with a bootstrap over runs within each task.
 
+    Of fewer than :data:`ENOUGH` runs the interval is Student's t of the mean, each run's mean over tasks being one.
+
     Args:
         scores: ``[runs, tasks]``. A quarter of the runs is left out at each end, rounded down: none of 3, 1 of 5.
     """
     _, metrics, _ = _packages()
+    if LEAST <= len(scores) < ENOUGH:
+        mean, half = scores.mean(), float(half_width(scores.mean(1)))
+        return Estimate(float(metrics.aggregate_iqm(scores)), float(mean - half), float(mean + half), student=True)
     values, bounds = _estimates(scores, lambda each: np.array([metrics.aggregate_iqm(each)]), RESAMPLES)
-    return Estimate(float(values[0]), *(None if bound is None else float(bound[0]) for bound in _sides(bounds)))
+    low, high = (None if bound is None else float(bound[0]) for bound in _sides(bounds))
+    return Estimate(float(values[0]), low, high)
 
 
 def interquartile_curve(curves: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
     """Return the interquartile mean at every point, and the ends of its interval there (None with too few runs).
 
     Args:
-        curves: ``[runs, points]``.
+        curves: ``[runs, points]``; of fewer than :data:`ENOUGH` runs the interval is Student's t of the mean.
     """
     _, _, trim_mean = _packages()
+    if LEAST <= len(curves) < ENOUGH:
+        mean, half = curves.mean(0), half_width(curves)
+        return trim_mean(curves, 0.25, axis=0), mean - half, mean + half
 
     def along(each: np.ndarray) -> np.ndarray:  # rliable's own, for all points at once
         return trim_mean(each[:, 0], 0.25, axis=0)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hetrl.data.environment import close
 from hetrl.disk import writes
 from hetrl.engine.link import link
 from hetrl.engine.linked import Linked, SharedNetwork
@@ -39,6 +40,7 @@ def regroup(run: Path, groups: Mapping[str, Sequence[str]], models: Mapping[str,
         RecipeError: the groups do not fit the team.
     """
     before, old, env = restored(run)
+    close(env)
     recipe = _shared(run, before, old.plan.policy, groups)
     new = link(recipe, env.team)
     checkpoint = Folder(run).load_checkpoint()

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from hetrl.acting.drawing import Drawing
 from hetrl.data.behaviour import Behaviour
+from hetrl.data.environment import used
 from hetrl.data.evaluate import Episodes, Watch, evaluate
 from hetrl.disk import replace_text
 from hetrl.errors import DependencyError, RecipeError, RunError
@@ -271,4 +272,5 @@ def evaluate_run(
     recipe, linked, env = restored_actors(path, *overrides, *episodes, checkpoint=checkpoint)
     policies = Behaviour(linked.team, linked.policy)
     acting = Drawing(policies, linked.team, recipe.run.seed) if stochastic else policies
-    return evaluate(env, acting, recipe.task.arguments.get("reward", "mean"), watch)
+    with used(env):
+        return evaluate(env, acting, recipe.task.arguments.get("reward", "mean"), watch)

@@ -91,8 +91,7 @@ def inherit(
     Raises:
         RunError: a net of ``nets`` is unknown or does not fit, or nothing fits at all. The module is then as it was.
     """
-    mine = module.recipe.tree
-    known = mine["nets"]
+    mine, known = module.recipe.tree, module.recipe.nets
     for name in nets:
         if name not in known:
             raise RunError(f"there is no net '{name}' to start from other weights.{nearest(name, known)}")

@@ -76,6 +76,16 @@ def test_evaluating_with_changes_seeds_and_draws(run):
         run.evaluate(episodes=0)
 
 
+def test_an_earlier_checkpoint_is_asked_by_its_name(run, tmp_path):
+    before = run.evaluate(checkpoint="previous").returns.mean().item()
+    assert before == pytest.approx(run.metrics["eval/return"][1], abs=1e-6)
+    seen = np.ones(16)
+    actions = [run.policies(checkpoint=name)["agent_0"](seen) for name in ("previous", "last")]
+    assert not np.array_equal(*actions)
+    written = run.export(tmp_path / "out", format="torch", checkpoint="previous")
+    assert json.loads((written.path / "policies.json").read_text())["frames"] == 48
+
+
 def test_pictures_pages_and_films_are_shown_by_a_notebook(run, tmp_path):
     for shown, kind in (
         (run.plot(to=tmp_path / "curve.png"), "image/png"),
@@ -93,7 +103,7 @@ def test_pictures_pages_and_films_are_shown_by_a_notebook(run, tmp_path):
 def test_a_film_is_a_picture_that_moves(run, tmp_path, monkeypatch):
     monkeypatch.setattr("hetrl.env.vmas.Vmas.frame", lambda env, row=0: np.zeros((40, 40, 3), np.uint8))
     shown = run.film(tmp_path / "x.gif", "task.horizon=3")
-    assert "image/gif" in shown._repr_mimebundle_()
+    assert shown._repr_mimebundle_()["text/html"].startswith('<img src="data:image/gif;base64,')
     (tmp_path / "x.mp4").write_bytes(b"film")
     assert Shown(tmp_path / "x.mp4")._repr_mimebundle_()["text/html"].startswith("<video controls src=")
 

@@ -245,3 +245,13 @@ def test_a_teams_sums_are_what_they_were():
         batch = made.gather(torch.arange(4))
         assert batch["reward"].tolist()[0] == first and batch["discount"].tolist()[0] == 0.125
         assert batch["terminated"].tolist() == [False, True, True, True]
+
+
+def test_statistics_of_an_own_advantage_are_of_its_own_rows():
+    """1 and 3 while it is there, 5 while it is not: mean 2, deviation 1. Who is there all along: 3 and sqrt(8 / 3)."""
+    store = stored(died(3, 1), 3)
+    for agent in store.team.agents:
+        store.write("agent.advantage", (agent,), torch.tensor([[1.0], [3.0], [5.0]]))
+    run(store, {"use": "estimate/standardize", "eps": 1e-9, "keys": {"advantage": "agent.advantage"}})
+    assert returns(store, 0, "agent.advantage") == pytest.approx([-1.0, 1.0, 3.0])
+    assert returns(store, 1, "agent.advantage")[2] == pytest.approx(1.5**0.5)

@@ -21,7 +21,8 @@ from hetrl.engine.turns import foldable, sharing_agents
 from hetrl.engine.turns import lanes as lanes_of
 from hetrl.errors import RecipeError, RunError
 from hetrl.recipe.check import check
-from hetrl.recipe.read import load, shipped
+from hetrl.recipe.read import load
+from hetrl.recipe.shipped import shipped
 from hetrl.team import Agent, Box, Discrete, Team
 
 ARM, LEG = Box((-1.0,), (1.0,)), Box((-1.0, -1.0), (1.0, 1.0))

@@ -13,7 +13,8 @@ from hetrl.engine.link import link
 from hetrl.engine.rehearsal import empty_batch, rehearse
 from hetrl.errors import RecipeError
 from hetrl.network import Network, mode
-from hetrl.recipe.read import load, shipped
+from hetrl.recipe.read import load
+from hetrl.recipe.shipped import shipped
 from hetrl.team import Agent, Box, Discrete, Team
 
 BOX = Box((-1.0,), (1.0,))

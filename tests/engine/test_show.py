@@ -11,7 +11,8 @@ from rich.console import Console
 from hetrl.engine.rehearsal import team_batch
 from hetrl.engine.show import show
 from hetrl.errors import RecipeError
-from hetrl.recipe.read import load, shipped
+from hetrl.recipe.read import load
+from hetrl.recipe.shipped import shipped
 from hetrl.team import Agent, Box, Discrete, Team
 
 ARM, LEG = Box((-1.0,), (1.0,)), Box((-1.0, -1.0), (1.0, 1.0))

@@ -13,7 +13,7 @@ from env.forage import Forage
 from vmas.simulator.scenario import BaseScenario
 
 import hetrl
-from hetrl import arguments, catalog
+from hetrl import arguments, catalog, signature
 from hetrl.env import own, scenarios
 from hetrl.env.scenarios import scenario_arguments
 from hetrl.env.vmas import Vmas
@@ -125,7 +125,9 @@ def test_a_horizon_is_needed_where_the_environment_has_none(register):
 
 def test_a_function_whose_product_is_nothing_known(register, tmp_path):
     register("env/my.forage", lambda: None)
-    with pytest.raises(RecipeError, match=r"^task: 'my.forage' makes a NoneType, and no environment; it has to make"):
+    with pytest.raises(
+        RecipeError, match=r"^task: 'my.forage' makes a NoneType, and no environment; it has to make a P"
+    ):
         train(forage(), tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
 
@@ -346,6 +348,17 @@ def test_a_scenario_whose_argument_is_a_word_of_every_task(register):
     register("scenario/my.dock", Clashes)
     with pytest.raises(RecipeError, match=r"^task.scenario: 'my.dock' takes 'horizon' in make_world, and that is a w"):
         hetrl.check(dock())
+
+
+def test_words_that_never_reach_an_environment(register):
+    """As the recipe reads them."""
+    register("env/my.forage", Forage)
+    recipe = forage("groups: {all: [ann, bob]}", "normalize_observations: true")
+    assert set(recipe.tree["task"]) - set(recipe.task.arguments) == set(signature.OF_EVERY_TASK)
+    with pytest.raises(RecipeError, match=r"Nearest: 'normalize_observations'"):
+        hetrl.check(forage("normalise_observations: true"))
+    with pytest.raises(RecipeError, match=r"^'env/my.other' takes 'normalize_observations', and that is a word of"):
+        register("env/my.other", lambda normalize_observations=True: Forage())
 
 
 def test_its_words_are_those_of_its_adapters():

@@ -1,26 +1,21 @@
 """Anybody's parallel environments: who is there, what they may do, earn and say, exact continuation, bad input."""
 
 import random
-import re
-import sys
-import types
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from env.stepped import actions, play, same, through_file
+from env.worlds import recipe
 from gymnasium import spaces
 from mpe2 import simple_speaker_listener_v4, simple_spread_v3, simple_tag_v3, simple_v3
 from pettingzoo import ParallelEnv
 from torchrl.envs.utils import check_env_specs
 
-import hetrl
-from hetrl import catalog
 from hetrl.env.parallel import Parallel
 from hetrl.env.pettingzoo import PettingZoo
 from hetrl.errors import RecipeError, RunError
-from hetrl.recipe.check import check
+from hetrl.runs.run import evaluate_run, resume, train
 from hetrl.team import Box, Discrete
 
 WORLDS = {
@@ -258,27 +253,14 @@ def test_returned_tensors_do_not_change_afterwards():
 
 
 @pytest.mark.filterwarnings("ignore:.*smaller than the logging interval.*", "ignore:.*no pre-optimization state.*")
-def test_a_package_can_give_a_factory_a_name(tmp_path, monkeypatch):
-    """As the documentation says. Agents that choose and that steer, that leave and that are masked, in one team."""
-    from hetrl.runs.run import evaluate_run, resume, train
-
-    page = (Path(__file__).parents[2] / "docs" / "environments.md").read_text()
-    (code,) = re.findall(r"^```py\n(from my_package .*?)^```", page, re.MULTILINE | re.DOTALL)
-    theirs, world = types.ModuleType("my_package"), types.ModuleType("yourlab_world")
-    theirs.parallel_env = Leavers
-    for module in (theirs, world):
-        monkeypatch.setitem(sys.modules, module.__name__, module)
-    exec(compile(code, "yourlab_world.py", "exec"), world.__dict__)
-    monkeypatch.setitem(catalog.BUILT_IN, "env/yourlab.world", "yourlab_world:World")
-    task = "task={use: env/yourlab.world, n_envs: 4, horizon: 7}"
-    words = [task, "nets.actor.use=net/mixed_policy", "data.frames=40", "run.frames=80", "run.device=cpu"]
-    recipe = hetrl.load("happo", *words, "run.eval_every=40", "run.n_eval_episodes=2")
-    folder = train(recipe, tmp_path / "run", quiet=True)
+def test_a_team_that_chooses_and_steers_and_leaves_is_trained(tmp_path, monkeypatch):
+    """Agents that choose and that steer, that leave and that are masked, in one team."""
+    words = ["nets.actor.use=net/mixed_policy", "data.frames=40", "run.frames=80", "run.device=cpu", "task.horizon=7",
+             "run.eval_every=40", "run.n_eval_episodes=2"]  # fmt: skip
+    folder = train(recipe(monkeypatch, Leavers, words=words), tmp_path / "run", quiet=True)
     assert folder.load_checkpoint()["hetrl"]["frames"] == 80
-    assert evaluate_run(folder.path, n_episodes=2).lengths.max() <= 7
+    assert evaluate_run(folder.path, n_episodes=2).lengths.tolist() == [5, 5]
     assert resume(folder.path, "run.frames=120", quiet=True).load_checkpoint()["hetrl"]["frames"] == 120
-    with pytest.raises(RecipeError, match=r"env/yourlab\.world has no argument 'n_env'"):
-        check(hetrl.load("happo", "task={use: env/yourlab.world, n_env: 4}", *words[1:]))
 
 
 # ----- bad input

@@ -44,6 +44,8 @@ def test_everything_that_a_run_makes_is_closed(tmp_path, monkeypatch):
     assert not opened(cls)
     assert len(evaluate_run(folder.path).returns) == 2
     assert not opened(cls)
+    hetrl.Run(folder.path).policies()
+    assert not opened(cls)
 
 
 def test_everything_is_closed_after_an_error(monkeypatch):
@@ -121,8 +123,8 @@ def test_one_that_does_not_repeat_is_refused_until_it_says_so(tmp_path, monkeypa
     env = saved["Collection"]["source"]["env"]
     assert env["steps"].tolist() == [2] * 4  # of 120 / 4 frames since, six steps a batch from 72 on
     assert env["actions"]["agents"].numel() == 0
-    with pytest.warns(UserWarning, match="begin afresh"):
-        resume(folder.path, "run.frames=144", "task.repeats=false", quiet=True)
+    with pytest.warns(UserWarning, match="begin afresh"):  # the word is in the run's recipe now
+        resume(folder.path, "run.frames=144", quiet=True)
     with pytest.raises(RunError, match=r"saved with task\.repeats=false, without the actions to repeat"):
         resume(folder.path, "run.frames=168", "task.repeats=true", quiet=True)
 
@@ -191,7 +193,8 @@ def test_an_error_of_the_environment_arrives_as_it_is_with_its_place(monkeypatch
         trainer().fit(module, data)
     seeds = data.source._env._episode_seeds.tolist()
     assert caught.value.__notes__ == [
-        f"hetrl: in environment 0, step 7 of its episode, which began with seed {seeds[0]}."
+        f"This was step 7 of its episode, which began with seed {seeds[0]}.",
+        "This was in environment 0 of the task (they count from 0).",
     ]
     assert [entry.name for entry in caught.traceback][-1] == "servo"
 

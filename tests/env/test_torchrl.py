@@ -318,6 +318,7 @@ class Counting(Walk):
 @pytest.mark.filterwarnings("error")
 def test_one_that_cannot_be_looked_into_begins_afresh_and_says_so(made):
     env, twin = (made(factory=Counting, n_envs=2, horizon=5) for _ in range(2))
+    env.start()
     with pytest.warns(UserWarning, match=r"^task \(Counting\): where it stands cannot be saved, as a trial showed"):
         state = through_file(env.state_dict())
     with pytest.warns(UserWarning, match=r"^task \(Counting\): the 2 episodes under way are not continued but begin"):
@@ -338,6 +339,7 @@ def test_one_that_does_not_repeat_is_refused_unless_it_says_so(made):
     with pytest.raises(RunError, match=r"^state: Unseeded does not repeat an episode from the same seed and actions"):
         twin.load_state_dict(through_file(env.state_dict()))
     env, twin = (made(factory=lambda: Unseeded(), n_envs=2, repeats=False) for _ in range(2))
+    env.start()
     play(env, 3)
     with pytest.warns(UserWarning, match="begin afresh"):
         twin.load_state_dict(through_file(env.state_dict()))
@@ -373,6 +375,47 @@ def test_every_environment_is_closed():
     ]  # fmt: skip
     env.close()
     assert [each.closed for each in made] == [1] * 6
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_was_closed_is_made_again_and_goes_on(made, way):
+    """As a module that is fitted again has it; and an evaluation, which goes back to the beginning each time."""
+    env, twin = (made(**WAYS[way], n_envs=4, horizon=5, seed=3) for _ in range(2))
+    first = env.state_dict()
+    for each in (env, twin):
+        each.start()
+        play(each, 7)
+    env.close()
+    assert env.is_closed and torch.equal(play(env, 7, 50), play(twin, 7, 50))
+    env.close()
+    begun = [{group: seen.clone() for group, seen in env.start().items()}]
+    for _ in range(2):
+        env.load_state_dict(first)
+        begun.append({group: seen.clone() for group, seen in env.start().items()})
+        play(env, 3)
+    assert all(torch.equal(seen, begun[2][group]) for group, seen in begun[1].items())
+
+
+def test_what_does_not_repeat_is_not_made_again(made):
+    env = made(factory=COPIED, n_envs=2, repeats=False)
+    env.start()
+    env.close()
+    with pytest.raises(
+        RunError, match=r"^task \(Walk\): it was closed, and its episodes under way cannot be brought back"
+    ):
+        env.advance(actions(env))
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_state_from_before_the_first_start_says_nothing_where_it_is_loaded(made):
+    """As evaluations have it, again and again."""
+    env = made(factory=COPIED, n_envs=2, repeats=False)
+    state, seen = env.state_dict(), []
+    for _ in range(2):
+        env.load_state_dict(state)
+        seen.append(env.start()["left"].clone())
+        play(env, 3)
+    assert torch.equal(*seen)
 
 
 # ----- errors

@@ -14,7 +14,9 @@ import torch
 from policy_kinds import KINDS, played, run_of, untrained
 
 import hetrl
+from hetrl import catalog
 from hetrl.acting.policies import Policies
+from hetrl.encoder import Encoding
 from hetrl.engine.reading import Lenses
 from hetrl.errors import DependencyError, RunError
 from hetrl.export import export as exporting
@@ -269,6 +271,27 @@ def test_several_choices_and_images(tmp_path):
         player(image / 255)
     with pytest.raises(ValueError, match="leaves no option"):
         player(image, [True, True, True, False, False])
+
+
+@pytest.mark.parametrize("format", [pytest.param("onnx", marks=pytest.mark.slow), "torch"])
+@pytest.mark.parametrize(
+    ("encoder", "arguments", "shape", "dtype"),
+    [
+        ("net/convolutional", {"filters": [2, 3], "kernels": [3, 3], "strides": [2, 1]}, (12, 12, 3), torch.uint8),
+        ("net/entities", {"own": 3, "entity": 2}, (9,), torch.float32),
+    ],
+    ids=["convolutional", "entities"],
+)
+def test_encoders_are_inside(format, encoder, arguments, shape, dtype, tmp_path):
+    if format == "onnx":
+        onnx()
+    team = Team.of(["a"], [shape], [Discrete((4,))], dtypes=[dtype])
+    front = Encoding(catalog.resolve(encoder), arguments)
+    net = CategoricalPolicy(team.agents[0], team, hidden=[8], encoder=front)
+    function = PolicyFunction(Lenses.of(team, None).before(net, team.agents[0]), team.agents[0], stochastic=False)
+    kind = FORMATS[format]
+    kind.write(function, tmp_path / f"a{kind.suffix}")
+    assert exporting._tried(function, tmp_path / f"a{kind.suffix}", kind) == 0.0
 
 
 def test_names_of_files_are_letters_and_apart_in_any_case():

@@ -25,7 +25,8 @@ import hetrl
 from hetrl.errors import HetrlError
 from hetrl.recipe.check import check
 from hetrl.recipe.check.warnings import warnings_of
-from hetrl.recipe.read import load, shipped
+from hetrl.recipe.read import load
+from hetrl.recipe.shipped import shipped
 from hetrl.team import Team
 from hetrl.train.build import make_env, resolve_device
 

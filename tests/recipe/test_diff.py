@@ -8,8 +8,9 @@ from rich.console import Console
 
 import hetrl
 from hetrl import cli
+from hetrl.errors import HetrlError
 from hetrl.recipe.diff import Difference, differences, recipe_of, show_differences
-from hetrl.recipe.read import shipped
+from hetrl.recipe.shipped import shipped
 
 
 def text(one, other, names=("one", "other")):
@@ -89,8 +90,60 @@ def test_a_key_bound_to_another_place_is_named():
 def test_a_phase_of_one_alone_is_outlined():
     found = {each.section: each for each in differences(hetrl.load("hasac"), hetrl.load("haddpg"))}
     assert found["temperature"] == Difference(
-        "temperature", "phase", "train alpha, agents by order/simultaneous\nnet alpha.dual\nloss/temperature", "-"
-    )
+        "temperature", "phase",
+        "train alpha, agents by order/simultaneous\noptim optim/adam\n  lr=0.003\n"
+        "epochs=1, minibatches=1, every=1, inactive=skip\nsteps: net alpha.dual\nsteps: loss/temperature", "-",
+    )  # fmt: skip
+    joint = found["joint_temperature"].one
+    assert "before: estimate/joint_log_prob" in joint
+    assert "target_entropy=target_entropy, loss=loss.temperature}" in joint
+
+
+def leaves(tree, where=""):
+    """Yield the place of every number of a recipe, and its value."""
+    places = tree.items() if isinstance(tree, dict) else enumerate(tree)
+    for word, value in places:
+        if isinstance(value, (dict, list)) and not isinstance(value, str):
+            yield from leaves(value, f"{where}{word}.")
+        elif isinstance(value, (int, float)) and word != "hetrl":
+            yield f"{where}{word}", value
+
+
+NUMBERS = [(name, *leaf) for name in ("happo", "hasac", "haqo") for leaf in leaves(hetrl.load(name).tree)]
+
+
+@pytest.mark.parametrize(("name", "place", "value"), NUMBERS, ids=lambda each: str(each))
+def test_no_number_of_a_recipe_changes_unseen(name, place, value):
+    """Every number and every true or false, changed alone, is one difference that tells the old value and the new."""
+    before = hetrl.load(name)
+    for new in (not value,) if isinstance(value, bool) else (value * 2, value / 2, value + 1, 0.5, 1):
+        if new == value or (isinstance(value, int) and not isinstance(value, bool) and new != int(new)):
+            continue
+        new = new if isinstance(value, (bool, float)) else int(new)
+        if place.split(".")[-1].isdigit() and "hidden" in place:
+            place, new = place.rsplit(".", 1)[0], [new]
+        try:
+            after = hetrl.load(name, f"{place}={str(new).lower()}")
+            found = differences(before, after)
+        except HetrlError:  # out of its range, or at odds with another word
+            continue
+        assert len(found) == 1 and str(new) in found[0].other and differences(after, before)
+        return
+    pytest.fail(f"no other value of {place} can be had")
+
+
+@pytest.mark.parametrize(("one", "other"), [("hasac", "haddpg"), ("happo", "hatrpo"), ("happo", "haqo")])
+def test_what_only_one_of_them_has_is_said_whole(one, other):
+    recipes = hetrl.load(one), hetrl.load(other)
+    said = "\n".join(f"{each.one}\n{each.other}" for each in differences(*recipes))
+    for mine, theirs in (recipes, recipes[::-1]):
+        for phase in mine.update:
+            if phase.name in {each.name for each in theirs.update}:
+                continue
+            parts = [*phase.every_step, *([] if phase.optim is None else [phase.optim])]
+            for word, value in (item for part in parts for item in part.arguments.items()):
+                assert f"{word}={value}" in said
+            assert all(step.title in said for step in phase.every_step)
 
 
 @pytest.mark.parametrize("name", [name for name in shipped() if not name.startswith("task/")])

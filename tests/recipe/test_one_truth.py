@@ -9,8 +9,8 @@ import pytest
 import hetrl
 from hetrl.errors import RecipeError
 from hetrl.recipe.frozen import FrozenDict, FrozenList
-from hetrl.recipe.read import shipped
 from hetrl.recipe.schema import Recipe
+from hetrl.recipe.shipped import shipped
 
 REFUSED = r"^a recipe is its tree, and nothing can be changed behind it; make another one: hetrl.load\(recipe, 'task"
 

@@ -5,8 +5,9 @@ import pytest
 import hetrl
 from hetrl.errors import RecipeError
 from hetrl.recipe.check import check
-from hetrl.recipe.read import load, shipped
+from hetrl.recipe.read import load
 from hetrl.recipe.schema import Recipe
+from hetrl.recipe.shipped import shipped
 
 MINIMAL = """
 hetrl: 2

@@ -6,7 +6,8 @@ from hetrl import cli
 from hetrl.errors import RecipeError
 from hetrl.recipe.check import check
 from hetrl.recipe.check.warnings import warnings_of
-from hetrl.recipe.read import load, shipped
+from hetrl.recipe.read import load
+from hetrl.recipe.shipped import shipped
 
 NAMES = [name for name in shipped() if not name.startswith("task/")]
 ONE_ROW = ["task.n_envs=1", "data.frames=1", "update.actors.minibatches=1", "update.critic.minibatches=1"]

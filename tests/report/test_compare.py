@@ -71,6 +71,9 @@ def test_interquartile_mean_by_hand():
     assert found.value == 3.0 and 1.0 <= found.low < 3.0 < found.high <= 100.0
     assert interquartile_mean(np.array([[1.0], [2.0], [6.0]])).value == 3.0
     assert interquartile_mean(scores) == found  # the same resamples each time
+    three = interquartile_mean(np.array([[1.0], [2.0], [6.0]]))  # 3 and 4.303 times the root of 7 / 3 to either side
+    assert three.student and (three.low, three.high) == pytest.approx((3 - 6.5730, 3 + 6.5730), abs=1e-3)
+    assert not found.student and not interquartile_mean(scores[:2]).student
     few = interquartile_mean(scores[:2])
     assert (few.value, few.low, few.high) == (50.5, None, None)
 
@@ -81,6 +84,9 @@ def test_a_curve_is_the_interquartile_mean_at_each_point():
     each = [interquartile_mean(curves[:, [point]]).value for point in range(4)]
     np.testing.assert_allclose(values, each)
     assert low.shape == high.shape == (4,) and (low < values).all() and (values < high).all()
+    values, low, high = interquartile_curve(curves[:4])
+    np.testing.assert_allclose((low + high) / 2, curves[:4].mean(0))  # Student's t of the mean, of fewer than five
+    np.testing.assert_allclose(values, np.sort(curves[:4], 0)[1:3].mean(0))
     values, low, high = interquartile_curve(curves[:2])
     assert low is high is None and values.shape == (4,)
 
@@ -293,7 +299,9 @@ def test_the_table_has_the_figures_by_hand(runs):
     assert rows["HAPPO over MAPPO"][0] == f"{7 / 15:.4g}"
     assert "A run's score is eval/return: its last value. An evaluation is 4 episodes" in text
     assert "Note: 3 seeds in some entry" in text
-    assert "(5,000 resamples, 2,000 for probabilities and curves)" in text
+    said = " ".join(text.split())
+    assert "(5,000 resamples, 2,000 for probabilities and curves); of fewer than 5 seeds, marked t, Student's" in said
+    assert rows["MAPPO"][2] == "-4.606 to 12.61 t" and "t" not in rows["HAPPO"][2].replace("to", "")
 
 
 def test_one_recipe_alone_has_no_pairs(runs, tmp_path):

@@ -12,7 +12,7 @@ import pytest
 import hetrl
 from hetrl import catalog, cli
 from hetrl.errors import HetrlError
-from hetrl.recipe.read import shipped
+from hetrl.recipe.shipped import shipped
 from hetrl.scaffold.new import CALLED, FILES, STEPS, SUFFIX, TEMPLATES, new, taken
 from hetrl.testing.docstring import TO_FILL_IN
 
