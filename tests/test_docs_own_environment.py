@@ -139,6 +139,14 @@ def test_the_python_of_the_page(monkeypatch, capsys):
     assert list(Folder(Path("runs/from_python")).parts()) == ["forage.py"]
 
 
+def test_the_check_of_the_page(monkeypatch):
+    monkeypatch.syspath_prepend(Path.cwd())
+    block = blocks(section("Check what it does"), "python")[0]
+    exec(compile(block, "page.py", "exec"), {})
+    with pytest.raises(AssertionError, match=r"^env/my.forage: .*'width'"):
+        exec(compile(block.replace("width", "widht"), "page.py", "exec"), {})
+
+
 def test_the_package_of_the_page(monkeypatch, run):
     """What its ``pyproject.toml`` says, as an installer writes it down."""
     (text,) = blocks(section("As a package"), "toml")
