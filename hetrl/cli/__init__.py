@@ -59,6 +59,7 @@ for name, command in COMMANDS.items():
     app.command(name=name)(command)
 
 _BUG = "this is a bug of hetrl, or of a package that the recipe names; please report it, with the lines above."
+_THEIRS = "this came from the task's environment; the lines above say from where, and what was going on."
 
 
 def main() -> None:
@@ -74,9 +75,11 @@ def main() -> None:
             raise
         err.print("Interrupted. A run goes on from its last checkpoint: hetrl train --resume RUN.", soft_wrap=True)
         sys.exit(130)
-    except Exception:
+    except Exception as error:
         err.print(traceback.format_exc(), end="", soft_wrap=True, highlight=False)
-        err.print(Text.assemble(("error", "bold red"), f" {_BUG}"), soft_wrap=True)
+        # Notes are what hetrl adds to an error that an environment raised.
+        words = _THEIRS if getattr(error, "__notes__", ()) else _BUG
+        err.print(Text.assemble(("error", "bold red"), f" {words}"), soft_wrap=True)
         sys.exit(1)
 
 
