@@ -14,7 +14,7 @@ from env.stepped import play, same, through_file
 from gymnasium import spaces
 from pettingzoo import ParallelEnv
 
-from hetrl.env import workers
+from hetrl.env.adapter import workers
 from hetrl.env.adapter.parallel import Parallel
 from hetrl.env.adapter.workers import Here, Processes
 from hetrl.errors import RecipeError, RunError
