@@ -74,10 +74,19 @@ def main() -> None:
             raise
         err.print("Interrupted. A run goes on from its last checkpoint: hetrl train --resume RUN.", soft_wrap=True)
         sys.exit(130)
-    except Exception:
+    except Exception as error:
         err.print(traceback.format_exc(), end="", soft_wrap=True, highlight=False)
-        err.print(Text.assemble(("error", "bold red"), f" {_BUG}"), soft_wrap=True)
+        err.print(Text.assemble(("error", "bold red"), f" {_whose(error)}"), soft_wrap=True)
         sys.exit(1)
+
+
+def _whose(error: Exception) -> str:
+    """Return whom to turn to with an error that nobody foresaw."""
+    parts = sys.modules.get("hetrl.runs.parts")  # where it was never imported, no file was run
+    fault = "" if parts is None else parts.fault(error)
+    return (
+        f"{fault}: that is a file of yours, given as --parts; the lines above say how it came about." if fault else _BUG
+    )
 
 
 def _interrupted(end: BaseException | None) -> bool:

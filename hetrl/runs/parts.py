@@ -72,6 +72,15 @@ def _failed(file: Path, error: BaseException) -> str:
     return f"--parts {file} failed: {text}. Correct the file."
 
 
+def fault(error: BaseException) -> str:
+    """Return what an error says and in which line of a file that was run it came about; ``""`` where in none."""
+    frames = [each for each in traceback.extract_tb(error.__traceback__) if Path(each.filename) in _RUN]
+    if not frames:
+        return ""
+    text = (str(error).strip().splitlines() or ["no message"])[0].rstrip(".")
+    return f"{type(error).__name__}: {text} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})"
+
+
 # --------------------------------------------------------------------------- what a recipe uses
 
 
