@@ -59,6 +59,7 @@ for name, command in COMMANDS.items():
     app.command(name=name)(command)
 
 _BUG = "this is a bug of hetrl, or of a package that the recipe names; please report it, with the lines above."
+_THEIRS = "this came from the task's environment; the lines above say from where, and what was going on."
 
 
 def main() -> None:
@@ -76,17 +77,10 @@ def main() -> None:
         sys.exit(130)
     except Exception as error:
         err.print(traceback.format_exc(), end="", soft_wrap=True, highlight=False)
-        err.print(Text.assemble(("error", "bold red"), f" {_whose(error)}"), soft_wrap=True)
+        # Notes are what hetrl adds to an error that an environment raised.
+        words = _THEIRS if getattr(error, "__notes__", ()) else _BUG
+        err.print(Text.assemble(("error", "bold red"), f" {words}"), soft_wrap=True)
         sys.exit(1)
-
-
-def _whose(error: Exception) -> str:
-    """Return whom to turn to with an error that nobody foresaw."""
-    parts = sys.modules.get("hetrl.runs.parts")  # where it was never imported, no file was run
-    fault = "" if parts is None else parts.fault(error)
-    return (
-        f"{fault}: that is a file of yours, given as --parts; the lines above say how it came about." if fault else _BUG
-    )
 
 
 def _interrupted(end: BaseException | None) -> bool:

@@ -72,15 +72,6 @@ def _failed(file: Path, error: BaseException) -> str:
     return f"--parts {file} failed: {text}. Correct the file."
 
 
-def fault(error: BaseException) -> str:
-    """Return what an error says and in which line of a file that was run it came about; ``""`` where in none."""
-    frames = [each for each in traceback.extract_tb(error.__traceback__) if Path(each.filename) in _RUN]
-    if not frames:
-        return ""
-    text = (str(error).strip().splitlines() or ["no message"])[0].rstrip(".")
-    return f"{type(error).__name__}: {text} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})"
-
-
 # --------------------------------------------------------------------------- what a recipe uses
 
 
@@ -177,8 +168,6 @@ def compare(folder: Path, tree: Any, kept: Mapping[str, str]) -> None:
     Raises:
         RunError: with the files to give.
     """
-    if not kept:
-        return
     for name in used(tree):
         if not catalog.knows(name):
             listed = " and ".join(f"{FOLDER}/{file} (sha256 {digest[:12]})" for file, digest in kept.items())

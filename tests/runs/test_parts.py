@@ -187,31 +187,6 @@ def test_a_file_that_fails_is_shown_as_its_own(command, text, problem, shown):
     assert "hetrl/runs" not in said and not catalog.REGISTRATIONS
 
 
-def test_an_error_while_it_trains_is_not_called_a_bug_of_hetrl(command):
-    lines = (
-        SOURCE
-        + """
-
-import hetrl
-
-class Broken(Forage):
-    def step(self, actions):
-        raise RuntimeError("the server is gone")
-
-hetrl.register("env/my.forage", Broken)
-"""
-    )
-    Path("mine.py").write_text(lines)
-    shown = command("train", *RECIPE, "--parts", "mine.py", code=1).splitlines()
-    where = lines[: lines.index("raise RuntimeError")].count("\n") + 1
-    assert shown[-1] == (
-        f"error RuntimeError: the server is gone (mine.py, line {where}): that is a file of yours, given as --parts; "
-        "the lines above say how it came about."
-    )
-    assert any(line.startswith("This was step 1 of its episode") for line in shown)
-    assert not Path("runs/happo_my.forage_seed0").exists()
-
-
 @pytest.mark.parametrize("name", ["nowhere.py", "."])
 def test_a_file_that_cannot_be_read(command, name):
     said = command("list", "env", "--parts", name, code=2)
