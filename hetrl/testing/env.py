@@ -90,7 +90,7 @@ def _part(env: Any, values: Mapping[str, Any]) -> Part:
     Raises:
         AssertionError: it lacks what environments have.
     """
-    found = catalog.resolve(env, "env") if isinstance(env, str) else env
+    found: Any = catalog.resolve(env, "env") if isinstance(env, str) else env
     if own.foreign(found):
         name = getattr(found, "__name__", repr(found))
         problem = own.misfit(found)
