@@ -3,7 +3,9 @@
 Checkpoints load with ``weights_only=True``, so the states of torch, numpy and python are kept as tensors and numbers.
 """
 
+import os
 import random
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +15,24 @@ import torch
 from numpy.random import mtrand
 
 State = dict[str, Any]
+_turn = threading.RLock()
+
+
+@contextmanager
+def own_turn() -> Iterator[None]:
+    """Have the global generators for oneself: they are the process's, and another run may be training in a thread."""
+    with _turn:
+        yield
+
+
+def _renew() -> None:
+    """Give a forked process a lock of its own: who held this one in another thread does not exist there."""
+    global _turn
+    _turn = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew)
 
 
 def capture(device: torch.device | None = None) -> State:
@@ -88,14 +108,15 @@ class Stream:
 
     @contextmanager
     def _swapped(self, keep: bool = True) -> Iterator[None]:
-        outside = self._get()
-        if keep:
-            self._set(self._state)
-        try:
-            yield
-        finally:
-            self._state = self._get()
-            self._set(outside)
+        with own_turn():
+            outside = self._get()
+            if keep:
+                self._set(self._state)
+            try:
+                yield
+            finally:
+                self._state = self._get()
+                self._set(outside)
 
     def __enter__(self) -> "Stream":
         self._context = self._swapped()
@@ -167,16 +188,17 @@ def _one_back(state: tuple[Any, ...]) -> tuple[Any, ...]:
 @contextmanager
 def kept() -> Iterator[None]:
     """Put the global generators back afterwards, as they were."""
-    own, numpy_state = mtrand.get_bit_generator(), np.random.get_state(legacy=False)
-    python_state, torch_state = random.getstate(), torch.get_rng_state()
-    try:
-        yield
-    finally:
-        mtrand.set_bit_generator(own)
-        if numpy_state.get("has_gauss"):  # the rest is untouched
-            np.random.set_state(numpy_state)
-        random.setstate(python_state)
-        torch.set_rng_state(torch_state)
+    with own_turn():
+        own, numpy_state = mtrand.get_bit_generator(), np.random.get_state(legacy=False)
+        python_state, torch_state = random.getstate(), torch.get_rng_state()
+        try:
+            yield
+        finally:
+            mtrand.set_bit_generator(own)
+            if numpy_state.get("has_gauss"):  # the rest is untouched
+                np.random.set_state(numpy_state)
+            random.setstate(python_state)
+            torch.set_rng_state(torch_state)
 
 
 def derive(seed: int, *path: str) -> int:

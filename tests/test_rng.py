@@ -1,7 +1,11 @@
 """Random states survive a checkpoint, and private streams disturb nobody."""
 
 import io
+import multiprocessing
+import os
 import random
+import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -147,6 +151,44 @@ def test_streams_in_turns_are_what_each_is_alone_and_disturb_nobody():
     assert together[1] == turns(1)[1] and together[2] == turns(2)[2] and together[1] != together[2]
     assert len({str(each) for each in together[1]}) == 3
     assert draws() == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_who_is_forked_while_a_thread_draws_has_its_own_turn():
+    inside, leave = threading.Event(), threading.Event()
+
+    def hold():
+        with rng.Stream(0):
+            inside.set()
+            leave.wait(60)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    inside.wait(60)
+    with warnings.catch_warnings(action="ignore"):  # of a fork with threads
+        child = multiprocessing.get_context("fork").Process(target=rng.Stream, args=(1,))
+        child.start()
+    child.join(60)
+    leave.set()
+    thread.join()
+    assert child.exitcode == 0
+
+
+def test_streams_of_several_threads_are_what_each_is_alone():
+    def drawn(number):
+        stream, found = rng.Stream(number), []
+        for _ in range(200):
+            with stream:
+                found.append(draws())
+        return found
+
+    found = {}
+    threads = [threading.Thread(target=lambda each=each: found.update({each: drawn(each)})) for each in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == {each: drawn(each) for each in range(3)}
 
 
 @pytest.mark.parametrize("drawn", [0, 1, 3, 622, 623, 624, 625, 1248])

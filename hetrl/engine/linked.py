@@ -96,7 +96,7 @@ class Linked(nn.Module):
         self.recipe = plan.recipe
         self.statistics = Statistics(team) if self.recipe.normalize_observations else None
         self._lenses = Lenses.of(team, self.statistics)
-        with torch.random.fork_rng(devices=[]):
+        with rng.own_turn(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(rng.derive(seed, "networks"))
             self.nets = nn.ModuleDict({name: self._build_net(name) for name in plan.recipe.nets})
         self.slow = nn.ModuleDict(

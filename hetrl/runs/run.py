@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import DeviceStatsMonitor, LearningRateMonitor
+from lightning.pytorch.callbacks import Checkpoint, DeviceStatsMonitor, LearningRateMonitor
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from rich.console import Console
@@ -68,7 +68,7 @@ def train(
         DivergenceError: a loss became NaN or infinite, or a policy or the environment gave a number that is.
     """
     _require_wandb(wandb)
-    _refuse_by_batches(callbacks)
+    _refuse_unfit_callbacks(callbacks)
     module, data = build(recipe)  # before anything is written
     given = None if init is None else Origin.parse(init).give(module)
     opened = Folder(folder or default_folder(recipe))
@@ -116,7 +116,7 @@ def resume(
     folder = Folder(path)
     folder.refuse_if_empty()
     folder.need_parts()
-    _refuse_by_batches(callbacks)
+    _refuse_unfit_callbacks(callbacks)
     with sole_writer(path):
         _resume(folder, overrides, checkpoint, wandb, [*callbacks, *_progress(quiet)])
     return folder
@@ -175,7 +175,7 @@ def _fit(
             # One process, whatever a cluster has set aside, whose signals are not Lightning's business; checkpoints as
             # hetrl writes them.
             plugins=[LightningEnvironment(), files or CheckpointFiles()],
-            enable_checkpointing=False,
+            enable_checkpointing=any(isinstance(each, Checkpoint) for each in callbacks),
             enable_progress_bar=False,
             enable_model_summary=False,
             log_every_n_steps=1,
@@ -231,9 +231,15 @@ def _require_wandb(project: str | None) -> None:
         raise DependencyError("--wandb needs Weights & Biases: pip install 'hetrl[wandb]'.") from None
 
 
-def _refuse_by_batches(callbacks: Sequence[L.Callback]) -> None:
-    """Refuse what writes rows by the number of batches: a run's table goes by frames."""
+def _refuse_unfit_callbacks(callbacks: Sequence[L.Callback]) -> None:
+    """Refuse what is no callback, or writes rows by the number of batches: a run's table goes by frames."""
+    if not isinstance(callbacks, Sequence):
+        raise RunError(f"callbacks: a {type(callbacks).__name__} is no list; write callbacks=[...].")
     for each in callbacks:
+        if isinstance(each, type):
+            raise RunError(f"callbacks: {each.__name__} is a class; make one, {each.__name__}(...).")
+        if not isinstance(each, L.Callback):
+            raise RunError(f"callbacks: {each!r} is no callback of Lightning's.")
         if isinstance(each, LearningRateMonitor | DeviceStatsMonitor):
             raise RunError(
                 f"{type(each).__name__} logs against batches, and a run's table goes by frames; use it under a Trainer "

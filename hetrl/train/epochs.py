@@ -35,6 +35,8 @@ class Epochs(L.Callback):
             RunError: one of them means nothing here.
         """
         _refuse_words(trainer)
+        if not self._evaluates or trainer.limit_val_batches == 0:
+            _refuse_waiting(trainer)
         self._n_batches = 0
         loop = trainer.fit_loop
         self._before = {
@@ -102,6 +104,17 @@ def _refuse_words(trainer: L.Trainer) -> None:
     ):
         if value != default:
             raise RunError(f"Trainer({word}={value}): run.eval_every says when evaluations come; leave {word} away.")
+
+
+def _refuse_waiting(trainer: Any) -> None:
+    """Refuse who waits for an evaluation where none will come: the fit would find that out at its end."""
+    for each in trainer.callbacks:
+        monitor = getattr(each, "monitor", None)
+        if isinstance(monitor, str) and monitor.startswith("eval/"):
+            raise RunError(
+                f"{type(each).__name__}(monitor='{monitor}'): there are no evaluations; write run.eval_every=..., "
+                "without limit_val_batches=0, or watch another figure, such as 'return'."
+            )
 
 
 def begun_anew(loops: dict[str, Any], ended: int) -> None:

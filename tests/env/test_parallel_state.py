@@ -83,6 +83,20 @@ def test_one_without_says_so():
     assert not made(varied(state=np.ones(3))).team.own_state
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"state": lambda self: {"x": 1}}, r"gives a dict, and no numbers; give it a state_space, or write state: obs"),
+        ({"state": lambda self: None}, r"gives a NoneType, and no numbers"),
+        ({"state": lambda self: [[1], [1, 2]]}, r"gives a list, and no numbers"),
+        ({"state": counted, "state_space": lambda self: SPACE}, r"^task: state_space of Varied is a function; make it"),
+    ],
+)
+def test_a_state_that_nobody_can_read(words, message):
+    with pytest.raises(RecipeError, match=message):
+        made(varied(**words))
+
+
 def test_a_state_that_is_not_of_its_space_or_not_finite():
     with pytest.raises(
         RunError, match=r"environment 0, step 0 of its episode: state\(\) gives \[3\], but its space says \[2\]"

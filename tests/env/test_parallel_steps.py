@@ -104,8 +104,10 @@ def test_a_mask_in_the_observation_is_no_observation():
         (np.ones(12), MULTI, "has an action_mask of [12], and its options are [7]"),
         ((np.ones(4), np.ones(3)), MULTI, "has an action_mask of [[4], [3]], and its options are [[3], [4]]"),
         ((np.ones(3),), MULTI, "has an action_mask of [[3]], and its options are [[3], [4]]"),
-        (np.ones(3), {}, "has an action_mask of float64; give bools, or 0 and 1 as whole numbers"),
-        (["yes"] * 3, {}, "has an action_mask of <U3; give bools, or 0 and 1 as whole numbers"),
+        (np.array([0.0, -1e9, 0.0]), {}, "has an action_mask with other numbers than 0 and 1"),
+        (np.array([1, 2, 0]), {}, "has an action_mask with other numbers than 0 and 1"),
+        (np.array([1, np.nan, 0]), {}, "has an action_mask with other numbers than 0 and 1"),
+        (["yes"] * 3, {}, "has an action_mask of <U3; give bools, or 0 and 1"),
         (np.zeros(3, np.int8), {}, "has an action_mask that leaves no option"),
         (np.array([1, 1, 1, 0, 0, 0, 0]), MULTI, "has an action_mask that leaves no option of a choice"),
         (
@@ -126,6 +128,12 @@ def test_a_mask_that_cannot_be_is_named_by_agent_and_step(mask, words, message):
     with pytest.raises(RunError) as caught:
         env.advance(acts)
     assert str(caught.value) == f"task: environment 0, step 2 of its episode: agent 'a_1' {message}; correct Varied."
+
+
+@pytest.mark.parametrize("mask", [np.array([1.0, 0, 1, 0, 1, 1, 0]), (np.array([1.0, 0, 1]), np.array([0.0, 1, 1, 0]))])
+def test_a_mask_may_be_numbers_of_any_type(mask):
+    found = made(masked(lambda self, agent: mask, **MULTI)).masks["action_mask"]
+    assert [part[0].tolist() for part in found.values()] == [[[True, False, True, False, True, True, False]] * 2]
 
 
 def test_who_has_ended_needs_no_option():

@@ -133,6 +133,15 @@ def test_whatever_an_evaluation_gives_can_be_watched():
     assert {"eval/return", "eval/return_std", "eval/episode_length"} <= set(trainer.callback_metrics)
 
 
+@pytest.mark.parametrize(("changes", "words"), [(["run.eval_every=null"], {}), ([], {"limit_val_batches": 0})])
+def test_who_waits_for_an_evaluation_that_never_comes_is_told_before_training(changes, words):
+    stop = EarlyStopping("eval/return", mode="max")
+    with pytest.raises(RunError, match=r"^EarlyStopping\(monitor='eval/return'\): there are no evaluations; write run"):
+        fit(*changes, callbacks=[stop], **words)
+    stop = EarlyStopping("return", mode="max", patience=100)
+    assert fit(*changes, "run.frames=80", callbacks=[stop], **words)[0].frames == 80
+
+
 def test_without_evaluations_the_run_is_one_epoch():
     told = Told()
     module, trainer = fit("run.eval_every=null", callbacks=[told])
@@ -285,6 +294,27 @@ def test_a_run_trains_in_a_thread(tmp_path):
     thread.start()
     thread.join()
     assert not raised and Folder(tmp_path / "run").frames_saved() == 80
+
+
+def test_a_run_saves_by_a_callback_of_ones_own_as_well(tmp_path):
+    best = ModelCheckpoint(tmp_path / "best", monitor="eval/return", mode="max", save_top_k=2)
+    hetrl.train("happo", *TINY, "run.frames=240", folder=tmp_path / "run", callbacks=[best], quiet=True)
+    assert len(list((tmp_path / "best").iterdir())) == 2 == len(best.best_k_models)
+    assert Folder(tmp_path / "run").frames_saved() == 240
+
+
+@pytest.mark.parametrize(
+    ("callbacks", "message"),
+    [
+        (EarlyStopping("return"), r"^callbacks: a EarlyStopping is no list; write callbacks=\[...\]\.$"),
+        ([EarlyStopping], r"^callbacks: EarlyStopping is a class; make one, EarlyStopping\(\.\.\.\)\.$"),
+        (["stop"], r"^callbacks: 'stop' is no callback of Lightning's\.$"),
+    ],
+)
+def test_what_is_no_callback(callbacks, message, tmp_path):
+    with pytest.raises(RunError, match=message):
+        hetrl.train("happo", *TINY, folder=tmp_path / "run", callbacks=callbacks, quiet=True)
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_counts_batches_is_refused_in_a_run(tmp_path):

@@ -237,9 +237,12 @@ class ParallelSimulator:
             sizes, wanted = list(flat.shape), [sum(choices)]
         if sizes != wanted or flat is None:
             raise self._wrong(f"{who} of {sizes}, and its options are {wanted}")
-        if flat.dtype.kind not in "bui":
-            raise self._wrong(f"{who} of {flat.dtype}; give bools, or 0 and 1 as whole numbers")
-        return flat.astype(np.bool_)
+        if flat.dtype.kind not in "buif":
+            raise self._wrong(f"{who} of {flat.dtype}; give bools, or 0 and 1")
+        found: np.ndarray = flat.astype(np.bool_)
+        if flat.dtype.kind != "b" and not (found == flat).all():  # such as what others add to logits
+            raise self._wrong(f"{who} with other numbers than 0 and 1")
+        return found
 
     # ----- its own state
 
@@ -252,10 +255,21 @@ class ParallelSimulator:
                 raise RecipeError(f"task.state: {name(self.env)} has no state() of its own; write state: observations.")
             return None
         space = getattr(self.env, "state_space", None)
+        if callable(space):
+            raise RecipeError(f"task: state_space of {name(self.env)} is a function; make it a space, or a property.")
         if space is not None:
             return reader("state", space)
         self.reset(0)
-        shape = np.shape(self.env.state())
+        value = self.env.state()
+        try:
+            shape = np.asarray(value, dtype=np.float32).shape
+        except (TypeError, ValueError):
+            shape = None
+        if value is None or shape is None:
+            raise RecipeError(
+                f"task: state() of {name(self.env)} gives a {type(value).__name__}, and no numbers; give it a "
+                "state_space, or write state: observations."
+            )
         return SpaceReader(shape or (1,), torch.float32, of_shape(shape))
 
     def _state(self, own: SpaceReader) -> np.ndarray:
