@@ -29,7 +29,7 @@ from hetrl.cli import (
 )
 from hetrl.cli.console import err
 from hetrl.cli.parts import say_warnings
-from hetrl.errors import HetrlError
+from hetrl.errors import IN_ENVIRONMENT, HetrlError
 
 app = typer.Typer(
     help="Compose, check, train and understand heterogeneous-agent MARL.",
@@ -59,6 +59,7 @@ for name, command in COMMANDS.items():
     app.command(name=name)(command)
 
 _BUG = "this is a bug of hetrl, or of a package that the recipe names; please report it, with the lines above."
+_TASK = "the task's environment raised this; correct it where the lines above say."
 
 
 def main() -> None:
@@ -74,9 +75,10 @@ def main() -> None:
             raise
         err.print("Interrupted. A run goes on from its last checkpoint: hetrl train --resume RUN.", soft_wrap=True)
         sys.exit(130)
-    except Exception:
+    except Exception as error:
         err.print(traceback.format_exc(), end="", soft_wrap=True, highlight=False)
-        err.print(Text.assemble(("error", "bold red"), f" {_BUG}"), soft_wrap=True)
+        of_task = any(note.startswith(IN_ENVIRONMENT) for note in getattr(error, "__notes__", ()))
+        err.print(Text.assemble(("error", "bold red"), f" {_TASK if of_task else _BUG}"), soft_wrap=True)
         sys.exit(1)
 
 
