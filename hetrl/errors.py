@@ -5,8 +5,6 @@ from collections.abc import Iterable
 
 _MOST_LETTERS = 1000
 """Of an error's line; of a longer one, the middle is left out."""
-IN_ENVIRONMENT = "This was in environment"
-"""How the note begins on an error that an environment itself has raised."""
 
 
 class HetrlError(Exception):

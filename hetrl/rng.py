@@ -120,11 +120,14 @@ class Interleaved:
     """The stream of one of several who draw from the global generators in turns, all within ``with kept():``.
 
     A turn costs a fraction of what entering a :class:`Stream` would: numpy's generator is put in another's place, where
-    its state would have to be copied twice. The second of two normals that numpy has drawn at once is lost with a turn.
+    its state would have to be copied twice, and python's, which takes longest to read, is read only once it is used.
+    The second of two normals that numpy has drawn at once is lost with a turn.
     """
 
     def __init__(self) -> None:
         self._numpy = np.random.MT19937(0)
+        self._uses_python = self._known = False
+        self._next = 0
 
     def begin(self, number: int) -> None:
         """It is its turn, and its stream starts from a seed."""
@@ -132,16 +135,33 @@ class Interleaved:
         np.random.seed(number % 2**32)
         random.seed(number)
         torch.default_generator.manual_seed(number)  # of the CPU alone: torch's own notes each call for GPUs to come
+        self._known = False
 
     def resume(self) -> None:
         """It is its turn, and its stream goes on."""
         mtrand.set_bit_generator(self._numpy)
         random.setstate(self._python)
         torch.default_generator.set_state(self._torch)
+        self._known = True
 
     def pause(self) -> None:
         """Its turn is over."""
-        self._python, self._torch = random.getstate(), torch.default_generator.get_state()
+        self._torch = torch.default_generator.get_state()
+        if not self._known or self._uses_python:
+            self._python = random.getstate()
+        elif random.getrandbits(32) == self._next:  # python's next word is what it would have been: nothing was drawn
+            return
+        else:
+            self._python, self._uses_python = _one_back(random.getstate()), True
+        _, _, gauss = self._python
+        self._uses_python |= gauss is not None  # a normal in store is drawn without a word
+        self._next = random.getrandbits(32)  # whoever comes next brings a state of its own
+
+
+def _one_back(state: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A state of python's generator before its latest word; it makes 624 at a time, of which the last entry counts."""
+    version, (*words, place), gauss = state
+    return version, (*words, place - 1), gauss
 
 
 @contextmanager

@@ -147,3 +147,63 @@ def test_streams_in_turns_are_what_each_is_alone_and_disturb_nobody():
     assert together[1] == turns(1)[1] and together[2] == turns(2)[2] and together[1] != together[2]
     assert len({str(each) for each in together[1]}) == 3
     assert draws() == before
+
+
+@pytest.mark.parametrize("drawn", [0, 1, 3, 622, 623, 624, 625, 1248])
+@pytest.mark.parametrize("quiet", [0, 1, 2])
+def test_a_stream_in_turns_goes_on_where_python_was_however_many_words_were_drawn(quiet, drawn):
+    """The words come 624 at a time; turns that draw none, before, between or after, change nothing."""
+    alone = random.Random(5)
+    expected = [alone.getrandbits(32) for _ in range(2 * drawn + 3)] + [alone.gauss(0, 1) for _ in range(3)]
+    stream, other, found = rng.Interleaved(), rng.Interleaved(), []
+
+    def turn(draw, count):
+        for each in (other, stream):
+            each.resume()
+            found.extend(draw() for _ in range(count) if each is stream)
+            each.pause()
+
+    with rng.kept():
+        for each, number in ((other, 6), (stream, 5)):
+            each.begin(number)
+            each.pause()
+        for count in (*[0] * quiet, drawn, *[0] * quiet, drawn, 3):
+            turn(lambda: random.getrandbits(32), count)
+        for _ in range(3):
+            turn(lambda: random.gauss(0, 1), 1)
+    assert found == expected
+
+
+def test_a_normal_in_store_belongs_to_its_stream():
+    """Python draws normals in pairs: the second costs no word."""
+    alone = random.Random(5)
+    expected = [alone.gauss(0, 1) for _ in range(4)]
+    stream, found = rng.Interleaved(), []
+    with rng.kept():
+        stream.begin(5)
+        for _ in range(4):
+            found.append(random.gauss(0, 1))
+            stream.pause()
+            stream.resume()
+    assert found == expected
+
+
+def test_reading_pythons_state_is_left_out_where_it_was_not_used(monkeypatch):
+    """It costs ten times what the rest of a turn does."""
+    quiet, user = rng.Interleaved(), rng.Interleaved()
+    with rng.kept():
+        for stream in (quiet, user):
+            stream.begin(1)
+            stream.pause()
+        read, calls = random.getstate, []
+        monkeypatch.setattr(random, "getstate", lambda: calls.append(1) or read())
+        for turn in range(3):
+            quiet.resume()
+            np.random.rand(), torch.rand(1)
+            quiet.pause()
+            assert len(calls) == turn
+            user.resume()
+            random.random()
+            user.pause()
+            assert len(calls) == turn + 1
+        monkeypatch.undo()

@@ -29,7 +29,7 @@ from hetrl.cli import (
 )
 from hetrl.cli.console import err
 from hetrl.cli.parts import say_warnings
-from hetrl.errors import IN_ENVIRONMENT, HetrlError
+from hetrl.errors import HetrlError
 
 app = typer.Typer(
     help="Compose, check, train and understand heterogeneous-agent MARL.",
@@ -59,7 +59,7 @@ for name, command in COMMANDS.items():
     app.command(name=name)(command)
 
 _BUG = "this is a bug of hetrl, or of a package that the recipe names; please report it, with the lines above."
-_TASK = "the task's environment raised this; correct it where the lines above say."
+_THEIRS = "this came from the task's environment; the lines above say from where, and what was going on."
 
 
 def main() -> None:
@@ -77,8 +77,9 @@ def main() -> None:
         sys.exit(130)
     except Exception as error:
         err.print(traceback.format_exc(), end="", soft_wrap=True, highlight=False)
-        of_task = any(note.startswith(IN_ENVIRONMENT) for note in getattr(error, "__notes__", ()))
-        err.print(Text.assemble(("error", "bold red"), f" {_TASK if of_task else _BUG}"), soft_wrap=True)
+        # Notes are what hetrl adds to an error that an environment raised.
+        words = _THEIRS if getattr(error, "__notes__", ()) else _BUG
+        err.print(Text.assemble(("error", "bold red"), f" {words}"), soft_wrap=True)
         sys.exit(1)
 
 

@@ -9,7 +9,7 @@ from hetrl.cli.console import out
 
 
 def new(
-    kind: Annotated[str, typer.Argument(help="loss, weight, estimate, order, net, optim or data.")],
+    kind: Annotated[str, typer.Argument(help="loss, weight, estimate, order, net, optim, data or env.")],
     name: Annotated[str, typer.Argument(help="What recipes will call it, vendor.name.", metavar="VENDOR.NAME")],
     folder: Annotated[Path, typer.Argument(help="Where to write the package; a folder that does not exist.")],
 ) -> None:

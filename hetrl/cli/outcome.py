@@ -48,7 +48,8 @@ def finish_seeds(outcome: "Outcome") -> None:
     folder = outcome.folder
     parts = [f"{len(seeds)} {word}" for word in ("done", "stopped", "failed") if (seeds := getattr(outcome, word))]
     out.print(f"Seeds: {', '.join(parts)}.", highlight=False)
-    begun = [run for run in folder.runs.values() if Folder(run).metrics.exists() and read(Folder(run).metrics)]
+    whole = [folder.runs[seed] for seed in sorted([*outcome.done, *outcome.stopped])]
+    begun = [run for run in whole if Folder(run).metrics.exists() and read(Folder(run).metrics)]
     if begun:
         picture = draw_runs(begun, None, folder.path / "curve.png")
         table = Table.grid(padding=(0, 2))

@@ -126,7 +126,8 @@ class Folder:
         Raises:
             RunError: with the files to give.
         """
-        parts.compare(self.path, self.tree(), self.parts())
+        if kept := self.parts():
+            parts.compare(self.path, self.tree(), kept)
 
     def keep_parts(self) -> None:
         """Keep the files that have registered what the run uses, as they are now, beside those that are kept.

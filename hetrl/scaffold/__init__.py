@@ -1,1 +1,1 @@
-"""What ``hetrl new`` writes: a package of your own, with one component in it. The files are under ``template``."""
+"""What ``hetrl new`` writes: a package of your own, with one part in it. The files are under ``template``."""

@@ -21,6 +21,7 @@ STEPS = {
     "net": "net/gaussian_policy",
     "optim": "optim/adam, lr: 5e-4, max_grad_norm: 10",
     "data": "data/on_policy",
+    "env": "env/vmas, scenario: balance, n_agents: 3",
 }
 """The kinds there are templates for, and what a new one takes the place of in the recipe."""
 CHECKS = {
@@ -31,6 +32,7 @@ CHECKS = {
     "net": ("check_net", ", hidden=[8]"),
     "optim": ("check_optim", ""),
     "data": ("check_data", ", frames=24"),
+    "env": ("check_env", ", horizon=5"),
 }
 """The check of ``hetrl.testing`` that each kind goes through, and the arguments that it is given."""
 CALLED = {
@@ -41,8 +43,17 @@ CALLED = {
     "net": "A net",
     "optim": "An optimiser",
     "data": "A source of data",
+    "env": "An environment",
 }
 """What each kind is in a sentence."""
+_ABOUT = "HAPPO on three agents that balance a package, with $entry in the place of $replaced."
+ABOUT = {"env": "HAPPO on $entry."}
+"""What the recipe of a kind is about, where it is not about the part in the place of another."""
+_COMPARISON = "`hetrl train happo run.frames=32_000` is what to compare with."
+COMPARISON = {"env": "Without an installation: `hetrl train $word.yaml --parts $code`."}
+"""What the README of a kind adds to that."""
+REQUIRES = {"env": ["gymnasium>=1.0", "pettingzoo>=1.25"]}
+"""What a kind needs besides hetrl."""
 FILES = {
     ".gitignore": "gitignore",
     "README.md": "README.md",
@@ -87,11 +98,12 @@ def _words(kind: str, name: str) -> dict[str, str]:
         what = f"no template for '{kind}'" if kind in catalog.KINDS else f"no kind '{kind}'"
         raise RecipeError(f"{what}.{nearest(kind, STEPS)}")
     vendor, dot, word = name.partition(".")
+    article = "an" if kind[0] in "aeio" else "a"
     for part in (vendor, word):
         if not dot or not _NAME.fullmatch(part) or keyword.iskeyword(part):
             raise RecipeError(
-                f"'{name}' is no name for a {kind}; write vendor.name, each of small letters, digits and underscores, "
-                f"such as '{_proposed(name, kind)}'."
+                f"'{name}' is no name for {article} {kind}; write vendor.name, each of small letters, digits and "
+                f"underscores, such as '{_proposed(name, kind)}'."
             )
     if vendor == "hetrl":
         raise RecipeError(f"'{name}': hetrl's own entries have no vendor; write your own, such as 'yourlab.{word}'.")
@@ -106,6 +118,7 @@ def _words(kind: str, name: str) -> dict[str, str]:
         raise RecipeError(f"'{entry}' is there already, from {provider}; choose another name, or uninstall that.")
     if package in packages_distributions():
         raise RecipeError(f"'{name}' would be a package '{package}', and one is installed; choose another name.")
+    replaced, ours = STEPS[kind].split(",")[0], ".".join(version("hetrl").split(".")[:2])
     return {
         "kind": kind,
         "name": name,
@@ -117,9 +130,12 @@ def _words(kind: str, name: str) -> dict[str, str]:
         "check": CHECKS[kind][0],
         "given": CHECKS[kind][1],
         "a_part": CALLED[kind],
-        "docstring": "the docstring" if kind == "data" else "the docstring and the formula",
-        "replaced": STEPS[kind].split(",")[0],
-        "version": ".".join(version("hetrl").split(".")[:2]),
+        "docstring": "the docstring" if kind in ("data", "env") else "the docstring and the formula",
+        "about": Template(ABOUT.get(kind, _ABOUT)).substitute(entry=entry, replaced=replaced),
+        "comparison": Template(COMPARISON.get(kind, _COMPARISON)).substitute(code=f"{package}/{word}.py", word=word),
+        "resolved": "catalog.resolve(NAME).made_by[0]" if kind == "env" else "catalog.resolve(NAME)",
+        "requires": ", ".join(f'"{each}"' for each in [f"hetrl>={ours}", *REQUIRES.get(kind, [])]),
+        "replaced": replaced,
         **{f"{each}_step": entry if each == kind else step for each, step in STEPS.items()},
     }
 

@@ -24,9 +24,7 @@ def check_docstring(subject: Subject | Part, *, of_a_paper: bool = True) -> None
     """
     lines = [line.strip() for line in (subject.cls.__doc__ or "").strip().splitlines()]
     subject.require(bool(lines), "no docstring; write a summary line, the formula, Args, Source and Differs.")
-    todo = [line for line in lines if TO_FILL_IN in line]
-    several = f"{len(todo)} places" if len(todo) > 1 else "a place"
-    subject.require(not todo, f"the docstring has {several} to fill in: {', '.join(map(repr, todo))}.")
+    check_filled_in(subject)
     parted = len(lines) > 2 and not lines[1]
     subject.require(
         parted or (len(lines) == 1 and not of_a_paper), "the docstring needs one summary line, then an empty one."
@@ -50,3 +48,14 @@ def check_docstring(subject: Subject | Part, *, of_a_paper: bool = True) -> None
         for name in names if word == "Args" else ():
             named = any(line.startswith(f"{name}:") for line in inside)
             subject.require(named, f"the docstring's Args do not explain '{name}'.")
+
+
+def check_filled_in(subject: Subject | Part) -> None:
+    """Whether nothing is left of what a template asks for.
+
+    Raises:
+        AssertionError: one line, what is.
+    """
+    todo = [line.strip() for line in (subject.cls.__doc__ or "").splitlines() if TO_FILL_IN in line]
+    several = f"{len(todo)} places" if len(todo) > 1 else "a place"
+    subject.require(not todo, f"the docstring has {several} to fill in: {', '.join(map(repr, todo))}.")

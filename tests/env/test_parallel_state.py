@@ -42,6 +42,21 @@ def test_it_may_be_left_aside():
     assert env.team.state_size == 8 and not env.team.own_state
 
 
+def test_a_state_that_cannot_be_told_is_the_environments_own_error_with_what_to_do():
+    """Some worlds are gone with their episode, and say so of the state as well."""
+
+    def gone(self):
+        return [self.t / (5 - self.t)]
+
+    env = made(varied(state=gone), n_envs=1, horizon=9)
+    env.start()
+    act = {"agents": torch.zeros(1, 2, 1, dtype=torch.int64)}
+    with pytest.raises(ZeroDivisionError) as raised:
+        for _ in range(9):
+            env.advance(act)
+    assert "with state: observations in the task, it is not" in " ".join(raised.value.__notes__)
+
+
 def test_the_contract():
     check_env(entry(varied(state=counted, state_space=SPACE)), horizon=5)
 

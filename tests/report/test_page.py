@@ -119,7 +119,7 @@ def test_without_the_simulator_shapes_are_left_out_and_it_says_why(run, monkeypa
     def missing(*given, **named):
         raise DependencyError("the simulator is not installed.")
 
-    monkeypatch.setattr(paging, "make_env", missing)
+    monkeypatch.setattr(paging, "team_of", missing)
     text = page(run)
     assert "Shapes and the team are left out: the simulator is not installed." in text
     assert "loss/clipped_surrogate" in text and "agent.log_prob [B]" not in text

@@ -164,15 +164,6 @@ def test_a_file_can_be_given_with_others_twice_and_import_what_lies_beside_it(co
     sys.modules.pop("beside_it")
 
 
-def test_what_an_environment_raises_is_not_called_a_bug_of_hetrl(command):
-    fails = "class Fails(Forage):\n    def step(self, given):\n        self.n = getattr(self, 'n', 0) + 1\n"
-    fails += "        return super().step(given) if self.n < 8 else 1 / 0\n"
-    Path("fails.py").write_text(f"{SOURCE}\n\nimport hetrl\n\n{fails}\nhetrl.register('env/my.fails', Fails)\n")
-    told = command("train", RECIPE[0], TASK.replace("forage", "fails"), *RECIPE[2:], "--parts", "fails.py", code=1)
-    assert 'fails.py", line' in told and "This was in environment 0 of the task" in told
-    assert told.splitlines()[-1] == "error the task's environment raised this; correct it where the lines above say."
-
-
 @pytest.mark.parametrize(
     ("text", "problem", "shown"),
     [

@@ -12,6 +12,7 @@ import pytest
 
 import hetrl
 from hetrl import cli
+from hetrl.report import curve
 from hetrl.runs import run as runs
 from hetrl.runs.folder import Folder
 from hetrl.runs.launch import SeedProcess, StopSignals
@@ -121,14 +122,14 @@ def test_ctrl_c_in_the_closing_summary_leaves_what_it_said_first(command, monkey
     def interrupted(*given):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_picture", interrupted)
+    monkeypatch.setattr(curve, "draw_runs", interrupted)
     code, lines = command("train", "happo", *TINY, "--folder", "run")
     assert code == 130
     assert lines[-2].startswith("Done: 160 frames.") and lines[-1].startswith("Interrupted. ")
 
 
 def test_what_nobody_foresaw_keeps_its_traceback_and_says_whom_to_tell(command, monkeypatch):
-    monkeypatch.setattr(cli, "_picture", lambda *given: 1 / 0)
+    monkeypatch.setattr(curve, "draw_runs", lambda *given: 1 / 0)
     code, lines = command("train", "happo", *TINY, "--folder", "run")
     assert code == 1
     assert lines[-2] == "ZeroDivisionError: division by zero" and any(line.startswith("Traceback") for line in lines)

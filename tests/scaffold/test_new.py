@@ -13,7 +13,9 @@ import hetrl
 from hetrl import catalog, cli
 from hetrl.errors import HetrlError
 from hetrl.recipe.shipped import shipped
+from hetrl.runs import parts
 from hetrl.scaffold.new import CALLED, FILES, STEPS, SUFFIX, TEMPLATES, new, taken
+from hetrl.testing import check_env
 from hetrl.testing.docstring import TO_FILL_IN
 
 KINDS = list(STEPS)
@@ -79,6 +81,36 @@ def test_its_tests_fail_only_where_something_is_to_fill_in(made, kind):
         functions_of(folder, "test_numbers.py")["test_the_numbers_worked_by_hand"]()
 
 
+def test_an_environment_is_a_task_without_an_installation(tmp_path, monkeypatch):
+    """Its file is given with ``--parts``; the recipe is the one that is written beside it."""
+    new("env", "acme.some_thing", tmp_path / "made")
+    monkeypatch.chdir(tmp_path / "made")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = dict(catalog.REGISTERED), dict(catalog.REGISTRATIONS)
+    try:
+        parts.run(Path("acme_some_thing/some_thing.py"))
+        hetrl.check(hetrl.load("some_thing.yaml", "task.n_envs=2", "task.speed=0.2", "data.frames=200"))
+        assert catalog.REGISTRATIONS["env/acme.some_thing"].file == Path("acme_some_thing/some_thing.py").resolve()
+        with pytest.raises(HetrlError, match="'speed'"):
+            hetrl.check(hetrl.load("some_thing.yaml", "task.sped=0.2"))
+        with pytest.raises(AssertionError, match=f"^env/acme.some_thing: the docstring has a place .*{TO_FILL_IN}"):
+            check_env("env/acme.some_thing", {"agents": 2, "horizon": 5})
+    finally:
+        for kept, now in zip(before, (catalog.REGISTERED, catalog.REGISTRATIONS), strict=True):
+            now.clear()
+            now.update(kept)
+
+
+def test_what_each_kind_asks_of_others(tmp_path):
+    for kind in ("env", "loss"):
+        new(kind, "acme.some_thing", tmp_path / kind)
+        text = (tmp_path / kind / "pyproject.toml").read_text()
+        assert ('"pettingzoo>=' in text) == (kind == "env")
+        readme = (tmp_path / kind / "README.md").read_text()
+        assert ("--parts acme_some_thing/some_thing.py" in readme) == (kind == "env")
+        assert ("what to compare with" in readme) == (kind == "loss")
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_its_recipe_is_the_shipped_one_but_for_the_part(tmp_path, kind):
     new(kind, "acme.some_thing", tmp_path / "made")
@@ -119,7 +151,7 @@ def test_a_class_hides_nothing_that_its_files_need():
     [
         ("los", "acme.bonus", "no kind 'los'. Nearest: 'loss'."),
         ("losses", "acme.bonus", "no kind 'losses'. Nearest: 'loss'."),
-        ("env", "acme.bonus", "no template for 'env'. There are: data, estimate, loss, net, optim, order, weight."),
+        ("env", "bonus", "'bonus' is no name for an env; write vendor.name"),
         ("loss", "bonus", "'bonus' is no name for a loss; write vendor.name, each of small letters, digits and "
          "underscores, such as 'yourlab.bonus'."),
         ("loss", "loss/acme.bonus", "'loss/acme.bonus' is no name for a loss; write .* such as 'acme.bonus'."),
@@ -187,4 +219,4 @@ def test_the_readme_calls_the_part_what_it_is(kind, tmp_path):
     new(kind, "acme.some_thing", tmp_path / "made")
     text = (tmp_path / "made" / "README.md").read_text()
     assert f"\n{CALLED[kind]} for hetrl, to be used in a recipe as `use: {kind}/acme.some_thing`." in text
-    assert ("formula" in text) == (kind != "data")
+    assert ("formula" in text) == (kind not in ("data", "env"))

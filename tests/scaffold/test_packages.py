@@ -30,6 +30,7 @@ WRONG = {
     "order": ('"members": "members"', '"members": "state"', "does not read 'members', as every order/... does; add"),
     "net": ("def draw(", "def drawn(", "is a Policy without draw(); define it, collection asks for it."),
     "optim": ("def optimizer(", "def optimiser(", "has no method 'optimizer', as every optim/... has; derive it from"),
+    "env": ("def step(", "def move(", "has no step() of its own, as every environment of PettingZoo has; define it"),
     "data": ("def attach(", "def bind(", "has no method 'attach', as every data/... has; derive it from"),
 }  # fmt: skip
 """What is changed in the part as it is written -> what is said of it."""

@@ -1,13 +1,20 @@
 """The check of environments notices what breaks collection, TorchRL and resuming, in one line."""
 
+import re
+
+import numpy as np
 import pytest
 import torch
+from env.forage import Forage
 
+import hetrl
+from hetrl import catalog
 from hetrl.arguments import Count, Seed
 from hetrl.env.cue_game import CueGame
 from hetrl.env.team_env import TeamEnv
 from hetrl.team import Box, Team
 from hetrl.testing import check_env
+from hetrl.testing.docstring import TO_FILL_IN
 
 
 class Walk(TeamEnv):
@@ -131,3 +138,74 @@ def test_arguments_are_checked_and_explained():
         check_env("env/matrix_game")
     with pytest.raises(AssertionError, match=r"^Bare: the docstring has no line that starts with 'Args:'"):
         check_env(type("Bare", (Walk,), {"__doc__": "Bare."}))
+
+
+# ----- what is not written for hetrl
+
+
+def own(**changed):
+    """Return a forage with some of it changed."""
+    return type("Mine", (Forage,), {"__doc__": "Mine.", **changed})
+
+
+def luck(self, seed=None, options=None):
+    return Forage.reset(self, None)
+
+
+def test_an_environment_of_ones_own_is_checked_by_its_name(monkeypatch):
+    monkeypatch.setattr(catalog, "REGISTERED", dict(catalog.REGISTERED))
+    monkeypatch.setattr(catalog, "REGISTRATIONS", dict(catalog.REGISTRATIONS))
+    hetrl.register("env/my.checked", Forage)
+    check_env("env/my.checked", {"horizon": 4, "width": 2})
+    check_env("env/my.checked", {"horizon": 9}, workers=2)
+    with pytest.raises(AssertionError, match=r"^env/my.checked: the arguments are refused: .*task.widht.*'width'"):
+        check_env("env/my.checked", {"horizon": 4, "widht": 2})
+    with pytest.raises(AssertionError, match=r"^env/my.checked: it does not build with .*task.horizon: Forage has no"):
+        check_env("env/my.checked")
+
+
+def test_or_as_a_class_or_as_what_makes_one():
+    check_env(own(), horizon=4)
+    check_env(lambda: Forage(width=2), {"horizon": 4})
+    with pytest.raises(AssertionError, match=r"^3: it is a int, and no environment; give"):
+        check_env(3)
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        (
+            {"reset": luck},
+            "begins otherwise with the same seed|does not load: .*does not repeat an episode",
+        ),
+        ({"_seen": lambda self: {agent: np.zeros(1) for agent in self.agents}}, "has an observation of"),
+        ({"__doc__": f"{TO_FILL_IN} this."}, f"the docstring has a place to fill in: '{TO_FILL_IN} this.'"),
+    ],
+)
+def test_what_breaks_it_is_a_line(changed, problem):
+    with pytest.raises(AssertionError, match=f"^Mine: .*({problem})") as caught:
+        check_env(own(**changed), horizon=4)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_does_not_repeat_itself_is_not_asked_to():
+    check_env(own(reset=luck), horizon=4, repeats=False)
+
+
+def test_every_environment_is_closed_and_can_be_begun_again():
+    opened = []
+
+    def begun(self, *arguments, **words):
+        Forage.__init__(self, *arguments, **words)
+        opened.append(self)
+
+    check_env(own(__init__=begun, close=lambda self: opened.remove(self)), horizon=4)
+    assert not opened
+
+    def gone(self, seed=None, options=None):
+        if opened:
+            raise ValueError("it is gone")
+        return Forage.reset(self, seed)
+
+    with pytest.raises(AssertionError, match=re.escape("Mine: start() failed: ValueError: it is gone")):
+        check_env(own(reset=gone, close=lambda self: opened.append(self)), horizon=4)

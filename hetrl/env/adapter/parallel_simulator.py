@@ -262,7 +262,11 @@ class ParallelSimulator:
         return SpaceReader(shape or (1,), torch.float32, of_shape(shape))
 
     def _state(self, own: SpaceReader) -> np.ndarray:
-        value = self.env.state()
+        try:
+            value = self.env.state()
+        except Exception as error:
+            error.add_note("It was asked for its state(); with state: observations in the task, it is not.")
+            raise
         try:
             return own.read(value)
         except (ValueError, TypeError, KeyError, IndexError) as error:

@@ -26,7 +26,7 @@ import cloudpickle
 import numpy as np
 import torch
 
-from hetrl.errors import IN_ENVIRONMENT, RecipeError, RunError
+from hetrl.errors import RecipeError, RunError
 from hetrl.rng import Interleaved, derive, kept
 
 _METHOD = "fork" if sys.platform.startswith("linux") else "spawn"
@@ -243,7 +243,7 @@ class _Owned:
         try:
             return work(self.simulators[task.row], *task.arguments)
         except Exception as error:
-            error.add_note(f"{IN_ENVIRONMENT} {task.row} of the task (they count from 0).")
+            error.add_note(f"This was in environment {task.row} of the task (they count from 0).")
             raise
 
     def close(self) -> None:
