@@ -127,10 +127,10 @@ def completed(fragment) -> dict | None:
     ids=lambda each: each.stem if isinstance(each, Path) else "",
 )
 def test_recipes_phases_and_sections_link(page, block):
-    """Nets alone, or an optimiser, are no whole: what uses them is elsewhere."""
+    """Nets, an encoder or an optimiser alone are no whole: what uses them is elsewhere."""
     tree = completed(OmegaConf.to_container(OmegaConf.create(block)))
     if tree is None:
-        assert set(OmegaConf.create(block)) <= {"nets", "optim"}
+        assert set(OmegaConf.create(block)) <= {"nets", "optim", "encoder"}
         return
     recipe = hetrl.load(tree)
     hetrl.check(recipe)

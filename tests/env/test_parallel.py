@@ -327,5 +327,6 @@ def test_a_factory_without_max_cycles_needs_a_horizon():
 
 
 def test_a_factory_that_draws_nothing():
-    with pytest.raises(RunError, match=r"^task: Leavers draws nothing; make it with render_mode='rgb_array'"):
+    said = r"^task: Leavers draws nothing; make it with render_mode='rgb_array', or write render_mode = 'rgb_array' in"
+    with pytest.raises(RunError, match=said):
         leavers().frame()

@@ -273,10 +273,13 @@ def test_discrete_policies():
 
 def test_categorical_and_continuous_do_not_mix():
     refused(
-        r"nets.actor: net/gaussian_policy serves box actions, but agent 'agent_0' has discrete\[3, 2\].", team=CHOOSING
+        r"nets.actor: net/gaussian_policy serves box actions, but agent 'agent_0' has discrete\[3, 2\]; "
+        r"for these agents there is net/categorical_policy\.",
+        team=CHOOSING,
     )
     refused(
-        r"nets.actor: net/categorical_policy serves discrete actions, but agent 'agent_0' has continuous\[1\].",
+        r"nets.actor: net/categorical_policy serves discrete actions, but agent 'agent_0' has continuous\[1\]; "
+        r"for these agents there is net/gaussian_policy\.",
         "nets.actor.use=net/categorical_policy",
         team=ALIKE,
     )

@@ -106,7 +106,10 @@ class ParallelSimulator:
     def picture(self) -> np.ndarray:
         """Draw it, ``[H, W, 3]`` uint8."""
         if getattr(self.env, "render_mode", None) != "rgb_array":
-            raise RunError(f"task: {name(self.env)} draws nothing; make it with render_mode='rgb_array'.")
+            raise RunError(
+                f"task: {name(self.env)} draws nothing; make it with render_mode='rgb_array', or write "
+                "render_mode = 'rgb_array' into the class, whose render() then gives an array [H, W, 3]."
+            )
         return np.ascontiguousarray(self.env.render())
 
     def close(self) -> None:

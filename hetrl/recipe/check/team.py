@@ -9,7 +9,7 @@ from hetrl.order import check_rounds
 from hetrl.recipe.net import Net
 from hetrl.recipe.plan import Plan
 from hetrl.recipe.schema import Order
-from hetrl.team import Team
+from hetrl.team import Discrete, Team
 
 
 def check_team(plan: Plan, team: Team) -> None:
@@ -57,9 +57,14 @@ def _check_actions(net: Net, team: Team) -> None:
     for agent in team.agents:
         if not isinstance(agent.action, cls.serves):
             kinds = " or ".join(kind.__name__.lower() for kind in cls.serves)
-            raise RecipeError(
-                f"{net.where}: {net.use} serves {kinds} actions, but agent '{agent.name}' has {agent.action}."
-            )
+            said = f"{net.where}: {net.use} serves {kinds} actions, but agent '{agent.name}' has {agent.action}"
+            raise RecipeError(f"{said}; for these agents there is {_serving(team)}.")
+
+
+def _serving(team: Team) -> str:
+    """Name the policy for a team's kinds of action."""
+    discrete = [isinstance(agent.action, Discrete) for agent in team.agents]
+    return "net/categorical_policy" if all(discrete) else "net/mixed_policy" if any(discrete) else "net/gaussian_policy"
 
 
 def _check_sizes(net: Net, team: Team) -> None:
