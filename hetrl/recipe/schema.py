@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, ClassVar, Literal, get_args
 
 from omegaconf import OmegaConf
@@ -245,7 +244,9 @@ class Recipe:
         Raises:
             RecipeError: see :func:`hetrl.build`.
         """
-        return import_module(__name__.partition(".")[0]).build(self)  # training builds on recipes, not they on it
+        import hetrl  # training builds on recipes, not they on it
+
+        return hetrl.build(self)
 
 
 def _refuse_format(tree: Mapping[str, Any], name: str) -> None:

@@ -9,7 +9,6 @@ import pytest
 import hetrl
 from hetrl.errors import RecipeError
 from hetrl.recipe.frozen import FrozenDict, FrozenList
-from hetrl.recipe.schema import Recipe
 from hetrl.recipe.shipped import shipped
 
 REFUSED = r"^a recipe is its tree, and nothing can be changed behind it; make another one: hetrl.load\(recipe, 'task"
@@ -104,5 +103,7 @@ def test_what_a_tree_cannot_hold_is_refused():
         hetrl.load(tree)
 
 
-def test_a_recipe_builds_through_one_door():
-    assert Recipe.builder is hetrl.build
+def test_a_recipe_builds_through_one_door(monkeypatch):
+    monkeypatch.setattr(hetrl, "build", lambda recipe: ("built", recipe))
+    recipe = hetrl.load("happo")
+    assert recipe.build() == ("built", recipe)
