@@ -31,6 +31,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hetrl.env.adapter.scenario import look_over
 from hetrl.env.capture import When
 from hetrl.env.physique import physique
 from hetrl.env.scenarios import scenario_class, scenarios, shipped, world_arguments
@@ -121,6 +122,8 @@ class Vmas(TeamEnv):
         self._given, self._built_with = scenario_args, seed
         self._scenario_args = world_arguments(scenario, scenario_args, _words(type(self)))
         self._scenario = scenario_class(scenario)
+        if not shipped(scenario):
+            self._look_over()
         self._simulator = self._build(n_envs)
         self._spare: _Spare | None = None
         self._stream = Stream(seed, self.device)
@@ -375,13 +378,24 @@ class Vmas(TeamEnv):
         fresh = torch.zeros(self.n_envs, dtype=torch.bool, device=self.device)
         return _Spare(large, found, fresh, {})
 
-    def _first_step(self, simulator: Any) -> None:
-        """Step once at rest: some attributes exist only from the first step on, and resets write them too."""
+    def _look_over(self) -> None:
+        """Refuse a scenario of somebody else's that does not give what it has to."""
+        simulator = self._build(2)
+        with Stream(self._built_with, self.device):
+            self._act(simulator)
+            look_over(simulator, self.scenario)
+
+    def _act(self, simulator: Any) -> None:
+        """Let everybody do nothing for a step."""
         for agent in simulator.agents:
             size = simulator.get_agent_action_size(agent)
             dtype = torch.float32 if self.actions == "continuous" else torch.int64
             simulator._set_action(torch.zeros(simulator.num_envs, size, dtype=dtype, device=self.device), agent)
         self._move(simulator)
+
+    def _first_step(self, simulator: Any) -> None:
+        """Step once at rest: some attributes exist only from the first step on, and resets write them too."""
+        self._act(simulator)
         for agent in simulator.agents:
             simulator.scenario.reward(agent)
         self._observe(simulator)

@@ -270,6 +270,43 @@ def test_a_scenario_is_trained_evaluated_and_resumed_by_its_name(register, tmp_p
         hetrl.check(recipe)
 
 
+@pytest.mark.parametrize(
+    ("method", "given", "words"),
+    [
+        (
+            "reward",
+            torch.zeros(()),
+            r"its reward of 'agent_0' is a tensor \[\] of torch.float32; with two environments",
+        ),
+        (
+            "reward",
+            torch.zeros(1),
+            r"its reward of 'agent_0' is a tensor \[1\] of torch.float32; with two environments",
+        ),
+        (
+            "reward",
+            torch.zeros(2, 2),
+            r"is a tensor \[2, 2\] of torch.float32; .* it has to be a tensor \[2\], one for",
+        ),
+        ("reward", 1.0, "its reward of 'agent_0' is a float; with two environments"),
+        (
+            "observation",
+            torch.zeros(4),
+            r"its observation of 'agent_0' is a tensor \[4\] of .* a tensor \[2, F\], one for",
+        ),
+        (
+            "done",
+            torch.zeros(2),
+            r"its done\(\) is a tensor \[2\] of torch.float32; .* a tensor \[2\] of bools, one for",
+        ),
+    ],
+)
+def test_a_scenario_that_gives_something_else_is_refused_before_it_is_used(register, method, given, words):
+    register("scenario/my.dock", type("Odd", (Dock,), {method: lambda self, *agent: given}))
+    with pytest.raises(RecipeError, match=f"scenario 'my.dock': .*{words}"):
+        dock().build()
+
+
 def test_a_scenarios_arguments_are_those_of_make_world_and_of_its_kwargs(register):
     register("scenario/my.dock", Dock)
     assert scenario_arguments("my.dock") == {"n_agents", "pull"}
