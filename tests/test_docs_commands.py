@@ -22,8 +22,9 @@ from hetrl.recipe.schema import Recipe
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 COMMANDS = typer.main.get_command(cli.app).commands
-FOLLOWED = ("docs/add_a_loss.md", "docs/own_environment.md")
-"""Their recipes are of packages or files that they make on the way; tests of their own follow them."""
+FOLLOWED = ("docs/add_a_loss.md", "docs/own_environment.md", "docs/worlds.md")
+"""Their recipes are of packages or files that they make on the way, which tests of their own follow, or of packages of
+others that are not installed here."""
 NOTING = r"""
 exec 3>&1 >/dev/null 2>&1 </dev/null
 PATH= ; set -f

@@ -47,4 +47,4 @@ def test_every_kind_has_its_page_and_its_command(tmp_path):
     for kind, name, folder in commands:
         assert new(kind, name, tmp_path / folder)
     named = {kind for kind, *_ in commands} | set(re.findall(r"# or (\w+), or (\w+):", text)[0])
-    assert named == set(STEPS) == set(catalog.KINDS) - {"env"}
+    assert named == set(STEPS) == set(catalog.KINDS)

@@ -90,17 +90,13 @@ def test_sharing_groups_replaced():
     assert list(shared.bodies) == ["x", "y", "z"]
     assert shared.layout == {"arms": (replace(A0, body="z"), replace(A1, body="x")), "legs": (replace(B0, body="y"),)}
     assert TEAM["a0"].body == "arms"  # the team itself is as it was
+    assert list(TEAM.shared({"keys": ["a0", "a1"], "training": ["b0"]}).bodies) == ["keys", "training"]
 
 
 @pytest.mark.parametrize(
     ("groups", "text"),
     [
         ({"x": ["a0", "a1"], "y": ["b0", "b1"]}, "^task.groups.y: no agent 'b1'. Nearest: 'b0'.$"),
-        (
-            {"keys": ["a0", "a1"], "y": ["b0"]},
-            "^task.groups.keys: torch or hetrl has another use for the name 'keys'; choose",
-        ),
-        ({"training": ["a0", "a1"], "y": ["b0"]}, "^task.groups.training: torch or hetrl has another use"),
         ({"b0": ["a0", "a1"], "y": ["b0"]}, "^task.groups.b0: 'b0' is an agent, and what is logged of both would be"),
         ({"x": ["a0", "a1"]}, r"^task.groups: agents \['b0'\] are in no group; name every agent once.$"),
         ({}, r"^task.groups: agents \['a1', 'b0', 'a0'\] are in no group"),

@@ -46,12 +46,6 @@ CALLED = {
     "env": "An environment",
 }
 """What each kind is in a sentence."""
-_ABOUT = "HAPPO on three agents that balance a package, with $entry in the place of $replaced."
-ABOUT = {"env": "HAPPO on $entry."}
-"""What the recipe of a kind is about, where it is not about the part in the place of another."""
-_COMPARISON = "`hetrl train happo run.frames=32_000` is what to compare with."
-COMPARISON = {"env": "Without an installation: `hetrl train $word.yaml --parts $code`."}
-"""What the README of a kind adds to that."""
 REQUIRES = {"env": ["gymnasium>=1.0", "pettingzoo>=1.25"]}
 """What a kind needs besides hetrl."""
 FILES = {
@@ -119,6 +113,7 @@ def _words(kind: str, name: str) -> dict[str, str]:
     if package in packages_distributions():
         raise RecipeError(f"'{name}' would be a package '{package}', and one is installed; choose another name.")
     replaced, ours = STEPS[kind].split(",")[0], ".".join(version("hetrl").split(".")[:2])
+    said = {"entry": entry, "replaced": replaced, "word": word, "package": package}
     return {
         "kind": kind,
         "name": name,
@@ -131,8 +126,7 @@ def _words(kind: str, name: str) -> dict[str, str]:
         "given": CHECKS[kind][1],
         "a_part": CALLED[kind],
         "docstring": "the docstring" if kind in ("data", "env") else "the docstring and the formula",
-        "about": Template(ABOUT.get(kind, _ABOUT)).substitute(entry=entry, replaced=replaced),
-        "comparison": Template(COMPARISON.get(kind, _COMPARISON)).substitute(code=f"{package}/{word}.py", word=word),
+        **{each: _filled(_template_of(kind, each).strip(), said) for each in ("about", "comparison")},
         "resolved": "catalog.resolve(NAME).made_by[0]" if kind == "env" else "catalog.resolve(NAME)",
         "requires": ", ".join(f'"{each}"' for each in [f"hetrl>={ours}", *REQUIRES.get(kind, [])]),
         "replaced": replaced,
@@ -153,6 +147,11 @@ def taken(kind: str) -> set[str]:
     texts = [_template(_filled(source, {"kind": kind, "word": "", "package": ""})) for source in FILES.values()]
     found = re.findall(r"^(?:from \S+ import (.+)|import (\w+)|class (\w+)\()", "\n".join(texts), re.MULTILINE)
     return {word for groups in found for words in groups for word in words.split(", ") if word}
+
+
+def _template_of(kind: str, name: str) -> str:
+    """Return a template of a kind, or the one of all kinds."""
+    return _template(f"{kind}/{name}" if (TEMPLATES / kind / f"{name}{SUFFIX}").exists() else name)
 
 
 def _template(name: str) -> str:

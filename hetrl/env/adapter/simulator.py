@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from hetrl.env.adapter.workers import Bank, Here, rows_of
+from hetrl.env.adapter.workers import Bank, Here, played_again, rows_of
 
 T = TypeVar("T")
 
@@ -93,8 +93,8 @@ class Simulators:
 
     def replay(self, seeds: Sequence[int], actions: Iterable[Iterable[Sequence[Any]]]) -> list[Told]:
         """Play an episode in each of them up to where its actions end; ``actions`` are by row and step."""
-        episodes = [list(steps) for steps in actions]
-        return self._open_rows.call(_replay, range(self._count), seeds, episodes, seeds=seeds)
+        episodes = [[(each,) for each in steps] for steps in actions]
+        return played_again(self._open_rows, _reset, _step, seeds, episodes)
 
     def picture(self, row: int) -> np.ndarray:
         """Draw that of a row."""
@@ -119,13 +119,6 @@ def _reset(simulator: Simulator, seed: int) -> Told:
 
 def _step(simulator: Simulator, actions: Sequence[Any]) -> Told:
     return simulator.step(actions)
-
-
-def _replay(simulator: Simulator, seed: int, steps: Sequence[Sequence[Any]]) -> Told:
-    told = simulator.reset(seed)
-    for actions in steps:
-        told = simulator.step(actions)
-    return told
 
 
 def _picture(simulator: Simulator) -> np.ndarray:

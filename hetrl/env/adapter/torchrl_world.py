@@ -14,7 +14,7 @@ from torch import Tensor
 from torchrl.envs import Compose, EnvBase, StepCounter, TransformedEnv
 
 from hetrl.env.adapter.torchrl_specs import Leaf, Reading, read
-from hetrl.env.adapter.workers import Bank
+from hetrl.env.adapter.workers import Bank, played_again
 from hetrl.errors import RunError
 from hetrl.rng import Stream
 
@@ -166,13 +166,6 @@ class Copy:
             error.add_note(f"This was step {self._single.n_steps} of its episode.")
             raise
 
-    def replay(self, seed: int, steps: Sequence[Sequence[Any]]) -> list[np.ndarray]:
-        """Play an episode again, up to where it was; returns leaves."""
-        leaves = self.reset(seed)
-        for written in steps:
-            leaves = self.step(*written)
-        return leaves
-
     def max_steps(self) -> int | None:
         """See :func:`max_steps`."""
         return max_steps(self._single.env)
@@ -267,7 +260,7 @@ class Copies:
         each = [list(zip(*_columns(written, self.n_envs), strict=True)) for written in played]
         episodes = [[moment[row] for moment in each[:count]] for row, count in enumerate(steps)]
         seeds = self._seeds.tolist()
-        self._leaves = _stacked(self.rows.call(Copy.replay, range(self.n_envs), seeds, episodes, seeds=seeds))
+        self._leaves = _stacked(played_again(self.rows, Copy.reset, Copy.step, seeds, episodes))
         return self._leaves
 
 

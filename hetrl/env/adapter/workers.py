@@ -262,6 +262,29 @@ _failed: list[Any] = []
 """What went wrong when they were made."""
 
 
+def played_again(
+    rows: Bank, reset: Callable[..., T], step: Callable[..., T], seeds: Sequence[int], episodes: Sequence[Sequence[Any]]
+) -> list[T]:
+    """Play an episode in each row up to where its actions end, and return what was told last.
+
+    Each step is a turn of its own, as it was when it was first played: numpy's second normal is lost with a turn.
+
+    Args:
+        rows: all of them.
+        reset: begins an episode; it is given a seed.
+        step: takes a step; it is given what ``episodes`` has of it.
+        seeds: by row.
+        episodes: by row and step, the arguments of ``step``.
+    """
+    told = rows.call(reset, range(len(seeds)), seeds, seeds=seeds)
+    for number in range(max(map(len, episodes), default=0)):
+        going = [row for row, steps in enumerate(episodes) if number < len(steps)]
+        columns = zip(*(episodes[row][number] for row in going), strict=True)
+        for row, latest in zip(going, rows.call(step, going, *map(list, columns)), strict=True):
+            told[row] = latest
+    return told
+
+
 def _begin(make: Any, first: int, last: int, seed: int | None) -> None:
     """Make the simulators of a process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
