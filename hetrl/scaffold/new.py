@@ -59,6 +59,8 @@ FILES = {
     "tests/test_contract.py": "contract.py",
 }
 """What is written -> its template."""
+SENTENCES = ("about", "comparison")
+"""Templates of a sentence in these files, which a kind may have its own of."""
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 
@@ -126,7 +128,7 @@ def _words(kind: str, name: str) -> dict[str, str]:
         "given": CHECKS[kind][1],
         "a_part": CALLED[kind],
         "docstring": "the docstring" if kind in ("data", "env") else "the docstring and the formula",
-        **{each: _filled(_template_of(kind, each).strip(), said) for each in ("about", "comparison")},
+        **{each: _filled(_template_of(kind, each).strip(), said) for each in SENTENCES},
         "resolved": "catalog.resolve(NAME).made_by[0]" if kind == "env" else "catalog.resolve(NAME)",
         "requires": ", ".join(f'"{each}"' for each in [f"hetrl>={ours}", *REQUIRES.get(kind, [])]),
         "replaced": replaced,

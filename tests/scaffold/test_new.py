@@ -14,7 +14,7 @@ from hetrl import catalog, cli
 from hetrl.errors import HetrlError
 from hetrl.recipe.shipped import shipped
 from hetrl.runs import parts
-from hetrl.scaffold.new import CALLED, FILES, STEPS, SUFFIX, TEMPLATES, new, taken
+from hetrl.scaffold.new import CALLED, FILES, SENTENCES, STEPS, SUFFIX, TEMPLATES, new, taken
 from hetrl.testing import check_env
 from hetrl.testing.docstring import TO_FILL_IN
 
@@ -138,7 +138,10 @@ def test_what_it_writes_is_clean(tmp_path):
 
 def test_every_template_is_used():
     used = {source.replace("$kind", kind) + SUFFIX for source in FILES.values() for kind in KINDS}
-    assert {str(path.relative_to(TEMPLATES)) for path in TEMPLATES.rglob("*") if path.is_file()} == used
+    found = {str(path.relative_to(TEMPLATES)) for path in TEMPLATES.rglob("*") if path.is_file()}
+    sentences = {f"{name}{SUFFIX}" for name in SENTENCES}
+    assert {name for name in found if name.split("/")[-1] not in sentences} == used
+    assert sentences <= found
 
 
 def test_a_class_hides_nothing_that_its_files_need():
