@@ -61,7 +61,9 @@ class TupleWorld(ParallelEnv):
         return dict(zip(self.possible_agents, values, strict=True))
 
 
-def warehouse(robots: int = 4, size: str = "tiny", difficulty: str = "-easy", steps: int = 500) -> TupleWorld:
+def warehouse(
+    robots: int = 4, size: str = "tiny", difficulty: str = "-easy", steps: int = 500, layout: str = "", wanted: int = 0
+) -> TupleWorld:
     """Robots bring the shelves that are asked for to the goal and put them back, in passages where none can turn away.
 
     Args:
@@ -69,11 +71,16 @@ def warehouse(robots: int = 4, size: str = "tiny", difficulty: str = "-easy", st
         size: ``tiny``, ``small``, ``medium`` or ``large``.
         difficulty: ``-easy``, nothing, or ``-hard``: how many shelves are asked for at once.
         steps: of an episode.
+        layout: a map of one's own in place of the size, rows with ``/`` between them: ``x`` is a shelf, ``g`` a goal.
+        wanted: how many shelves are asked for at once; by default as the difficulty says.
     """
     import rware  # noqa: F401  (it registers its worlds)
 
     name = f"rware-{size}-{robots}ag{difficulty}-v2"
-    return TupleWorld(gymnasium.make(name, max_steps=steps), "robot", steps)
+    more: dict[str, Any] = {"layout": layout.replace("/", "\n")} if layout else {}
+    if wanted:
+        more["request_queue_size"] = wanted
+    return TupleWorld(gymnasium.make(name, max_steps=steps, **more), "robot", steps)
 
 
 def foraging(players: int = 2, field: int = 8, food: int = 2, coop: bool = False) -> TupleWorld:
