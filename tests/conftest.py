@@ -36,3 +36,21 @@ def vectors():
             return {key: torch.from_numpy(file[key]) for key in numbers}
 
     return load
+
+
+@pytest.fixture
+def hetrl(monkeypatch, capsys, tmp_path):
+    """Return a function that runs a command in an empty folder and returns (exit code, everything printed)."""
+    from hetrl import cli  # after the hook above
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*words: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["hetrl", *words])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        printed = capsys.readouterr()
+        return int(exit_.value.code or 0), printed.out + printed.err
+
+    return run

@@ -8,29 +8,12 @@ import time
 
 import pytest
 
-from hetrl import cli
 from hetrl.runs.csv_table import read
 
 TINY = [
     "task.n_envs=4", "task.horizon=7", "data.frames=40", "run.frames=120", "run.eval_every=80", "run.n_eval_episodes=3",
     "nets.actor.hidden=[8]", "nets.value.hidden=[8]", "run.device=cpu",
 ]  # fmt: skip
-
-
-@pytest.fixture
-def hetrl(monkeypatch, capsys, tmp_path):
-    """Return a function that runs a command in an empty folder and returns (exit code, everything printed)."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*words: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["hetrl", *words])
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        printed = capsys.readouterr()
-        return int(exit_.value.code or 0), printed.out + printed.err
-
-    return run
 
 
 def test_train_eval_plot_resume(hetrl, tmp_path):

@@ -2,29 +2,10 @@
 
 import csv
 import shutil
-import sys
 
-import pytest
 from policy_kinds import run_of
 
-from hetrl import cli
 from hetrl.runs.seeds_folder import SeedsFolder
-
-
-@pytest.fixture
-def hetrl(monkeypatch, capsys, tmp_path):
-    """Return a function that runs a command in an empty folder and returns (exit code, what it printed)."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*words: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["hetrl", *words])
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        printed = capsys.readouterr()
-        return int(exit_.value.code or 0), printed.out + printed.err
-
-    return run
 
 
 def test_episodes_as_a_table_and_drawn(hetrl, tmp_path):
