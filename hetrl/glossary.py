@@ -84,6 +84,8 @@ WORDS: dict[str, dict[str, Word]] = {
         "agent.normalized_value": Word("B", "normalised reward", "the same in the units in which its network predicts"),
         "normalized_return": Word("B", "normalised reward", "the return in those units"),
         "agent.normalized_return": Word("B", "normalised reward", "an agent's own, in those of its network"),
+        "agent.q": Word("E B", "reward", "Q(o, a) of an agent's own observation and action, of each of the E members"),
+        "agent.min_q": Word("B", "reward", "the least of them"),
         "q": Word("E B", "reward", "Q(s, a) of each of the E members of an ensemble"),
         "min_q": Word("B", "reward", "the least of the members"),
         "first_q": Word("B", "reward", "that of the first member"),
@@ -122,6 +124,8 @@ WORDS: dict[str, dict[str, Word]] = {
         "agent.advantage": Word("B", "1", "the same, standardised"),
         "return": Word("B", "reward", "the value's target"),
         "agent.return": Word("B", "reward", "that of an agent's own value"),
+        "agent.soft_value": Word("B", "reward", "an agent's own action value with its entropy"),
+        "agent.target": Word("B", "reward", "the target of an agent's own action value"),
         "target": Word("B", "reward", "the action value's target"),
         "agent.marginal_action": Word(
             "B A", "action", "what some agents did, completed by what the others would do now"

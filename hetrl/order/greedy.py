@@ -12,8 +12,8 @@ class Greedy(Component):
 
     round(i) = #{j : mean |A_j| > mean |A_i|},   ties in team order
 
-    Agents need an advantage of their own, as from a value of their own (``net/local_value``). It is the one from before
-    the sweep. With mean sizes 1, 3 and 2 the rounds are 2, 0 and 1.
+    Agents need an advantage of their own, as from a value of their own. It is the one from before the sweep. With mean
+    sizes 1, 3 and 2 the rounds are 2, 0 and 1.
 
     Raises:
         RecipeError: it is asked to put groups in order.

@@ -14,8 +14,8 @@ class SemiGreedy(Component):
     i_m = argmax over the rest of mean |A_i| for even m,   drawn uniformly from the rest for odd m
 
     The greedy half takes the agent with most to gain first, the random half keeps the others from always waiting.
-    Agents need an advantage of their own, as from a value of their own (``net/local_value``). It is the one from before
-    the sweep. With mean sizes 1, 3 and 2 the second agent comes first, and then the first or the third.
+    Agents need an advantage of their own, as from a value of their own. It is the one from before the sweep. With mean
+    sizes 1, 3 and 2 the second agent comes first, and then the first or the third.
 
     Args: none. It draws from a generator of its own, which the run seeds and whose state is part of ``state_dict``.
 
