@@ -95,8 +95,10 @@ class Battle(TeamEnv):
         self._ground = Ground(plan, self.device)
         self.team = self._make_team()
         self._generator = torch.Generator(self.device).manual_seed(seed)
-        self._field = deployment.deploy(self._ground, torch.zeros(n_envs, deployment.n_drawn(self._ground)))
+        nothing = torch.zeros(n_envs, deployment.n_drawn(self._ground), device=self.device)
+        self._field = deployment.deploy(self._ground, nothing)
         self._keep(self._see(self._field))
+        self._died = torch.zeros_like(self._seen.active)
         self._make_specs()
 
     __init__ = checked(__init__, "env/battle")
@@ -182,10 +184,6 @@ class Battle(TeamEnv):
         self._field = fresh.where(done, self._field)
         self._steps = torch.where(done, 0, self._steps)
         return self._keep(self._see(self._field))
-
-    def _reset_rows(self, rows: Tensor) -> Grouped:
-        done = torch.zeros_like(self._steps, dtype=torch.bool)
-        return self._reset_where(done.index_fill(0, rows, True))
 
     def _see(self, field: Battlefield) -> Seen:
         ground = self._ground
