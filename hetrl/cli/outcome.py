@@ -1,5 +1,6 @@
 """What is said when training ends: how far it came, where everything is, and how to go on."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,8 +67,19 @@ def finish_seeds(outcome: "Outcome") -> None:
 def _last_return(metrics: Path) -> str:
     from hetrl.runs.csv_table import read
 
+    rows = read(metrics)
     for name in ("eval/return", "return"):
-        values = [row[name] for row in read(metrics) if name in row]
+        values = [row[name] for row in rows if name in row]
         if values:
-            return f" {name} went from {values[0]:.3g} to {values[-1]:.3g} (best {max(values):.3g})."
+            return f" {name} went from {values[0]:.3g} to {values[-1]:.3g} (best {max(values):.3g}).{_last_rates(rows)}"
     return ""
+
+
+def _last_rates(rows: Sequence[Mapping[str, float]]) -> str:
+    """Return the rates of the last evaluation, such as that of wins, with their intervals."""
+    last = next((row for row in reversed(rows) if "eval/return" in row), {})
+    return "".join(
+        f" {name} is {value:.3g} (95 % {last[f'{name}_low']:.3g} to {last[f'{name}_high']:.3g})."
+        for name, value in last.items()
+        if f"{name}_low" in last
+    )

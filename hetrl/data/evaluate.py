@@ -11,6 +11,7 @@ from hetrl.data.behaviour import Actions, forgotten
 from hetrl.data.ends import lives, own_ends
 from hetrl.data.environment import Environment
 from hetrl.data.intake import Intake, Steps
+from hetrl.ops.rate import wilson
 from hetrl.team import Grouped
 
 Watch = Callable[[Environment, int, float], None]
@@ -50,14 +51,33 @@ class Episodes:
         """Return the means of what agents earned and of what was told, by the names under which they are logged.
 
         ``return/AGENT`` is left out where all agents earned the same in each episode, as a team does whose reward is
-        shared; ``info/NAME`` is over the episodes of which it was told.
+        shared; ``info/NAME`` is over the episodes of which it was told, and where it is a rate its 95 % interval goes
+        from ``info/NAME_low`` to ``info/NAME_high``; see :attr:`rates`.
         """
         own, found = self.agent_returns, {}
         first = next(iter(own.values()), self.returns)
         if not all(torch.equal(first, other) for other in own.values()):
             found = {f"return/{name}": value.mean().item() for name, value in own.items()}
+        found |= {f"info/{name}": value.mean().item() for name, value in self._told.items()}
+        for name, (_, low, high) in self.rates.items():
+            found |= {f"info/{name}_low": low, f"info/{name}_high": high}
+        return found
+
+    @property
+    def rates(self) -> dict[str, tuple[float, float, float]]:
+        """Name -> how often it was 1, and the ends of that rate's 95 % interval (Wilson's), over these episodes.
+
+        Of what was 1 or 0 whenever it was told, such as a win; the rest are no rates.
+        """
+        told = {name: value for name, value in self._told.items() if ((value == 0) | (value == 1)).all()}
+        counts = {name: (int(value.sum()), len(value)) for name, value in told.items()}
+        return {name: (hits / trials, *wilson(hits, trials)) for name, (hits, trials) in counts.items()}
+
+    @property
+    def _told(self) -> dict[str, Tensor]:
+        """Name -> what was told, without the episodes of which nothing was; without what was never told."""
         told = {name: value[value.isfinite()] for name, value in self.infos.items()}
-        return found | {f"info/{name}": value.mean().item() for name, value in told.items() if len(value)}
+        return {name: value for name, value in told.items() if len(value)}
 
 
 def evaluate(env: Environment, behaviour: Acting, reward: str, watch: Watch | None = None) -> Episodes:

@@ -17,8 +17,8 @@ from hetrl.errors import RecipeError
 from hetrl.network import Network, Policy
 from hetrl.order import Seeded
 from hetrl.recipe.net import Mode, Per, Target
+from hetrl.recipe.order import Order
 from hetrl.recipe.plan import Plan, recurrent_critic
-from hetrl.recipe.schema import Order
 from hetrl.recipe.section import Use
 from hetrl.recipe.step import Step
 from hetrl.team import Agent, Team

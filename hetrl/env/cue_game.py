@@ -146,10 +146,10 @@ class CueGame(TeamEnv):
         }
         return self._observe(), reward, terminated, torch.zeros_like(terminated)
 
-    def _reset_rows(self, rows: Tensor) -> Grouped:
-        self._cue = self._cue.index_copy(0, rows, self._draw_cues(len(rows)))
-        self._steps = self._steps.index_fill(0, rows, 0)
-        self._active = self._active.index_fill(0, rows, True)
+    def _reset_where(self, done: Tensor) -> Grouped:
+        self._cue = torch.where(done, self._draw_cues(self.n_envs), self._cue)
+        self._steps = self._steps.masked_fill(done, 0)
+        self._active = self._active | done.unsqueeze(-1)
         return self._observe()
 
     @property

@@ -75,9 +75,9 @@ class FiniteGame(TeamEnv):
         }
         return self._observe(), reward, over if self._one_shot else never, never if self._one_shot else over
 
-    def _reset_rows(self, rows: Tensor) -> Grouped:
-        self._at = self._at.index_copy(0, rows, self._draw(self._first_upto.expand(len(rows), -1)))
-        self._steps = self._steps.index_fill(0, rows, 0)
+    def _reset_where(self, done: Tensor) -> Grouped:
+        self._at = torch.where(done, self._draw(self._first_upto.expand(self.n_envs, -1)), self._at)
+        self._steps = self._steps.masked_fill(done, 0)
         return self._observe()
 
     def _observe(self) -> Grouped:

@@ -370,14 +370,13 @@ def footprint(
     return Footprint(tuple(rows), tuple(shared))
 
 
-def copy_rows(rows: Sequence[Row], source: object, target: object, index: Tensor) -> None:
-    """Give ``target`` the rows ``index`` (``[k]`` integers) of ``source`` in every tensor of ``rows``.
+def copy_rows(rows: Sequence[Row], source: object, target: object, chosen: Tensor) -> None:
+    """Give ``target`` the rows of ``source`` where ``chosen`` (``[N]`` bool) is set, in every tensor of ``rows``.
 
     What the reset wrote in place is written in place, what it replaced is replaced, and slots that held one tensor
     hold one tensor afterwards: exactly the sharing that a reset leaves. Other rows keep their bits.
     """
     holders: dict[KeyPath, tuple[Any, Any] | None] = {}
-    masks: dict[tuple[int, int, int], Tensor] = {}
     done: dict[tuple[int, int], Tensor] = {}
     held = []  # keeps replaced tensors alive, so that identities stay unique while we compare them
     for row in rows:
@@ -392,8 +391,7 @@ def copy_rows(rows: Sequence[Row], source: object, target: object, index: Tensor
             continue
         same = (id(new), id(old))
         if same not in done:
-            shape = (old.shape[row.dim], row.dim, old.dim())
-            mask = masks[shape] if shape in masks else masks.setdefault(shape, _mask(index, *shape))
+            mask = chosen.view(-1, *(1,) * (old.dim() - row.dim - 1))
             # One kernel for each tensor; indexing takes two.
             done[same] = torch.where(mask, new, old, out=old if row.in_place and _is_dense(old) else None)
             held.append(old)
@@ -402,12 +400,6 @@ def copy_rows(rows: Sequence[Row], source: object, target: object, index: Tensor
                 put(target, row.path, done[same])
             else:
                 _assign(pair[1], key, done[same])
-
-
-def _mask(index: Tensor, n_rows: int, dim: int, n_dims: int) -> Tensor:
-    """True in the rows ``index`` of dimension ``dim``, of as many dimensions as what it is for."""
-    mask = torch.zeros(n_rows, dtype=torch.bool, device=index.device).index_fill_(0, index, True)
-    return mask.view(n_rows, *(1,) * (n_dims - dim - 1))
 
 
 def _is_dense(tensor: Tensor) -> bool:

@@ -23,9 +23,13 @@ class TeamEnv(EnvBase):
     """``n_envs`` environments stepped as one batch, by collection as plain tensors and by TorchRL as TensorDicts.
 
     A subclass sets ``team`` and calls :meth:`_make_specs` when it is built, keeps the latest ``_observation``, and
-    defines :meth:`start`, :meth:`_simulate` and :meth:`_reset_rows`, :meth:`seed`, and the state's two methods; where
-    actions are masked or agents drop out, :attr:`masks` too, and :attr:`agent_terminated` where they end on their own;
-    where there is more to tell of an episode, :attr:`infos`; where there is something to see, :meth:`_picture`.
+    defines :meth:`start`, :meth:`_simulate` and :meth:`_reset_where` (or :meth:`_reset_rows`, where a simulator on the
+    host resets row by row), :meth:`seed`, and the state's two methods; where actions are masked or agents drop out,
+    :attr:`masks` too, and :attr:`agent_terminated` where they end on their own; where there is more to tell of an
+    episode, :attr:`infos`; where there is something to see, :meth:`_picture`.
+
+    No step waits for a device. Whether any episode has ended is asked on a CPU alone, where it costs nothing and saves
+    most resets (:attr:`asks`); elsewhere every step ends with a reset, of nobody where nothing ended.
 
     Args:
         n_envs: environments in the batch, ``N``.
@@ -48,6 +52,8 @@ class TeamEnv(EnvBase):
         self.n_envs, self.horizon, self.reward_kind = n_envs, horizon, reward
         self._steps = torch.zeros(n_envs, dtype=torch.int64, device=self.device)
         self._observation: Grouped = {}
+        self.asks = self.device.type == "cpu"
+        """Whether the host asks the device questions in a step."""
 
     @staticmethod
     def provides(arguments: Mapping[str, Any]) -> list[str]:
@@ -73,9 +79,25 @@ class TeamEnv(EnvBase):
         """Step without resets: observations, agents' rewards ``[N, n]``, terminated and truncated ``[N]``."""
         raise NotImplementedError
 
+    def _reset_where(self, done: Tensor) -> Grouped:
+        """Reset the environments where ``done`` (``[N]`` bool) is set, and return the latest observations with theirs.
+
+        What every environment has becomes ``torch.where(done, fresh, old)``, and random numbers are drawn for all of
+        them: neither then depends on how many there are. Unless overridden, the rows are picked for
+        :meth:`_reset_rows`, for which the host waits.
+        """
+        return self._reset_rows(done.nonzero().squeeze(-1))
+
     def _reset_rows(self, rows: Tensor) -> Grouped:
         """Reset the rows ``[k]`` and return the latest observations with theirs replaced."""
         raise NotImplementedError
+
+    def _some_ended(self, done: Tensor) -> bool:
+        """Whether an episode has ended, where ``done`` (``[N]`` bool) is set; True where the host would have to wait.
+
+        To be overridden where the host knows without asking.
+        """
+        return not self.asks or bool(done.any())
 
     def seed(self, seed: int) -> None:
         """Start the random stream afresh; the next :meth:`start` is the first of that seed."""
@@ -123,13 +145,12 @@ class TeamEnv(EnvBase):
             actions: group -> ``[N, n, A]``; real numbers, clamped to the bounds, or integers for discrete actions.
         """
         following, reward, terminated, truncated = self._simulate(actions)
-        # Here the host waits for the device: which rows finished decides what runs next.
-        rows = (terminated | truncated).nonzero().squeeze(-1)
+        done = terminated | truncated
         next_masks, own = self.masks, self.agent_terminated
-        if not len(rows):
+        if not self._some_ended(done):
             return Transition(following, reward, terminated, truncated, following, next_masks, next_masks, own)
         infos = self.infos
-        observation = self._reset_rows(rows)
+        observation = self._reset_where(done)
         return Transition(following, reward, terminated, truncated, observation, self.masks, next_masks, own, infos)
 
     def team_reward(self, reward: Mapping[str, Tensor], active: Mapping[str, Tensor] | None = None) -> Tensor | None:
@@ -155,9 +176,10 @@ class TeamEnv(EnvBase):
         mask = None if tensordict is None else tensordict.get("_reset", None)
         if mask is None or mask.all() or not self._observation:
             observation = self.start()
+        elif self._some_ended(mask):
+            observation = self._reset_where(mask.reshape(self.n_envs))
         else:
-            rows = mask.reshape(self.n_envs).nonzero().squeeze(-1)
-            observation = self._reset_rows(rows) if len(rows) else self._observation
+            observation = self._observation
         done = torch.zeros(self.n_envs, 1, dtype=torch.bool, device=self.device)
         return self._as_tensordict(observation, done, done.clone(), done.clone())
 

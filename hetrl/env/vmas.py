@@ -4,7 +4,9 @@ How this differs from ``vmas`` and from TorchRL's wrapper of it:
 
 1. The horizon *truncates*; in ``vmas`` it terminates.
 2. Finished rows (a *row* is one environment of the batch) are reset together, by copying rows of a *spare* simulator.
-   ``vmas`` resets rows one by one in python.
+   ``vmas`` resets rows one by one in python. On a CPU the spare is reset in full as soon as a row of it would be handed
+   out twice. Elsewhere the host would have to wait to know, and the spare is reset every 8 steps (or every horizon):
+   an episode that ends before that may begin as the one before it in its row did.
 3. Resetting a row changes nothing for another row. In ``vmas`` a reset also recomputes every row's observation (fresh
    noise, longer histories) and, in ``het_mass`` and ``road_traffic``, rewrites what all rows share. Here what all rows
    share (also the goal landmark of some ``mpe`` scenarios) is drawn when all rows start together.
@@ -52,6 +54,8 @@ _MOST_BODIES = 1000
 """Agents, and other things that a scenario counts. Every two of them are looked at when it is built."""
 _TRIALS = 16
 """Resets of a two-row simulator that tell what a reset writes."""
+_FRESH_FOR = 8
+"""Steps that a spare serves where the host does not ask the device which of its rows are used up."""
 
 
 # --------------------------------------------------------------------------- environment
@@ -66,6 +70,8 @@ class _Spare:
     fresh: Tensor
     """``[N]`` bool, rows not handed out since the last full reset."""
     observation: Grouped
+    age: int
+    """Resets that it has served since the last full reset."""
 
 
 class Vmas(TeamEnv):
@@ -125,6 +131,9 @@ class Vmas(TeamEnv):
         if not shipped(scenario):
             self._look_over()
         self._simulator = self._build(n_envs)
+        self._terminates = type(self._simulator.scenario).done is not _never()
+        self._apart, self._clock = self._terminates, 0
+        """Whether rows may end apart from each other; if not, all have taken as many steps, which the host counts."""
         self._spare: _Spare | None = None
         self._stream = Stream(seed, self.device)
         self._spare_stream = Stream(_spare_seed(seed), self.device)
@@ -176,8 +185,10 @@ class Vmas(TeamEnv):
             self._simulator._reset(return_observations=False)
             self._observation = self._observe(self._simulator)
         self._steps = torch.zeros_like(self._steps)
-        if self._spare is not None:
-            self._spare.fresh.fill_(False)  # what all rows share has been drawn anew
+        self._apart, self._clock = self._terminates, 0
+        if self._spare is not None:  # what all rows share has been drawn anew
+            self._spare.fresh.fill_(False)
+            self._spare.age = _FRESH_FOR
         if self._capture is not None:
             self._capture.loosen()
         return self._observation
@@ -210,6 +221,7 @@ class Vmas(TeamEnv):
             else {
                 "simulator": snapshot(spare.simulator, _OWNERS),
                 "fresh": spare.fresh.clone(),
+                "age": spare.age,
                 "observation": {group: value.clone() for group, value in spare.observation.items()},
             },
         }
@@ -226,6 +238,8 @@ class Vmas(TeamEnv):
         self._stream.load_state_dict(state["stream"])
         self._spare_stream.load_state_dict(state["spare_stream"])
         self._steps = state["steps"].to(self.device, copy=True)
+        self._clock = int(self._steps[0])
+        self._apart = self._terminates or bool((self._steps != self._clock).any())
         self._observation = _copied(state["observation"], self.device)
         if self._capture is not None:
             self._capture.load_state_dict(state.get("capture"))
@@ -236,6 +250,7 @@ class Vmas(TeamEnv):
         spare = self._spare = self._spare or self._make_spare()
         restore(spare.simulator, saved["simulator"])
         spare.fresh = saved["fresh"].to(self.device, copy=True)
+        spare.age = saved.get("age", _FRESH_FOR)  # earlier checkpoints, and those of a CPU, have no schedule
         spare.observation = _copied(saved["observation"], self.device)
 
     # ----- the simulator
@@ -306,6 +321,7 @@ class Vmas(TeamEnv):
         observation, reward, terminated = outcome
         self._observation = observation
         self._steps += 1
+        self._clock += 1
         truncated = (self._steps >= self.horizon) & ~terminated
         return observation, reward, terminated, truncated
 
@@ -338,21 +354,36 @@ class Vmas(TeamEnv):
 
     # ----- resets
 
-    def _reset_rows(self, rows: Tensor) -> Grouped:
-        """Reset the rows ``[k]`` and return the latest observations with theirs replaced."""
-        if len(rows) == self.n_envs:
+    def _reset(self, tensordict: Any = None, **options: Any) -> Any:
+        self._apart = True  # TorchRL resets what it likes, and start() those that it resets together
+        return super()._reset(tensordict, **options)
+
+    def _some_ended(self, done: Tensor) -> bool:
+        """Whether an episode has ended; known without asking where all began together and last until the horizon."""
+        return super()._some_ended(done) if self.asks or self._apart else self._clock >= self.horizon
+
+    def _reset_where(self, done: Tensor) -> Grouped:
+        """Reset the rows where ``done`` is set, and return the latest observations with theirs replaced."""
+        if bool(done.all()) if self.asks else not self._apart:
             return self.start()
         spare = self._spare = self._spare or self._make_spare()
-        if not spare.fresh[rows].all():
+        if self._is_used_up(spare, done):
             self._refresh(spare)
-        copy_rows(spare.footprint.rows, spare.simulator, self._simulator, rows)
-        spare.fresh[rows] = False
-        self._steps[rows] = 0
+        copy_rows(spare.footprint.rows, spare.simulator, self._simulator, done)
+        spare.fresh.masked_fill_(done, False)
+        self._steps.masked_fill_(done, 0)
         self._observation = {
-            group: value.index_copy(0, rows, spare.observation[group].index_select(0, rows))
+            group: torch.where(done.view(-1, 1, 1), spare.observation[group], value)
             for group, value in self._observation.items()
         }
         return self._observation
+
+    def _is_used_up(self, spare: _Spare, done: Tensor) -> bool:
+        """Whether the spare has to be reset first; where the host does not ask, that is every so many steps."""
+        if self.asks:
+            return bool((done & ~spare.fresh).any())
+        spare.age += 1
+        return spare.age >= min(_FRESH_FOR, self.horizon)
 
     def _refresh(self, spare: _Spare) -> None:
         """Reset the spare in full. What all rows share stays as the running rows have it."""
@@ -361,6 +392,7 @@ class Vmas(TeamEnv):
             copy_shared(spare.footprint.shared, self._simulator, spare.simulator, _OWNERS)
             spare.observation = self._observe(spare.simulator)
         spare.fresh.fill_(True)
+        spare.age = 0
 
     def _make_spare(self) -> _Spare:
         """Made when first needed: where all rows always finish together it never is."""
@@ -376,7 +408,7 @@ class Vmas(TeamEnv):
 
             found = footprint(small, large, (n_small, self.n_envs), reset, _OWNERS, _TRIALS)
         fresh = torch.zeros(self.n_envs, dtype=torch.bool, device=self.device)
-        return _Spare(large, found, fresh, {})
+        return _Spare(large, found, fresh, {}, _FRESH_FOR)
 
     def _look_over(self) -> None:
         """Refuse a scenario of somebody else's that does not give what it has to."""
@@ -405,6 +437,13 @@ class Vmas(TeamEnv):
 def _words(cls: type["Vmas"]) -> set[str]:
     """The words of every task with a scenario."""
     return set(inspect.signature(cls.__init__).parameters) - {"self", "scenario_args"}
+
+
+def _never() -> Any:
+    """``done`` of scenarios that never terminate."""
+    from vmas.simulator.scenario import BaseScenario
+
+    return BaseScenario.done
 
 
 @cache

@@ -5,10 +5,10 @@ from typing import Literal
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torchrl.objectives.value.functional import generalized_advantage_estimate
 
 from hetrl.arguments import Fraction
 from hetrl.component import Component
+from hetrl.ops.discounted import discounted_sums
 
 
 class GAE(Component):
@@ -66,10 +66,7 @@ class GAE(Component):
             cut = truncated & ~terminated
             # With reward V(s_t) and no bootstrap, delta is exactly 0 there.
             reward, terminated = torch.where(cut, value, reward), done
-        # As tensors of the values' own type: TorchRL turns bare floats into float32. Filled, not copied, on a GPU.
-        gamma, lmbda = (torch.full((), x, dtype=value.dtype, device=value.device) for x in (self.gamma, self.lmbda))
-        roles = (value, next_value, reward, done, terminated)
-        advantage, target = generalized_advantage_estimate(
-            gamma, lmbda, *(role.reshape(len(role), -1) for role in roles), time_dim=0
-        )
-        return {"advantage": advantage.view_as(value), "return": target.view_as(value)}
+        delta = reward + self.gamma * next_value.masked_fill(terminated, 0.0) - value
+        decay = (~done).to(value.dtype) * (self.gamma * self.lmbda)
+        advantage = discounted_sums(delta, decay)
+        return {"advantage": advantage, "return": advantage + value}

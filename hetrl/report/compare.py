@@ -10,7 +10,7 @@ import numpy as np
 
 from hetrl.errors import RunError, nearest
 from hetrl.report.comparable import Comparable, Entry, comparable
-from hetrl.report.curve import Series, from_run
+from hetrl.report.curve import Series, from_run, interval
 from hetrl.report.statistics import Estimate, interquartile_mean, probability_of_improvement
 
 _POINTS = 60
@@ -48,6 +48,8 @@ class Comparison:
     scales: dict[str, tuple[float, float]]
     """Task -> what becomes 0 and 1 where tasks are taken together; empty where they are not."""
     scaled_by: str
+    rate: bool = False
+    """Whether the metric is a rate, such as that of wins: no interval of a score or a curve leaves 0 to 1."""
     _known: dict[str | None, tuple[dict[str, Estimate], list[tuple[str, str, Estimate]]]] = field(default_factory=dict)
     """What has been computed; bootstraps take their time."""
 
@@ -90,6 +92,8 @@ class Comparison:
         if task not in self._known:
             scores = self.matrices(task)
             means = {method: interquartile_mean(each) for method, each in scores.items()}
+            if self.rate and task is not None:
+                means = {method: each.within(0.0, 1.0) for method, each in means.items()}
             pairs = [(one, other, probability_of_improvement(scores[one], scores[other]))
                      for one, other in combinations(scores, 2)]  # fmt: skip
             self._known[task] = means, pairs
@@ -122,11 +126,12 @@ def compare(
         raise RunError(f"--score {score}: there is no such score.{nearest(score, SCORES)}")
     about = comparable(paths, anyway=anyway)
     series, about = _measured(about, metric, anyway)
-    found = Comparison(about, metric, score, series, {}, "")
+    rate = all(interval(run, metric) is not None for run in series)
+    found = Comparison(about, metric, score, series, {}, "", rate)
     if not scale:
         return found
     scales, by = _scales(found, scale)
-    return Comparison(about, metric, score, series, scales, by)
+    return replace(found, scales=scales, scaled_by=by)
 
 
 def _measured(about: Comparable, metric: str, anyway: bool) -> tuple[dict[Path, Series], Comparable]:

@@ -69,7 +69,8 @@ def _draw_curves(comparison: Comparison, axis: Axes, task: str) -> None:
             dot = "o" if len(some) == 1 else None  # a line of one point would not be seen
             axis.plot(some, middle, color=color, linewidth=2, label=label, marker=dot, markersize=4)
             if low is not None and high is not None:
-                axis.fill_between(some, low, high, color=color, alpha=0.18, linewidth=0)
+                ends = np.clip([low, high], 0, 1) if comparison.rate else (low, high)
+                axis.fill_between(some, *ends, color=color, alpha=0.18, linewidth=0)
             label = None
         for run in entry.runs:
             axis.plot(*comparison.series[run], color=color, alpha=0.25, linewidth=0.7)

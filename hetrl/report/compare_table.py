@@ -34,6 +34,11 @@ def _heading(comparison: Comparison) -> list[str]:
     what = f"A run's score is {comparison.metric}: {SCORES[comparison.score][1]}."
     if comparison.metric.startswith("eval/"):
         what += f" An evaluation is {measured.get('n_eval_episodes', 64)} episodes with deterministic policies."
+    if comparison.rate:
+        what += (
+            " It is a rate, and its intervals end at 0 and 1; how surely the episodes of one evaluation tell it stands "
+            f"in a run's metrics, {comparison.metric}_low and {comparison.metric}_high."
+        )
     return [
         what,
         "IQM: interquartile mean over seeds; intervals: percentile bootstrap over seeds within tasks "

@@ -33,6 +33,8 @@ class Curve:
 
     name: str
     series: Sequence[Series]
+    within: tuple[np.ndarray, np.ndarray] | None = None
+    """Of one seed: the ends of its values' own intervals, where it has such; see :func:`interval`."""
 
 
 def draw_runs(runs: Sequence[Path], metric: str | None, path: Path) -> Path:
@@ -57,7 +59,10 @@ def draw_runs(runs: Sequence[Path], metric: str | None, path: Path) -> Path:
             name if called.count(name) == 1 else f"{names[members[0]]}: {more(members)}"
             for name, members in zip(called, groups, strict=True)
         ]
-    curves = [Curve(name, [series[run] for run in members]) for name, members in zip(called, groups, strict=True)]
+    curves = [
+        Curve(name, [series[run] for run in members], interval(members[0], chosen) if len(members) == 1 else None)
+        for name, members in zip(called, groups, strict=True)
+    ]
     return draw(curves, path, ylabel=chosen)
 
 
@@ -109,6 +114,19 @@ def from_run(run: Path, metric: str) -> Series:
         raise RunError(f"{run} has no metric '{metric}'.{nearest(metric, known)}")
     frames, values = np.array(points).T
     return frames, values
+
+
+def interval(run: Path, metric: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the ends of a rate's interval over the episodes of each evaluation, as metrics have them.
+
+    None where the metric is no rate (see ``Episodes.rates``), or was none in some evaluation.
+    """
+    rows = [row for row in read(Folder(run).metrics) if metric in row]
+    ends = [(row[f"{metric}_low"], row[f"{metric}_high"]) for row in rows if f"{metric}_low" in row]
+    if not ends or len(ends) < len(rows):
+        return None
+    low, high = np.array(ends).T
+    return low, high
 
 
 @dataclass(frozen=True)
@@ -213,6 +231,9 @@ def _draw_curve(axis: Axes, curve: Curve, color: str) -> None:
     seeds = seeds_in_words(len(curve.series), [(each.frames[0], each.count) for each in found])
     if any(each.count > 2 for each in found):
         seeds += "; 95 % t-interval of the mean"
+    if curve.within is not None:
+        seeds += "; 95 % of its episodes"
+        axis.fill_between(curve.series[0][0], *curve.within, color=color, alpha=0.15, linewidth=0)
     label: str | None = f"{curve.name} ({seeds})"
     for each in found:
         dot = "o" if each.frames[0] == each.frames[-1] else None  # a line of one point would not be seen

@@ -1,7 +1,8 @@
 """What the episodes of an evaluation came to: a line of each seed, their mean, and a table."""
 
 import csv
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,25 +14,42 @@ from hetrl.report.writable import written
 
 
 def line(episodes: Episodes) -> str:
-    """Return what episodes came to in a line: mean, deviation and range of the returns, and the mean length."""
+    """Return what episodes came to in a line: mean, deviation and range of the returns, the mean length, and rates.
+
+    A rate, such as that of wins, has its 95 % interval over these episodes beside it (Wilson's).
+    """
     returns, lengths = episodes.returns, episodes.lengths
-    return (
+    text = (
         f"{len(returns)} episodes: return {returns.mean():.4g} (std {returns.std(correction=0):.3g}, "
-        f"{returns.min():.4g} to {returns.max():.4g}), length {lengths.mean():.4g}."
+        f"{returns.min():.4g} to {returns.max():.4g}), length {lengths.mean():.4g}"
     )
+    for name, (rate, low, high) in episodes.rates.items():
+        text += f", {name} {rate:.3g} (95 % {low:.3g} to {high:.3g})"
+    return f"{text}."
 
 
 def means_line(by_seed: Mapping[int, Episodes]) -> str:
     """Return the mean over seeds of their mean returns, with the 95 % interval that curves have (Student's t).
 
-    Of one or two seeds there is no interval.
+    And the same of rates that all seeds have; their intervals end at 0 and 1. Of one or two seeds there is no interval.
     """
-    means = np.array([episodes.returns.mean().item() for episodes in by_seed.values()])
-    text = f"{len(means)} seeds: return {means.mean():.4g}"
-    if len(means) > 2:
-        half = float(half_width(means))
-        text += f" (95 % interval of the mean {means.mean() - half:.4g} to {means.mean() + half:.4g})"
+    every = list(by_seed.values())
+    text = f"{len(every)} seeds: {_mean('return', [episodes.returns.mean().item() for episodes in every])}"
+    for name in every[0].rates:
+        rates = [episodes.rates[name][0] for episodes in every if name in episodes.rates]
+        if len(rates) == len(every):
+            text += f", {_mean(name, rates, 0.0, 1.0)}"
     return f"{text}."
+
+
+def _mean(name: str, values: Sequence[float], least: float = -math.inf, most: float = math.inf) -> str:
+    """Return a mean over seeds in words, with its interval within bounds."""
+    means = np.array(values)
+    text = f"{name} {means.mean():.4g}"
+    if len(means) > 2:
+        low, high = np.clip(means.mean() + float(half_width(means)) * np.array([-1, 1]), least, most)
+        text += f" (95 % interval of the mean {low:.4g} to {high:.4g})"
+    return text
 
 
 def columns(episodes: Episodes) -> dict[str, np.ndarray]:

@@ -5,7 +5,7 @@ Agarwal et al. 2021, Deep RL at the edge of the statistical precipice, arXiv:210
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,11 @@ class Estimate:
     high: float | None = None
     student: bool = False
     """Whether the interval is Student's t of the mean rather than a bootstrap of the value itself."""
+
+    def within(self, least: float, most: float) -> "Estimate":
+        """Return it with its interval cut off at what the value cannot leave."""
+        low, high = (None if end is None else min(max(end, least), most) for end in (self.low, self.high))
+        return replace(self, low=low, high=high)
 
 
 def interquartile_mean(scores: np.ndarray) -> Estimate:

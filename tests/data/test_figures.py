@@ -8,6 +8,7 @@ from data.scripted import Scripted, Waiting, source
 
 from hetrl.data.evaluate import evaluate
 from hetrl.data.figures import Figures
+from hetrl.ops.rate import wilson
 
 WON = [{"reward": [1.0, 2.0]}, {"reward": [1.0, 0.0], "info": {"won": 1, "left": math.nan}}]
 """Two steps of which the second ends the episode: the agents earn 2 each, with 1 and 2 on the way."""
@@ -68,7 +69,11 @@ def test_evaluation_has_them_of_each_episode():
         "a_0": [2.0] * 3, "a_1": [6.0] * 3,
     }  # fmt: skip
     assert episodes.infos["won"].tolist() == [1.0] * 3
-    assert episodes.more() == {"return/a_0": 2.0, "return/a_1": 6.0, "info/won": 1.0, "info/score": -0.5}
+    least = 3 / (3 + 1.959963984540054**2)  # three wins of three
+    assert episodes.more() == {
+        "return/a_0": 2.0, "return/a_1": 6.0, "info/won": 1.0, "info/score": -0.5,
+        "info/won_low": pytest.approx(least), "info/won_high": 1.0,
+    }  # fmt: skip
 
 
 def test_a_win_rate_is_over_the_episodes_that_told_of_it():
@@ -77,4 +82,13 @@ def test_a_win_rate_is_over_the_episodes_that_told_of_it():
     won = torch.tensor([1.0, 0.0, math.nan, 1.0])
     same = {"a": torch.ones(4), "b": torch.ones(4)}
     found = Episodes(torch.ones(4), torch.ones(4), same, {"won": won, "never": torch.full((4,), math.nan)})
-    assert found.more() == {"info/won": pytest.approx(2 / 3)}
+    low, high = wilson(2, 3)
+    assert found.more() == {"info/won": pytest.approx(2 / 3), "info/won_low": low, "info/won_high": high}
+    assert found.rates == {"won": (2 / 3, low, high)}
+
+
+def test_what_is_ever_another_number_is_no_rate():
+    from hetrl.data.evaluate import Episodes
+
+    told = {"killed": torch.tensor([0.0, 2.0]), "far": torch.tensor([0.5, 1.0]), "lost": torch.tensor([0.0, 0.0])}
+    assert list(Episodes(torch.ones(2), torch.ones(2), {}, told).rates) == ["lost"]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from env.drawn import actions
+from tensordict import TensorDict
 from torchrl.envs.utils import check_env_specs
 
 from hetrl.env.scenarios import scenario_arguments, scenario_class, scenarios
@@ -89,6 +90,11 @@ def same(left, right):
 
 def rows_of(tensors, rows):
     return {name: tensor[rows] for name, tensor in tensors.items()}
+
+
+def at(n_envs, rows):
+    """Return a mask of some rows."""
+    return torch.zeros(n_envs, dtype=torch.bool).index_fill(0, torch.as_tensor(list(rows)), True)
 
 
 def by_group(env, each_agent):
@@ -175,7 +181,7 @@ def test_a_reset_changes_nothing_for_other_rows(name):
     twin.load_state_dict(through_file(env.state_dict()))
     rows, others = torch.tensor([1, 4]), torch.tensor([0, 2, 3])
     before = env._observation
-    observation = env._reset_rows(rows)
+    observation = env._reset_where(at(5, rows))
     assert same(rows_of(observation, others), rows_of(before, others))
     if name not in NOISY:  # what the spare saw is what the running simulator now shows
         with env._stream:
@@ -267,7 +273,7 @@ def test_reset_rows_follow_the_scenario():
     for _ in range(5):
         env._simulate({"agents": torch.zeros(1000, 3, 2)})
     half = torch.arange(500)
-    spare = torch.cat([env._reset_rows(half)["agents"][half, 0] for _ in range(4)])
+    spare = torch.cat([env._reset_where(at(1000, half))["agents"][half, 0] for _ in range(4)])
     error = (full.var(0) / 2000 + spare.var(0) / 2000).sqrt()
     assert ((full.mean(0) - spare.mean(0)).abs() <= 5 * error + 1e-6).all()
     torch.testing.assert_close(full.std(0), spare.std(0), rtol=0.1, atol=1e-5)
@@ -281,13 +287,79 @@ def test_what_all_rows_share_changes_only_when_all_start():
     goal = env._simulator.agents[0].goal
     for _ in range(6):
         env._simulate(actions(env, generator))
-        env._reset_rows(torch.tensor([0, 2]))
+        env._reset_where(at(4, [0, 2]))
         assert env._simulator.agents[0].goal is goal
     goals = set()
     for _ in range(12):
-        env._reset_rows(torch.arange(4))
+        env._reset_where(at(4, range(4)))
         goals.add(env._simulator.agents[0].goal.name)
     assert len(goals) == 2
+
+
+@pytest.mark.parametrize("name", ["simple_spread", "simple_adversary"])
+def test_without_questions_scenarios_that_never_terminate_give_the_same_numbers(name):
+    """The host counts the steps that all rows have taken; then TorchRL resets one of them."""
+    env, asked = (Vmas(scenario=name, n_envs=4, horizon=5, seed=3) for _ in range(2))
+    env.asks = False
+    generator = torch.Generator().manual_seed(0)
+    assert same(env.start(), asked.start())
+    for step in range(1, 12):
+        drawn = actions(env, generator)
+        mine, theirs = env.advance(drawn), asked.advance(drawn)
+        assert same(mine.observation, theirs.observation) and same(mine.next_observation, theirs.next_observation)
+        assert torch.equal(mine.truncated, theirs.truncated)
+        assert (mine.observation is mine.next_observation) == (step % 5 != 0)
+    before = env._observation
+    env._reset(TensorDict({"_reset": at(4, [1]).unsqueeze(-1)}, [4]))
+    assert same(rows_of(env._observation, [0, 2, 3]), rows_of(before, [0, 2, 3]))
+    assert env._steps.tolist() == [1, 0, 1, 1]
+    env.advance(actions(env, generator))
+    for _ in range(5):  # apart from each other now
+        env.advance(actions(env, generator))
+    assert env._steps.tolist() == [2, 1, 2, 2]
+
+
+def test_without_questions_each_step_ends_with_a_reset_of_what_ended():
+    """Horizon 6 from steps 0, 1, 2, 3: rows are cut one after the other, and nothing else changes."""
+    env = Vmas(scenario="balance", n_envs=4, horizon=6, seed=3)
+    env.asks = False
+    generator = torch.Generator().manual_seed(0)
+    env.start()
+    env._steps += torch.arange(4)
+    begun = []
+    for _ in range(30):
+        moved = env.advance(actions(env, generator))
+        done = moved.terminated | moved.truncated
+        assert same(rows_of(moved.observation, ~done), rows_of(moved.next_observation, ~done))
+        assert env._steps[done].eq(0).all() and env._steps[~done].ge(1).all()
+        begun += moved.observation["agents"][done, 0, 8:10].tolist()
+    assert len(begun) >= 18 and len({tuple(each) for each in begun}) == len(begun)  # none is handed out twice
+
+
+def test_without_questions_a_spare_serves_eight_steps():
+    """Three rows are reset in every step: what they begin with changes at every eighth."""
+    env = Vmas(scenario="balance", n_envs=4, seed=3)
+    env.asks = False
+    env.start()
+    env._simulate({"agents": torch.zeros(4, 3, 2)})
+    begun = [env._reset_where(at(4, [0, 1, 3]))["agents"][:, 0, 8:10] for _ in range(20)]
+    changes = [step for step in range(1, 20) if not torch.equal(begun[step][0], begun[step - 1][0])]
+    assert changes == [8, 16]
+    assert all(torch.equal(each[2], begun[0][2]) for each in begun)
+
+
+def test_the_schedule_of_a_spare_goes_on_where_it_was_saved():
+    env, twin = (Vmas(scenario="balance", n_envs=4, horizon=6, seed=3) for _ in range(2))
+    env.asks = twin.asks = False
+    generator = torch.Generator().manual_seed(0)
+    env.start()
+    env._steps += torch.arange(4)
+    for _ in range(11):
+        env.advance(actions(env, generator))
+    twin.load_state_dict(through_file(env.state_dict()))
+    for _ in range(11):
+        drawn = actions(env, generator)
+        assert same(env.advance(drawn).observation, twin.advance(drawn).observation)
 
 
 def test_torchrl_resets_only_the_rows_it_asks_for():
@@ -437,15 +509,15 @@ def test_partial_resets_cost_less_than_a_step():
     env = Vmas(scenario="balance", n_envs=512, horizon=10**6)
     env.start()
     still = {"agents": torch.zeros(512, 3, 2)}
-    rows = torch.arange(0, 512, 100)
+    rows = at(512, range(0, 512, 100))
     env._simulate(still)
-    env._reset_rows(rows)
+    env._reset_where(rows)
     plain, resets = [], []
     for _ in range(15):
         start = time.perf_counter()
         env._simulate(still)
         middle = time.perf_counter()
-        env._reset_rows(rows)  # the same rows again: each time the spare is reset in full as well
+        env._reset_where(rows)  # the same rows again: each time the spare is reset in full as well
         plain.append(middle - start)
         resets.append(time.perf_counter() - start)
     assert min(resets) < 2 * min(plain)
@@ -496,7 +568,7 @@ def test_rows_are_copied_and_sharing_survives():
     assert found.shared == (("chosen",),)
     source.reset()
     whole = target.whole
-    copy_rows(found.rows, source, target, torch.tensor([1, 3]))
+    copy_rows(found.rows, source, target, at(5, [1, 3]))
     assert target.whole is whole
     assert torch.equal(target.whole[[1, 3]], source.whole[[1, 3]])
     assert not target.whole[[0, 2, 4]].any()

@@ -68,6 +68,24 @@ def test_float64_keeps_its_precision():
     assert estimate([0.0], [0.0], [1.0], gamma=0.99)[0] == [pytest.approx(0.99, rel=1e-15)]
 
 
+@pytest.mark.parametrize("truncation", ["bootstrap", "discard"])
+@pytest.mark.parametrize("n_steps", [1, 2, 37, 128])
+def test_equals_the_loop_over_time(n_steps, truncation):
+    """Backwards, step by step, as equation 16 is read; ends of all three kinds among them."""
+    reward, value, after = (torch.randn(n_steps, 5, dtype=torch.float64) for _ in range(3))
+    terminated, truncated = (torch.rand(n_steps, 5) < 0.15 for _ in range(2))
+    found = GAE(gamma=0.97, lmbda=0.9, truncation=truncation).compute(reward, value, after, terminated, truncated)
+    following = torch.zeros(5, dtype=torch.float64)
+    for t in reversed(range(n_steps)):
+        ends, cut = terminated[t], truncated[t] & ~terminated[t]
+        delta = reward[t] + 0.97 * after[t] * ~ends - value[t]
+        if truncation == "discard":
+            delta = delta * ~cut
+        following = delta + 0.97 * 0.9 * following * ~(ends | cut)
+        torch.testing.assert_close(found["advantage"][t], following, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(found["return"][t], following + value[t], rtol=1e-12, atol=1e-12)
+
+
 def test_time_is_first_whatever_follows():
     roles = [torch.rand(4, 3, 2, dtype=torch.float64) for _ in range(3)]
     ends = [torch.rand(4, 3, 2) < 0.3 for _ in range(2)]

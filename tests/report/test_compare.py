@@ -443,3 +443,48 @@ def test_what_fails_while_writing_is_one_line(run, command, tmp_path, monkeypatc
         code == 2
         and text.splitlines()[-1] == f"error {to} cannot be written: No space left on device; make room, and try again."
     )
+
+
+@pytest.fixture
+def won(run):
+    """Return a function that writes a run whose evaluations have a rate of wins, with its interval."""
+
+    def write(name, recipe, *overrides, rates):
+        folder = run(name, recipe, *overrides)
+        rows = [
+            f"{at},0.0,{rate},{max(rate - 0.2, 0)},{min(rate + 0.2, 1)}"
+            for at, rate in zip((0, 50, 100), rates, strict=True)
+        ]
+        names = "frames,eval/return,eval/info/won,eval/info/won_low,eval/info/won_high"
+        (folder / "metrics.csv").write_text("\n".join([names, *rows, ""]))
+        return folder
+
+    return write
+
+
+def test_rates_of_wins_over_seeds_stay_within_their_bounds(won, tmp_path, monkeypatch):
+    """Ends 0.9, 1, 1: their mean is 0.9667, their deviation 0.0577, so 4.303 / sqrt(3) = 0.1434 to either side."""
+    paths = [won(f"a{seed}", "happo", f"run.seed={seed}", rates=(0, 0.5, end)) for seed, end in enumerate((0.9, 1, 1))]
+    paths += [won(f"b{seed}", "mappo", f"run.seed={seed}", rates=(0, 0, 0.1)) for seed in range(3)]
+    comparison = compare(paths, metric="eval/info/won")
+    text = " ".join(printed(comparison).split())
+    assert comparison.rate and "0.9667 │ 0.8232 to 1 t" in text
+    assert "It is a rate, and its intervals end at 0 and 1" in text and "eval/info/won_low and" in text
+    bands = []
+    monkeypatch.setattr(Axes, "fill_between", lambda self, x, low, high, **_: bands.append((low.min(), high.max())))
+    draw(comparison, tmp_path / "rates.png")
+    assert len(bands) == 2 and all(low >= 0 and high <= 1 for low, high in bands) and bands[0][1] == 1
+    assert not compare(paths, metric="eval/return").rate
+
+
+def test_a_single_runs_rate_has_the_interval_of_its_episodes(won, tmp_path, monkeypatch):
+    one = won("one", "happo", rates=(0, 0.5, 0.9))
+    bands, labels = [], []
+    monkeypatch.setattr(Axes, "fill_between", lambda self, x, low, high, **_: bands.append((list(low), list(high))))
+    plot = Axes.plot
+    monkeypatch.setattr(Axes, "plot", lambda self, *a, **k: (labels.append(k.get("label")), plot(self, *a, **k))[1])
+    draw_runs([one], "eval/info/won", tmp_path / "one.png")
+    assert bands[0] == (pytest.approx([0, 0.3, 0.7]), pytest.approx([0.2, 0.7, 1])) and "of its episodes)" in labels[0]
+    bands.clear()
+    draw_runs([one, won("two", "happo", "run.seed=1", rates=(0, 0, 0))], "eval/info/won", tmp_path / "two.png")
+    assert all(low == high for low, high in bands)  # both are drawn, and two have no interval

@@ -44,9 +44,9 @@ class Twin:
     def disturb(self, number: int) -> None:
         """Every third time put bodies onto others; every seventh, reset a third of the rows."""
         if number % 7 == 6 and self._env.n_envs > 1:
-            rows = (self._random(self._env.n_envs) < 1 / 3).nonzero().squeeze(-1)
-            if 0 < len(rows) < self._env.n_envs:
-                self._env._reset_rows(rows.to(self._env.device))
+            done = self._random(self._env.n_envs) < 1 / 3
+            if done.any() and not done.all():
+                self._env._reset_where(done.to(self._env.device))
         elif number % 3 == 2:
             self._huddle(rows=self._random(self._env.n_envs) < 0.5)
 

@@ -55,7 +55,7 @@ def test_words_travel_one_hop_a_step():
         after = env._simulate({name: words.expand(3, 1, -1) for name, words in said.items()})[0]
         assert after["runner"][:, 0, 4:6].tolist() == [pytest.approx([0.5 * share, -0.5 * share])] * 3
         assert after["hauler"][:, 0, 4:6].tolist() == [pytest.approx([0.1 * share, 0.2 * share])] * 3
-    reset = env._reset_rows(torch.tensor([1]))  # a new episode begins in silence
+    reset = env._reset_where(torch.tensor([False, True, False]))  # a new episode begins in silence
     assert reset["runner"][:, 0, 4].tolist() == pytest.approx([0.18, 0.0, 0.18])
 
 
