@@ -95,6 +95,8 @@ SMALL = {
     "env/matrix_game": [{"payoff": "penalty"}, {"payoff": "penalty", "horizon": 3, "reward": "per_agent"}],
     "env/tabular_game": [{"horizon": 5}],
     "env/cue_game": [{"leave": 0.2, "delay": 2, "continuous_agents": 1}],
+    "env/battle": [{}, {"map": "2s3z", "enemy": "random", "horizon": 5, "state": "original"},
+                   {"map": "smacv2_5_units", "reward": "per_agent", "horizon": 5}],
     "env/vmas": [{"scenario": "balance", "n_agents": 2, "horizon": 5},
                  {"scenario": "balance", "n_agents": 2, "horizon": 5, "actions": "discrete"}],
     "env/mamujoco": [{"robot": "Ant", "parts": "4x2", "horizon": 5}],
