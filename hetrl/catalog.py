@@ -82,6 +82,7 @@ BUILT_IN: dict[str, str] = {
     "env/matrix_game": "hetrl.env.matrix_game:MatrixGame",
     "env/tabular_game": "hetrl.env.tabular_game:TabularGame",
     "env/cue_game": "hetrl.env.cue_game:CueGame",
+    "env/battle": "hetrl.env.battle:Battle",
     "env/pettingzoo": "hetrl.env.pettingzoo:PettingZoo",
     "data/on_policy": "hetrl.data.on_policy:OnPolicy",
     "data/replay": "hetrl.data.replay:Replay",

@@ -52,7 +52,7 @@ def test_every_group_is_there(capsys):
     for title in listing.GROUPS.values():
         assert f"{title}\n" in printed
     assert not re.search(r"\S$\n^\S.*\n^  ", printed.split("\n", 1)[1], re.MULTILINE)  # an empty line above each
-    assert "  task/gate" in printed and "Tasks of environments: hetrl list mamujoco" in printed
+    assert "  task/gate" in printed and "Tasks of environments: hetrl list battle" in printed
 
 
 def test_completion_follows_a_recipe_into_its_words(monkeypatch, tmp_path):

@@ -1,0 +1,220 @@
+"""Battles of units of unlike kinds against a scripted enemy, as one batch of tensors."""
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from hetrl.arguments import Count, Seed, checked
+from hetrl.env.combat import deployment, outcome, script, sight, ticks
+from hetrl.env.combat.battlefield import N_MOVES, Battlefield, Ground
+from hetrl.env.combat.maps import MAPS, battle_map
+from hetrl.env.team_env import Reward, TeamEnv
+from hetrl.env.transition import Masks
+from hetrl.errors import RunError
+from hetrl.team import STATE, Agent, Discrete, Grouped, Team
+
+StateNumbers = Literal["scaled", "original"]
+GROUP = "agents"
+_ALLIES, _ENEMIES = 0, 1
+
+
+class Seen(NamedTuple):
+    """What the allies know of battles."""
+
+    observation: Tensor
+    """``[N, n, F]``."""
+    state: Tensor
+    """``[N, S]``."""
+    options: Tensor
+    """``[N, n, actions]`` bool."""
+    active: Tensor
+    """``[N, n]`` bool."""
+
+
+class Battle(TeamEnv):
+    """A team of units fights a scripted team on a map without terrain.
+
+    Args:
+        map: who meets whom, such as ``3s5z``; see :meth:`catalogue`.
+        enemy: whom the enemies shoot at first, the ``closest`` of those in reach or a ``random`` one.
+        n_envs: environments in the batch, ``N``.
+        horizon: steps after which an episode is truncated.
+        reward: the team's reward, as the mean or the sum over agents, each of which earns the same, or none
+            (``per_agent``).
+        state: ``scaled`` to numbers within 0 and 1, or as the ``original`` has it.
+        seed: of starts, reload times, and of whom enemies chase.
+        device: where the environments live.
+
+    Raises:
+        RecipeError: an argument is unknown or out of range, or there is no such map.
+    """
+
+    def __init__(
+        self,
+        *,
+        map: str = "3m",
+        enemy: script.Enemy = "closest",
+        n_envs: Count = 64,
+        horizon: Count = 101,
+        reward: Reward = "mean",
+        state: StateNumbers = "scaled",
+        seed: Seed = 0,
+        device: str = "cpu",
+    ) -> None:
+        plan = battle_map(map)
+        super().__init__(n_envs=n_envs, horizon=horizon, reward=reward, device=device)
+        self.map, self.enemy, self.state_kind = map, enemy, state
+        self._ground = Ground(plan, self.device)
+        self.team = self._make_team()
+        self._generator = torch.Generator(self.device).manual_seed(seed)
+        self._field = deployment.deploy(self._ground, torch.zeros(n_envs, deployment.n_drawn(self._ground)))
+        self._keep(self._see(self._field))
+        self._make_specs()
+
+    __init__ = checked(__init__, "env/battle")
+
+    @classmethod
+    def check_arguments(cls, arguments: Mapping[str, Any]) -> None:
+        """Refuse a map that there is not.
+
+        Raises:
+            RecipeError: with the nearest name.
+        """
+        battle_map(arguments.get("map", "3m"))
+
+    @classmethod
+    def catalogue(cls) -> Mapping[str, str]:
+        """Return map -> who meets whom, and the sizes of observations and actions."""
+        return {name: f"{plan}; {cls(map=name, n_envs=1).team.sizes}" for name, plan in MAPS.items()}
+
+    @staticmethod
+    def provides(arguments: Mapping[str, Any]) -> list[str]:
+        """Return the keys that a step writes, given the task's arguments."""
+        return [*TeamEnv.provides(arguments), "agent.action_mask", "agent.active"]
+
+    # ----- the fast path
+
+    def start(self) -> Grouped:
+        """Begin a battle in every environment. Returns the first observations, group -> ``[N, n, F]``."""
+        return self._reset_where(torch.ones_like(self._steps, dtype=torch.bool))
+
+    @property
+    def masks(self) -> Masks:
+        """What each may do and who is alive, see :data:`~hetrl.env.transition.Masks`."""
+        return {"action_mask": {GROUP: self._seen.options}, "active": {GROUP: self._seen.active}}
+
+    @property
+    def agent_terminated(self) -> Grouped:
+        """Who died with the latest step."""
+        return {GROUP: self._died}
+
+    @property
+    def infos(self) -> dict[str, Tensor]:
+        """Of the battles that ended: ``won``, and ``lost`` where all allies are dead and not all enemies (0 or 1); where
+        neither is, time was up or nobody is left. How many enemies were ``killed``, and how many allies have ``fallen``.
+        """
+        alive, dead = self._field.alive, ~self._field.alive
+        allies, enemies = self._ground.units
+        fallen, killed = dead[:, allies], dead[:, enemies]
+        told = {
+            "won": killed.all(-1) & ~fallen.all(-1),
+            "lost": fallen.all(-1) & ~killed.all(-1),
+            "killed": killed.sum(-1),
+            "fallen": fallen.sum(-1),
+        }
+        return {name: value.to(torch.float32) for name, value in told.items()}
+
+    def _simulate(self, actions: Mapping[str, Tensor]) -> tuple[Grouped, Grouped, Tensor, Tensor]:
+        before = self._field
+        self._field, earned, terminated, seen = self._fight(before, actions[GROUP].squeeze(-1), self._draw(self._n_drawn))
+        self._died = self._seen.active & ~seen.active
+        self._steps = self._steps + 1
+        observation = self._keep(seen)
+        reward = {GROUP: earned.unsqueeze(-1).expand(-1, len(self.team)).clone()}
+        return observation, reward, terminated, (self._steps >= self.horizon) & ~terminated
+
+    def _fight(self, field: Battlefield, action: Tensor, drawn: Tensor) -> tuple[Battlefield, Tensor, Tensor, Seen]:
+        """A step: battles after it, what it earned and whether they are over ``[N]``, and what is seen then."""
+        ground = self._ground
+        late, chances = drawn.split([ground.n_units, drawn.shape[1] - ground.n_units], -1)
+        view = script.view(ground, field, _ENEMIES)
+        chance = script.chances(view, chances.unflatten(-1, (ground.counts[1], 2)))
+        told = script.command(view, field.goal, field.locked, chance, self.enemy)
+        field = replace(field, goal=told.goal, locked=told.locked)
+        late = ticks.LEAST_LATE + (ticks.MOST_LATE - ticks.LEAST_LATE) * late.unsqueeze(1)
+        after = ticks.step(ground, field, torch.cat([action, told.action], -1), late)
+        earned, over = outcome.reward(ground, field, after, _ALLIES), outcome.standing(ground, after, _ALLIES).over
+        return after, earned, over, self._see(after)
+
+    def _reset_where(self, done: Tensor) -> Grouped:
+        """Begin anew where ``done`` ``[N]``. Returns the latest observations with theirs replaced."""
+        fresh = deployment.deploy(self._ground, self._draw(deployment.n_drawn(self._ground)))
+        self._field = fresh.where(done, self._field)
+        self._steps = torch.where(done, 0, self._steps)
+        return self._keep(self._see(self._field))
+
+    def _reset_rows(self, rows: Tensor) -> Grouped:
+        done = torch.zeros_like(self._steps, dtype=torch.bool)
+        return self._reset_where(done.index_fill(0, rows, True))
+
+    def _see(self, field: Battlefield) -> Seen:
+        ground = self._ground
+        state = sight.world_state if self.state_kind == "original" else sight.scaled_state
+        return Seen(
+            sight.observations(ground, field, _ALLIES),
+            state(ground, field),
+            sight.options(ground, field, _ALLIES),
+            field.alive[:, ground.units[_ALLIES]],
+        )
+
+    def _keep(self, seen: Seen) -> Grouped:
+        self._seen = seen
+        self._observation = {GROUP: seen.observation, STATE: seen.state}
+        return self._observation
+
+    @property
+    def _n_drawn(self) -> int:
+        """Numbers of a step: when each is ready again, and two for each enemy."""
+        return self._ground.n_units + 2 * self._ground.counts[_ENEMIES]
+
+    def _draw(self, count: int) -> Tensor:
+        return torch.rand(self.n_envs, count, generator=self._generator, device=self.device)
+
+    def _make_team(self) -> Team:
+        ground = self._ground
+        names = ground.plan.allies
+        size, action = sight.observation_size(ground), Discrete((N_MOVES + ground.counts[_ENEMIES],))
+        agents = tuple(
+            Agent(f"{kind}_{names[:place].count(kind)}", GROUP, place, size, action, body=kind)
+            for place, kind in enumerate(names)
+        )
+        n_state = ground.n_units * (12 if self.state_kind == "original" else sight.N_OWN)
+        return Team(agents, state_size=n_state, state_shape=(n_state,))
+
+    # ----- random numbers and exact continuation
+
+    def seed(self, seed: int) -> None:
+        """Start the random stream afresh; the next :meth:`start` is the first of that seed."""
+        self._generator.manual_seed(seed)
+
+    def state_dict(self, *_: Any, **__: Any) -> dict[str, Any]:
+        """Everything that the next steps depend on, as tensors."""
+        field = {f.name: getattr(self._field, f.name).clone() for f in fields(self._field)}
+        return {"field": field, "steps": self._steps.clone(), "generator": self._generator.get_state()}
+
+    def load_state_dict(self, state: Mapping[str, Any], *_: Any, **__: Any) -> None:
+        """Continue bit for bit from ``state``, which an environment with the same arguments saved.
+
+        Raises:
+            RunError: it comes from another number of environments or units.
+        """
+        saved, mine = (list(each.shape) for each in (state["field"]["health"], self._field.health))
+        if saved != mine:
+            raise RunError(f"state: saved with [n_envs, units] = {saved}, this task has {mine}.")
+        self._field = Battlefield(**{word: value.to(self.device, copy=True) for word, value in state["field"].items()})
+        self._steps = state["steps"].to(self.device, copy=True)
+        self._generator.set_state(state["generator"].cpu())
+        self._keep(self._see(self._field))
