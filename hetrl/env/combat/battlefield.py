@@ -72,7 +72,7 @@ class Ground:
         plan: who meets whom.
         device: where the tensors are.
         detailed: whether rules are detailed, see :mod:`~hetrl.env.combat.detailed`; only then somebody heals.
-        factors: what allies' numbers are multiplied by, word of :class:`~hetrl.env.combat.units.Traits` -> one for each.
+        factors: what allies' numbers are multiplied by, see :mod:`~hetrl.env.combat.knobs`.
     """
 
     def __init__(
@@ -102,9 +102,7 @@ class Ground:
         """``[N, 2]``, around which each starts."""
         self.corners = torch.tensor([(x, y) for x in (0.0, SIZE) for y in (0.0, SIZE)], device=device)
         forward, backward = list(range(self.n_units)), list(range(self.n_units))[::-1]
-        self.slots = tuple(
-            torch.tensor(units, device=device) for units in (forward[allies:], backward[enemies:])
-        )
+        self.slots = tuple(torch.tensor(units, device=device) for units in (forward[allies:], backward[enemies:]))
         """The unit behind each slot ``[opponents]``, by side: a side counts its opponents from its own end."""
         self.others = tuple(
             torch.tensor([[j for j in order if j != i] for i in own], device=device)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from hetrl.env.combat.units import HEALERS
 from hetrl.errors import RecipeError, nearest
 
 
@@ -22,11 +23,18 @@ class BattleMap:
         """The allies, and the enemies."""
         return self.allies, self.enemies
 
+    @property
+    def heals(self) -> bool:
+        """Whether somebody heals."""
+        return not HEALERS.isdisjoint((*self.allies, *self.enemies))
+
     def __str__(self) -> str:
         both = (self.allies, self.enemies)
         if self.drawn:
             return " against ".join(f"{len(side)} of any kind" for side in both)
-        return " against ".join(", ".join(f"{side.count(kind)} {kind}" for kind in dict.fromkeys(side)) for side in both)
+        return " against ".join(
+            ", ".join(f"{side.count(kind)} {kind}" for kind in dict.fromkeys(side)) for side in both
+        )
 
 
 def _map(
@@ -56,9 +64,7 @@ MAPS = {
     "smacv2_10_units": _map({"unit": 10}, drawn=True),
     "smacv2_20_units": _map({"unit": 20}, drawn=True),
     "MMM": _map({"marauder": 2, "marine": 7, "medivac": 1}, detailed=True),
-    "MMM2": _map(
-        {"marauder": 2, "marine": 7, "medivac": 1}, {"marauder": 3, "marine": 8, "medivac": 1}, detailed=True
-    ),
+    "MMM2": _map({"marauder": 2, "marine": 7, "medivac": 1}, {"marauder": 3, "marine": 8, "medivac": 1}, detailed=True),
     "5m2d_vs_8m": _map({"marine": 5, "medivac": 2}, {"marine": 8}, detailed=True),
 }
 """Name -> map."""

@@ -66,9 +66,7 @@ def chances(seen: Opponents, drawn: Tensor) -> Chances:
     return Chances(_slot(seen.visible, drawn[..., 0]), _slot(seen.reachable, drawn[..., 1]))
 
 
-def command(
-    seen: Opponents, goal: Tensor, locked: Tensor, chance: Chances, enemy: Enemy
-) -> Commands:
+def command(seen: Opponents, goal: Tensor, locked: Tensor, chance: Chances, enemy: Enemy) -> Commands:
     """Return what the script tells units to do.
 
     Shoot at whom one shot at last, as long as it can be reached, and then at the next, see :data:`Enemy`. Where nobody
@@ -100,8 +98,8 @@ def command(
 def tend(ground: Ground, field: Battlefield, side: int, told: Commands) -> Commands:
     """Return the same with what those of a side do who heal.
 
-    Heal the nearest who is hurt, of those on the ground of one's own side, if it can be reached; if not, go there; where
-    nobody in sight is hurt, keep half of one's reach near the nearest; where nobody is in sight, as told.
+    Heal the nearest who is hurt, of those on the ground of one's own side, if it can be reached; if not, go there;
+    where nobody in sight is hurt, keep within half of one's reach of the nearest; where nobody is in sight, as told.
     """
     traits, units, alive = ground.traits(field.types), ground.units[side], field.alive
     mates = detailed.may_target(traits, ground.sides)[:, units, units] & alive[:, units, None] & alive[:, None, units]

@@ -7,6 +7,8 @@ from torch.nn.functional import pad
 from hetrl.env.combat import detailed
 from hetrl.env.combat.battlefield import N_MOVES, SIZE, STOP, Battlefield, Ground, distances
 from hetrl.env.combat.units import Traits
+from hetrl.team import Listing
+
 
 def n_seen(ground: Ground) -> int:
     """Return how many numbers there are about each other unit."""
@@ -21,6 +23,20 @@ def n_own(ground: Ground) -> int:
 def observation_size(ground: Ground) -> int:
     """Return how many numbers a unit sees."""
     return n_seen(ground) * (ground.n_units - 1) + n_own(ground)
+
+
+def listings(ground: Ground) -> tuple[Listing, ...]:
+    """Say where an ally's observation lists the others."""
+    (mates, foes), size = ground.counts, n_seen(ground)
+    allies = (Listing("allies", 0, mates - 1, size),) if mates > 1 else ()
+    return (*allies, Listing("enemies", (mates - 1) * size, foes, size))
+
+
+def state_listings(ground: Ground, original: bool) -> tuple[Listing, ...]:
+    """Say where the state lists the units, and in the original what brings its cells and seconds to about 1."""
+    (mates, foes), size = ground.counts, n_own(ground)
+    scale = (1.0, 1 / SIZE, 1 / SIZE, 0.1, *[1.0] * (size - 4)) if original else ()
+    return Listing("allies", 0, mates, size, scale), Listing("enemies", mates * size, foes, size, scale)
 
 
 def observations(ground: Ground, field: Battlefield, side: int) -> Tensor:

@@ -108,7 +108,7 @@ def trait_table(device: torch.device) -> dict[str, Tensor]:
 
 
 def detailed_table(device: torch.device, n_kinds: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return the same of detailed rules, of which ``n_kinds`` are told apart; and field of :class:`Details` -> value."""
+    """Return the same of detailed rules, telling ``n_kinds`` apart; and field of :class:`Details` -> its values."""
     one_hot = torch.eye(len(DETAILED_TYPES), n_kinds, device=device)
     table = {**_table(DETAILED_TYPES, _WORDS, device), "one_hot": one_hot}
     return table, _table(DETAILED_TYPES, tuple(field.name for field in fields(Details)), device)
@@ -123,4 +123,3 @@ def _table(kinds: Sequence[UnitType], words: Sequence[str], device: torch.device
 
 def _number(value: float | bool) -> float | bool:
     return value if isinstance(value, bool) else float(value)
-
