@@ -40,7 +40,7 @@ def after(ground, field, *actions, ticks=1):
     traits = ground.traits(field.types)
     told = detailed.orders(ground, traits, torch.tensor([actions]))
     tends = told.attacks & (traits.detail.heals > 0)
-    bodies = detailed.Bodies(field.position, field.health, field.cooldown, *detailed.Reserve.of(field)[:3])
+    bodies = detailed.Combatants(field.position, field.health, field.cooldown, *detailed.Reserve.of(field)[:3])
     for _ in range(ticks):
         bodies = detailed.tick(traits, bodies, told, tends, torch.zeros(1, ground.n_units))
     return bodies

@@ -51,7 +51,7 @@ class Reserve(NamedTuple):
         return cls(*field.reserve.unbind(-1))
 
 
-class Bodies(NamedTuple):
+class Combatants(NamedTuple):
     """What changes within a step."""
 
     position: Tensor
@@ -75,7 +75,7 @@ def step(ground: Ground, field: Battlefield, action: Tensor, late: Tensor) -> Ba
     traits, reserve = ground.traits(field.types), Reserve.of(field)
     told = orders(ground, traits, action)
     tends = told.attacks & (_detail(traits).heals > 0) & ((reserve.patient == action) | (reserve.energy >= _BEGIN))
-    bodies = Bodies(field.position, field.health, field.cooldown, *reserve[:3])
+    bodies = Combatants(field.position, field.health, field.cooldown, *reserve[:3])
     for now in late.expand(-1, TICKS, -1).unbind(1):
         bodies = tick(traits, bodies, told, tends, now)
     goes_on = tends & patients(traits, bodies, told.target)
@@ -88,7 +88,7 @@ def step(ground: Ground, field: Battlefield, action: Tensor, late: Tensor) -> Ba
     )  # fmt: skip
 
 
-def tick(traits: Traits, bodies: Bodies, told: Orders, tends: Tensor, late: Tensor) -> Bodies:
+def tick(traits: Traits, bodies: Combatants, told: Orders, tends: Tensor, late: Tensor) -> Combatants:
     """Let everybody shoot, heal and move once: shots and healing, walls and overlaps, in this order.
 
     Args:
@@ -109,7 +109,7 @@ def tick(traits: Traits, bodies: Bodies, told: Orders, tends: Tensor, late: Tens
     health = torch.where(walled, 0.0, health)
     quiet = torch.where(absorbed + damage > 0, 0.0, quiet + TICK)
     back = torch.where(alive & (quiet >= QUIET), _BACK * TICK, 0.0)
-    return Bodies(
+    return Combatants(
         position=pushed(traits, position, health > 0),
         health=health,
         cooldown=torch.where(shoots, traits.reload + late, cooldown - TICK),
@@ -129,14 +129,14 @@ def may_target(traits: Traits, sides: Tensor) -> Tensor:
     return torch.where((detail.heals > 0).unsqueeze(-1), together & ~detail.air.unsqueeze(-2), shoots)
 
 
-def reached(traits: Traits, bodies: Bodies, target: Tensor) -> Tensor:
+def reached(traits: Traits, bodies: Combatants, target: Tensor) -> Tensor:
     """Return who is alive and can hit its target, ``[B, N]`` bool."""
     detail = _detail(traits)
     able = (detail.heals == 0) & (detail.hits_air | ~detail.air.gather(1, target))
     return able & _near(traits, bodies, target)
 
 
-def patients(traits: Traits, bodies: Bodies, target: Tensor) -> Tensor:
+def patients(traits: Traits, bodies: Combatants, target: Tensor) -> Tensor:
     """Return who is alive and has a target that it could heal: near, hurt, on the ground; ``[B, N]`` bool."""
     detail = _detail(traits)
     hurt = (bodies.health < traits.health).gather(1, target) & ~detail.air.gather(1, target)
@@ -164,7 +164,7 @@ def suffered(traits: Traits, shield: Tensor, target: Tensor, shoots: Tensor) -> 
     return taken.sum(1), through.sum(1)
 
 
-def healed(traits: Traits, bodies: Bodies, target: Tensor, tends: Tensor) -> tuple[Tensor, Tensor]:
+def healed(traits: Traits, bodies: Combatants, target: Tensor, tends: Tensor) -> tuple[Tensor, Tensor]:
     """Return what each is given ``[B, N]`` [health], and what each spends on it ``[B, N]`` [energy]."""
     missing = (traits.health - bodies.health).clamp(min=0)
     wanted = torch.minimum(_detail(traits).heals * TICK, _WORTH * bodies.energy)
@@ -178,7 +178,7 @@ _MOST_HITS = 2
 _LEAST = 1e-9
 
 
-def _near(traits: Traits, bodies: Bodies, target: Tensor) -> Tensor:
+def _near(traits: Traits, bodies: Combatants, target: Tensor) -> Tensor:
     """Return who is alive and has a target, alive as well and near enough, ``[B, N]`` bool."""
     position, alive = bodies.position, bodies.health > 0
     another = target != torch.arange(target.shape[1], device=target.device)
