@@ -38,10 +38,33 @@ class Seen(NamedTuple):
 class Battle(TeamEnv):
     """A team of units fights a scripted team on a map without terrain.
 
+    A step is half a second, eight ticks. In each all units move and shoot at once: who was told to attack somebody hits
+    him where he is in reach and one's weapon is ready, stands still meanwhile, and does not follow. Who touches the
+    edge of the map dies, and bodies that overlap push each other apart. Shields, armour and healing there are with
+    detailed rules alone.
+
+    Every agent earns the share of their health that the enemies lost, on average over all of them, and 1 for the
+    victory, whether it lives or not: 2 for a battle that was won, and less than 1 otherwise. When one of three marines
+    loses 9 of its 45 points, that is 0.2 / 3.
+
+    An agent chooses among north, east, south, west, stop, and attacking each of the enemies; ``agent.action_mask``
+    allows an attack where the enemy is in reach, and the dead (``agent.active`` is False) nothing but to stop. It sees
+    of every other unit, allies first, 13 numbers: health, the way to it in parts of one's sight, where it was told to
+    go, the last attack it was told in parts of its options, its cooldown in parts of the reload time, and its kind,
+    one-hot; 0 where it is dead or out of sight. Then 10 of its own: health, place in parts of the map, cooldown, and
+    kind. The state has all units' numbers, in sight or not. Agents of a kind are one body, and a sharing group.
+
+    An episode ends with the last unit of a side, and is cut at the ``horizon``.
+
+    With detailed rules a kind has the numbers of StarCraft II: shields that come back, armour that weakens each hit on
+    health, hits and bonus damage. Who heals has team-mates behind the actions that are attacks of others, in team
+    order, flies, and cannot attack; a side of which only such are left has lost. Two numbers follow each unit's kind,
+    its shield and its energy in parts of what they can be, and where somebody heals there is one more kind. What an
+    enemy was given back is paid for again when it is lost again: a battle may be worth more than 2.
+
     Args:
         map: who meets whom, such as ``3s5z``; see :meth:`catalogue`.
-        rules: ``plain``, or ``detailed`` with shields, armour, bonus damage and units that heal (see
-            ``combat/detailed``); left out, as the map has it.
+        rules: ``plain`` or ``detailed``; left out, as the map has it.
         traits: what allies' numbers are multiplied by: kind or name -> ``health``, ``damage``, ``reach``, ``sight``,
             ``reload`` or ``speed`` -> factor. Those of a kind who differ have bodies of their own.
         enemy: whom the enemies shoot at first, the ``closest`` of those in reach or a ``random`` one.
@@ -55,6 +78,14 @@ class Battle(TeamEnv):
 
     Raises:
         RecipeError: an argument is unknown or out of range, or there is no such map.
+    Source: SMAX, Rutherford et al. 2023, arXiv:2311.10090, JaxMARL 0.2.0, with the maps of SMAC, Samvelyan et al. 2019,
+        arXiv:1902.04043, and SMACv2, Ellis et al. 2023, arXiv:2212.07489.
+    Differs: plain rules are the original's, number by number, but for three things. When time is up an episode is
+        truncated, and a value follows; there it counts as an end. It lasts for 101 steps by default, as it does there,
+        where it is said to be 100. And the state is scaled by default (``state: original`` has cells up to 32 and
+        cooldowns down to -50 in it, next to numbers within 0 and 1), without the sides' and kinds' numbers at its end.
+        Results published for SMAX before version 0.2.0, of June 2026, are of another game: there the dead could still
+        move, and push.
     """
 
     def __init__(
@@ -80,8 +111,10 @@ class Battle(TeamEnv):
         self._advance = detailed.step if self._ground.detailed else ticks.step
         self.team = self._make_team(factors)
         self._generator = torch.Generator(self.device).manual_seed(seed)
-        self._field = deployment.deploy(self._ground, torch.zeros(n_envs, deployment.n_drawn(self._ground)))
+        nothing = torch.zeros(n_envs, deployment.n_drawn(self._ground), device=self.device)
+        self._field = deployment.deploy(self._ground, nothing)
         self._keep(self._see(self._field))
+        self._died = torch.zeros_like(self._seen.active)
         self._make_specs()
 
     __init__ = checked(__init__, "env/battle")
@@ -129,8 +162,8 @@ class Battle(TeamEnv):
 
     @property
     def infos(self) -> dict[str, Tensor]:
-        """Of the battles that ended: ``won``, and ``lost`` where the enemies have won (0 or 1); where neither is,
-        time was up or nobody is left. How many enemies were ``killed``, and how many allies have ``fallen``.
+        """Of the battles that ended: ``won`` and ``lost`` (0 or 1), the number of enemies ``killed`` and of allies
+        ``fallen``. Where a battle is neither won nor lost, time was up or nobody is left.
         """
         dead = ~self._field.alive
         allies, enemies = self._ground.units
@@ -174,10 +207,6 @@ class Battle(TeamEnv):
         self._field = fresh.where(done, self._field)
         self._steps = torch.where(done, 0, self._steps)
         return self._keep(self._see(self._field))
-
-    def _reset_rows(self, rows: Tensor) -> Grouped:
-        done = torch.zeros_like(self._steps, dtype=torch.bool)
-        return self._reset_where(done.index_fill(0, rows, True))
 
     def _see(self, field: Battlefield) -> Seen:
         ground = self._ground
