@@ -136,7 +136,8 @@ def literal(*texts):
         # order and train against each other
         ("update.critic.prepare=[{net: actor.act}]",
          "update.critic.prepare[0] (actor.act) is about one agent, but update.critic has no agent in "
-         "turn; add order: {use: order/random_permutation, of: agent}."),
+         "turn; add order: {use: order/random_permutation, of: agent}, or write train: [value] to train everybody at "
+         "once."),
         *[(f"update.estimate.{word}={value}",
            f"update.estimate.{word} belongs to a phase that trains a net; add train: or drop it.")
           for word, value in (("order", "{use: order/fixed, of: agent}"), ("optim", "{use: optim/adam}"),
