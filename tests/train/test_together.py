@@ -121,3 +121,20 @@ def test_the_commands_say_it(hetrl):
     assert code == 0 and "actors: train actor, value, at once, 5 epochs, 4 minibatches" in printed
     code, printed = hetrl("check", "happo", *changes)
     assert code == 0, printed
+
+
+def test_a_trust_region_around_everybody(tmp_path):
+    """All agents' shared policy at once moves as in one turn of all of them: the mean KL is over all of their samples."""
+    tiny = [word for word in TINY if "value" not in word]
+    found = []
+    for name, changes in (("turn", []), ("list", ["update.actors.train=[actor]", "update.actors.order=null"])):
+        recipe = hetrl.load("hatrpo", *tiny, "nets.value.hidden=[8]", "nets.actor.per=team", "run.frames=28",
+                            "update.actors.order.use=order/simultaneous", "update.actors.after=null", *changes)  # fmt: skip
+        folder = runs.train(recipe, tmp_path / name, quiet=True)
+        found.append(folder.load_checkpoint()["state_dict"])
+    assert found[0].keys() == found[1].keys()
+    start = recipe.build()[0].state_dict()
+    for name, value in found[0].items():
+        if name.startswith("linked.nets.actor."):
+            assert not value.equal(start[name])
+            torch.testing.assert_close(found[1][name], value, rtol=1e-3, atol=1e-4)
