@@ -79,8 +79,13 @@ WORDS: dict[str, dict[str, Word]] = {
         "agent.candidate_log_prob": Word("B K", "nat", "log π of each of them"),
         "agent.candidate_q": Word("B K", "reward", "the least action value of each, with the others' proposals"),
         "value": Word("B", "reward", "V(s)"),
+        "agent.value": Word("B", "reward", "an agent's own value, of what it sees"),
         "normalized_value": Word("B", "normalised reward", "V(s) in the units in which the network predicts"),
+        "agent.normalized_value": Word("B", "normalised reward", "the same in the units in which its network predicts"),
         "normalized_return": Word("B", "normalised reward", "the return in those units"),
+        "agent.normalized_return": Word("B", "normalised reward", "an agent's own, in those of its network"),
+        "agent.q": Word("E B", "reward", "Q(o, a) of an agent's own observation and action, of each of the E members"),
+        "agent.min_q": Word("B", "reward", "the least of them"),
         "q": Word("E B", "reward", "Q(s, a) of each of the E members of an ensemble"),
         "min_q": Word("B", "reward", "the least of the members"),
         "first_q": Word("B", "reward", "that of the first member"),
@@ -121,6 +126,9 @@ WORDS: dict[str, dict[str, Word]] = {
         "agent.raw_advantage": Word("B", "reward", "an agent's own advantage, where each has a value of its own"),
         "agent.advantage": Word("B", "1", "the same, standardised"),
         "return": Word("B", "reward", "the value's target"),
+        "agent.return": Word("B", "reward", "that of an agent's own value"),
+        "agent.soft_value": Word("B", "reward", "an agent's own action value with its entropy"),
+        "agent.target": Word("B", "reward", "the target of an agent's own action value"),
         "target": Word("B", "reward", "the action value's target"),
         "agent.marginal_action": Word(
             "B A", "action", "what some agents did, completed by what the others would do now"
@@ -132,6 +140,7 @@ WORDS: dict[str, dict[str, Word]] = {
         "agent.chosen": Word("B M A", "action", "the candidates that are learned from"),
         "agent.chosen_log_prob": Word("B M", "nat", "log-probs of them, with gradient"),
         "agent.weight": Word("B M", "reward", "what each of them counts, 0 or more"),
+        "agent.clip_scale": Word("B", "1", "what share of the clip the agent's turn may use"),
         "factor": Word("B", "ratio", "product of the ratios of the agents already updated in this sweep"),
     },
     "Read where written": {

@@ -37,6 +37,23 @@ class Seen(NamedTuple):
 class Battle(TeamEnv):
     """A team of units fights a scripted team on a map without terrain.
 
+    A step is half a second, eight ticks. In each all units move and shoot at once: who was told to attack somebody hits
+    him where he is in reach and one's weapon is ready, stands still meanwhile, and does not follow. Who touches the
+    edge of the map dies, and bodies that overlap push each other apart. There are no shields, no armour and no healing.
+
+    Every agent earns the share of their health that the enemies lost, on average over all of them, and 1 for the
+    victory, whether it lives or not: 2 for a battle that was won, and less than 1 otherwise. When one of three marines
+    loses 9 of its 45 points, that is 0.2 / 3.
+
+    An agent chooses among north, east, south, west, stop, and attacking each of the enemies; ``agent.action_mask``
+    allows an attack where the enemy is in reach, and the dead (``agent.active`` is False) nothing but to stop. It sees
+    of every other unit, allies first, 13 numbers: health, the way to it in parts of one's sight, where it was told to
+    go, the last attack it was told in parts of its options, its cooldown in parts of the reload time, and its kind,
+    one-hot; 0 where it is dead or out of sight. Then 10 of its own: health, place in parts of the map, cooldown, and
+    kind. The state has all units' numbers, in sight or not. Agents of a kind are one body, and a sharing group.
+
+    An episode ends with the last unit of a side, and is cut at the ``horizon``.
+
     Args:
         map: who meets whom, such as ``3s5z``; see :meth:`catalogue`.
         enemy: whom the enemies shoot at first, the ``closest`` of those in reach or a ``random`` one.
@@ -50,6 +67,14 @@ class Battle(TeamEnv):
 
     Raises:
         RecipeError: an argument is unknown or out of range, or there is no such map.
+    Source: SMAX, Rutherford et al. 2023, arXiv:2311.10090, JaxMARL 0.2.0, with the maps of SMAC, Samvelyan et al. 2019,
+        arXiv:1902.04043, and SMACv2, Ellis et al. 2023, arXiv:2212.07489.
+    Differs: the rules are the original's, number by number, but for three things. When time is up an episode is
+        truncated, and a value follows; there it counts as an end. It lasts for 101 steps by default, as it does there,
+        where it is said to be 100. And the state is scaled by default (``state: original`` has cells up to 32 and
+        cooldowns down to -50 in it, next to numbers within 0 and 1), without the sides' and kinds' numbers at its end.
+        Results published for SMAX before version 0.2.0, of June 2026, are of another game: there the dead could still
+        move, and push.
     """
 
     def __init__(
@@ -70,8 +95,10 @@ class Battle(TeamEnv):
         self._ground = Ground(plan, self.device)
         self.team = self._make_team()
         self._generator = torch.Generator(self.device).manual_seed(seed)
-        self._field = deployment.deploy(self._ground, torch.zeros(n_envs, deployment.n_drawn(self._ground)))
+        nothing = torch.zeros(n_envs, deployment.n_drawn(self._ground), device=self.device)
+        self._field = deployment.deploy(self._ground, nothing)
         self._keep(self._see(self._field))
+        self._died = torch.zeros_like(self._seen.active)
         self._make_specs()
 
     __init__ = checked(__init__, "env/battle")
@@ -113,10 +140,10 @@ class Battle(TeamEnv):
 
     @property
     def infos(self) -> dict[str, Tensor]:
-        """Of the battles that ended: ``won``, and ``lost`` where all allies are dead and not all enemies (0 or 1); where
-        neither is, time was up or nobody is left. How many enemies were ``killed``, and how many allies have ``fallen``.
+        """Of the battles that ended: ``won`` and ``lost`` (0 or 1), the number of enemies ``killed`` and of allies
+        ``fallen``. Where a battle is neither won nor lost, time was up or nobody is left.
         """
-        alive, dead = self._field.alive, ~self._field.alive
+        dead = ~self._field.alive
         allies, enemies = self._ground.units
         fallen, killed = dead[:, allies], dead[:, enemies]
         told = {
@@ -129,7 +156,9 @@ class Battle(TeamEnv):
 
     def _simulate(self, actions: Mapping[str, Tensor]) -> tuple[Grouped, Grouped, Tensor, Tensor]:
         before = self._field
-        self._field, earned, terminated, seen = self._fight(before, actions[GROUP].squeeze(-1), self._draw(self._n_drawn))
+        self._field, earned, terminated, seen = self._fight(
+            before, actions[GROUP].squeeze(-1), self._draw(self._n_drawn)
+        )
         self._died = self._seen.active & ~seen.active
         self._steps = self._steps + 1
         observation = self._keep(seen)
@@ -155,10 +184,6 @@ class Battle(TeamEnv):
         self._field = fresh.where(done, self._field)
         self._steps = torch.where(done, 0, self._steps)
         return self._keep(self._see(self._field))
-
-    def _reset_rows(self, rows: Tensor) -> Grouped:
-        done = torch.zeros_like(self._steps, dtype=torch.bool)
-        return self._reset_where(done.index_fill(0, rows, True))
 
     def _see(self, field: Battlefield) -> Seen:
         ground = self._ground

@@ -87,9 +87,9 @@ class ClippedAdam(torch.optim.Adam):
         if closure is not None:
             with torch.enable_grad():
                 evaluated = closure()
-        if self._gathered is None:
-            self._gathered = self._gather()
         own = self._gathered
+        if own is None or self.state[own.parameters[0]]["exp_avg"] is not own.first[0]:  # a Trainer has moved it
+            own = self._gathered = self._gather()
         torch._foreach_copy_(own.gradients, [parameter.grad for parameter in own.parameters])  # type: ignore[misc]
         norm = torch.linalg.vector_norm(own.buffer)
         self.figures = {"grad_norm": norm}
@@ -114,12 +114,13 @@ class ClippedAdam(torch.optim.Adam):
         second: list[Tensor] = []
         steps: list[Tensor] = []
         self._init_group(self.param_groups[0], parameters, [], first, second, [], steps)
+        count = steps[0].to(parameters[0].device)
         for parameter in parameters:  # all step together, so they count together
-            self.state[parameter]["step"] = steps[0]
+            self.state[parameter]["step"] = count
         buffer = torch.cat([torch.zeros_like(parameter).flatten() for parameter in parameters])
         parts = buffer.split([parameter.numel() for parameter in parameters])
         gradients = [part.view_as(parameter) for part, parameter in zip(parts, parameters, strict=True)]
-        return _Gathered(parameters, buffer, gradients, first, second, [steps[0]] * len(parameters))
+        return _Gathered(parameters, buffer, gradients, first, second, [count] * len(parameters))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state as ``torch.optim.Adam`` has it: a counter for each parameter."""

@@ -75,9 +75,7 @@ class Ground:
         """``[N, 2]``, around which each starts."""
         self.corners = torch.tensor([(x, y) for x in (0.0, SIZE) for y in (0.0, SIZE)], device=device)
         forward, backward = list(range(self.n_units)), list(range(self.n_units))[::-1]
-        self.slots = tuple(
-            torch.tensor(units, device=device) for units in (forward[allies:], backward[enemies:])
-        )
+        self.slots = tuple(torch.tensor(units, device=device) for units in (forward[allies:], backward[enemies:]))
         """The unit behind each slot ``[opponents]``, by side: a side counts its opponents from its own end."""
         self.others = tuple(
             torch.tensor([[j for j in order if j != i] for i in own], device=device)

@@ -19,7 +19,9 @@ class BattleMap:
         both = (self.allies, self.enemies)
         if self.drawn:
             return " against ".join(f"{len(side)} of any kind" for side in both)
-        return " against ".join(", ".join(f"{side.count(kind)} {kind}" for kind in dict.fromkeys(side)) for side in both)
+        return " against ".join(
+            ", ".join(f"{side.count(kind)} {kind}" for kind in dict.fromkeys(side)) for side in both
+        )
 
 
 def _map(allies: dict[str, int], enemies: dict[str, int] | None = None, drawn: bool = False) -> BattleMap:

@@ -63,9 +63,7 @@ def chances(seen: Opponents, drawn: Tensor) -> Chances:
     return Chances(_slot(seen.visible, drawn[..., 0]), _slot(seen.reachable, drawn[..., 1]))
 
 
-def command(
-    seen: Opponents, goal: Tensor, locked: Tensor, chance: Chances, enemy: Enemy
-) -> Commands:
+def command(seen: Opponents, goal: Tensor, locked: Tensor, chance: Chances, enemy: Enemy) -> Commands:
     """Return what the script tells units to do.
 
     Shoot at whom one shot at last, as long as it can be reached, and then at the next, see :data:`Enemy`. Where nobody

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from hetrl.env.combat.battlefield import N_MOVES, SIZE, STOP, Battlefield, Ground, distances
+from hetrl.env.combat.battlefield import SIZE, STOP, Battlefield, Ground, distances
 from hetrl.env.combat.units import N_BASE_TYPES, Traits
 
 N_SEEN = 7 + N_BASE_TYPES

@@ -60,4 +60,3 @@ def trait_table(device: torch.device) -> dict[str, Tensor]:
     words = ("health", "damage", "reach", "sight", "radius", "reload", "speed")
     table = {word: torch.tensor([float(getattr(unit, word)) for unit in UNIT_TYPES], device=device) for word in words}
     return {**table, "one_hot": torch.eye(len(UNIT_TYPES), N_BASE_TYPES, device=device)}
-
