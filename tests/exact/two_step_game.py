@@ -68,7 +68,7 @@ def rows() -> dict[str, Tensor]:
 
 
 class Learner:
-    """Utilities of two agents, each a table, and what mixes them: updated on all rows at once, as uniform play has them.
+    """Utilities of two agents, each a table, and what mixes them; updated on all rows at once, weighed as uniform play.
 
     The parts are those of the recipes, put together by hand; only sampling is gone.
 
