@@ -88,6 +88,7 @@ BUILT_IN: dict[str, str] = {
     "net/state_value": "hetrl.net.state_value:StateValue",
     "net/convolutional": "hetrl.net.convolutional:Convolutional",
     "net/entities": "hetrl.net.entities:Entities",
+    "net/units": "hetrl.net.units:Units",
     "optim/adam": "hetrl.optim.adam:Adam",
     "optim/trust_region": "hetrl.optim.trust_region:TrustRegion",
     "env/vmas": "hetrl.env.vmas:Vmas",

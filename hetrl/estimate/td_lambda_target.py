@@ -14,9 +14,10 @@ class TDLambdaTarget(Component):
 
     y_t = r_t + gamma (1 - terminated_t) ((1 - lambda) Q'(s_{t+1}, a') + lambda y_{t+1})
 
-    a' is a fresh joint action of the current policies. Where the episode is cut off (truncated), and at the last step of
-    a batch, y_{t+1} is not known and Q' takes all of its place. The first dimension of every role is time. With rewards
-    1 and 2, Q' 4 and 8 and gamma = lambda = 0.5 the targets are 2 + 0.5 * 8 = 6 and 1 + 0.5 (0.5 * 4 + 0.5 * 6) = 3.5.
+    a' is a fresh joint action of the current policies. Where the episode is cut off (truncated), and at the last step
+    of a batch, y_{t+1} is not known and Q' takes all of its place. The first dimension of every role is time. With
+    rewards 1 and 2, Q' 4 and 8 and gamma = lambda = 0.5 the targets are 2 + 0.5 * 8 = 6 and
+    1 + 0.5 (0.5 * 4 + 0.5 * 6) = 3.5.
 
     Args:
         gamma: discount per step [1], 0 to 1.
