@@ -29,9 +29,10 @@ class PhaseRunner:
         phase: the phase.
         linked: the recipe's modules.
         compile: whether a turn's loss and gradient become one graph.
+        play: whether they, and the optimiser's step, are recorded once and played, see :mod:`hetrl.graph`.
     """
 
-    def __init__(self, phase: Phase, linked: Linked, compile: bool = False) -> None:
+    def __init__(self, phase: Phase, linked: Linked, compile: bool = False, play: bool = False) -> None:
         self.phase, self.linked = phase, linked
         self.optimizers: dict[str, Any] = {}
         self._schedules: dict[str, schedule.Linear] = {}
@@ -41,9 +42,9 @@ class PhaseRunner:
         self._turn_read = any(
             keys.single(key) == keys.TURN for step in phase.every_step for key in step.table.reads.values()
         )
-        # Those that make use of it; most have nothing to keep.
+        # Those that make use of it; most have nothing to keep, and what is played is made anew each time.
         self._unchanging = [
-            module for name, net in linked.nets.items() if name != phase.train for module in net.modules()
+            module for name, net in linked.nets.items() if name != phase.train and not play for module in net.modules()
             if isinstance(module, Network) and type(module).settled is not Network.settled
         ]  # fmt: skip
         if phase.train is None:
@@ -56,7 +57,9 @@ class PhaseRunner:
         where = f"{phase.optim.where} ({phase.optim.name})"
         for owner, module in trained.items():
             self.optimizers[owner] = optimizer_of(optim, list(module.parameters()), where)
-        self._turns = Turns(phase, linked, self.optimizers, optim.constraints, compile)
+            if play and hasattr(self.optimizers[owner], "play"):
+                self.optimizers[owner].play(phase.where)
+        self._turns = Turns(phase, linked, self.optimizers, optim.constraints, compile, play)
         if optim.once:
             self._refuse_state()
 

@@ -15,6 +15,7 @@ from torch import nn
 from hetrl import keys
 from hetrl.engine.linked import Linked, SharedNetwork
 from hetrl.engine.objective import Derivative, Evaluated, Objective, compiled
+from hetrl.engine.played import PlayedDerivative
 from hetrl.engine.program import Program, Values
 from hetrl.engine.store import Store
 from hetrl.errors import RecipeError
@@ -52,6 +53,7 @@ class Turns:
         optimizers: owner of a module of the trained net -> its optimiser.
         constraints: what the optimisers read -> whether inactive rows are left out of its mean.
         compile: whether a turn's loss and gradient become one graph.
+        play: whether they are recorded once and played, see :mod:`hetrl.graph`.
     """
 
     def __init__(
@@ -61,8 +63,9 @@ class Turns:
         optimizers: Mapping[str, Any],
         constraints: Mapping[str, bool],
         compile: bool,
+        play: bool,
     ) -> None:
-        self._phase, self._linked, self._compile = phase, linked, compile
+        self._phase, self._linked, self._compile, self._play = phase, linked, compile, play
         self._optimizers, self._constraints = optimizers, constraints
         self._made: dict[Agents, Turn] = {}
 
@@ -111,11 +114,17 @@ class Turns:
             label=_label(agents, self._linked.team),
             programs=programs,
             objective=objective,
-            derivative=compiled(derivative) if self._compile and not optimizer.twice else derivative,
+            derivative=derivative if optimizer.twice else self._fast(derivative),
             module=self._trained[owner],
             parameters=parameters,
             optimizer=optimizer,
         )
+
+    def _fast(self, derivative: Derivative) -> Callable[[list[Values]], Evaluated]:
+        run = compiled(derivative) if self._compile else derivative
+        statistics = self._linked.statistics
+        besides = [] if statistics is None else [statistics]
+        return PlayedDerivative(derivative, run, besides, self._phase.where) if self._play else run
 
 
 def in_rounds(order: Any, members: Sequence[Agents], values: Mapping[str, Any]) -> list[Agents]:

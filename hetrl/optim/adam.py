@@ -9,6 +9,7 @@ from annotated_types import Interval
 from torch import Tensor, nn
 
 from hetrl.arguments import SCHEDULABLE, NonNegative, Positive, checked
+from hetrl.graph import Played
 from hetrl.optim import Closure, Optim
 
 Decay = Annotated[float, Interval(ge=0, lt=1)]
@@ -79,6 +80,18 @@ class ClippedAdam(torch.optim.Adam):
         self.max_grad_norm = max_grad_norm
         self._kernel = torch._fused_adamw_ if options.get("weight_decay") else torch._fused_adam_
         self._gathered: _Gathered | None = None
+        self._played: Played | None = None
+        self._rate = torch.zeros(())
+
+    def play(self, where: str) -> None:
+        """From now on record what the step does with its gradients, and play it, see :mod:`hetrl.graph`.
+
+        Args:
+            where: place of the phase in the recipe.
+        """
+        self._played = Played(
+            lambda given: [self._move(given, self._rate)], self._touched, f"run.graphs: {where}.optim"
+        )
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
@@ -89,24 +102,42 @@ class ClippedAdam(torch.optim.Adam):
                 evaluated = closure()
         if self._gathered is None:
             self._gathered = self._gather()
-        own = self._gathered
-        torch._foreach_copy_(own.gradients, [parameter.grad for parameter in own.parameters])  # type: ignore[misc]
-        norm = torch.linalg.vector_norm(own.buffer)
+        gradients = [parameter.grad for parameter in self._gathered.parameters]
+        rate = self.param_groups[0]["lr"]
+        if self._played is None:
+            norm = self._move(gradients, rate)  # type: ignore[arg-type]
+        else:
+            self._rate = self._rate.to(gradients[0].device).fill_(rate)  # type: ignore[union-attr]
+            (norm,) = self._played(gradients)  # type: ignore[arg-type]
+            norm = norm.clone()
         self.figures = {"grad_norm": norm}
-        if self.max_grad_norm is not None:
-            own.buffer.mul_((self.max_grad_norm / (norm + 1e-6)).clamp_(max=1))
-        own.steps[0].add_(1)
-        group = self.param_groups[0]
-        beta1, beta2 = group["betas"]
-        self._kernel(
-            own.parameters, own.gradients, own.first, own.second, [], own.steps,
-            lr=group["lr"], beta1=beta1, beta2=beta2, weight_decay=group["weight_decay"], eps=group["eps"],
-            amsgrad=False, maximize=False,
-        )  # fmt: skip
         return evaluated
 
     # Tells torch not to wrap the step in its profiling hook, which costs as much as the kernel.
     step.hooked = True  # type: ignore[attr-defined]
+
+    def _move(self, gradients: Sequence[Tensor], rate: float | Tensor) -> Tensor:
+        """Clip the gradients, move the parameters, and return the norm before clipping."""
+        own, group = self._gathered, self.param_groups[0]
+        assert own is not None
+        torch._foreach_copy_(own.gradients, list(gradients))
+        norm = torch.linalg.vector_norm(own.buffer)
+        if self.max_grad_norm is not None:
+            own.buffer.mul_((self.max_grad_norm / (norm + 1e-6)).clamp_(max=1))
+        own.steps[0].add_(1)
+        beta1, beta2 = group["betas"]
+        self._kernel(
+            own.parameters, own.gradients, own.first, own.second, [], own.steps,
+            lr=rate, beta1=beta1, beta2=beta2, weight_decay=group["weight_decay"], eps=group["eps"],
+            amsgrad=False, maximize=False,
+        )  # fmt: skip
+        return norm
+
+    def _touched(self) -> list[Tensor]:
+        """Return all that a step reads and writes besides the gradients."""
+        own = self._gathered
+        assert own is not None
+        return [*own.parameters, *own.first, *own.second, own.steps[0], own.buffer, self._rate]
 
     def _gather(self) -> "_Gathered":
         parameters: list[Tensor] = []

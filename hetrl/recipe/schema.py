@@ -130,6 +130,8 @@ class RunSettings(Section):
     seed: Seed = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     compile: bool = False
+    graphs: bool | Literal["auto"] = False
+    """Whether minibatches are recorded once and played, see :mod:`hetrl.graph`; ``auto`` does so on a GPU."""
     threads: Count | None = None
     eval_every: Count | None = None
     n_eval_episodes: Count = 64

@@ -17,6 +17,7 @@ from hetrl.engine.linked import Linked
 from hetrl.engine.phase import PhaseRunner
 from hetrl.engine.store import Store
 from hetrl.errors import DivergenceError, RunError
+from hetrl.graph import plays
 from hetrl.optim import Closure
 from hetrl.recipe.same import refuse_other_recipe
 from hetrl.recipe.schema import Recipe
@@ -47,7 +48,8 @@ class Learner(L.LightningModule):
         self.automatic_optimization = False
         self.linked = linked
         self.recipe: Recipe = linked.recipe
-        self.phases = [PhaseRunner(phase, linked, self.recipe.run.compile) for phase in self.recipe.update]
+        play = plays(self.recipe.run.graphs, next(linked.parameters()).device)
+        self.phases = [PhaseRunner(phase, linked, self.recipe.run.compile, play) for phase in self.recipe.update]
         self.evaluation = evaluation
         self.frames = 0
         self.batch_frames = 0

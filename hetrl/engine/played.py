@@ -1,0 +1,93 @@
+"""A turn's loss and gradient as work that is recorded once and played minibatch by minibatch."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from hetrl.engine.objective import Derivative, Evaluated
+from hetrl.engine.program import Values
+from hetrl.graph import Played
+
+Words = tuple[tuple[tuple[str, int], ...], ...]
+"""Of each lane its keys, and how many tensors each has; 0 for one that is no tuple."""
+
+
+class PlayedDerivative:
+    """A derivative that is recorded for each size of a minibatch, see :class:`~hetrl.graph.Played`.
+
+    The gradients that it returns are overwritten by its next call; figures are the caller's.
+
+    Args:
+        derivative: evaluates the loss, its means and the gradient.
+        run: the same, perhaps compiled.
+        besides: modules whose buffers are read as well.
+        where: place of the phase in the recipe.
+    """
+
+    def __init__(
+        self,
+        derivative: Derivative,
+        run: Callable[[list[Values]], Evaluated],
+        besides: Sequence[nn.Module],
+        where: str,
+    ) -> None:
+        self._run, self._where = run, where
+        # Gathered once, as walking the modules takes longer than to play. A buffer may be replaced, a parameter is not.
+        self._parameters = list(derivative.parameters())
+        modules = {module: None for whole in (derivative, *besides) for module in whole.modules()}
+        self._buffers = [(module._buffers, name) for module in modules for name in module._buffers]
+        self._made: dict[Words, _Flat] = {}
+
+    def __call__(self, lanes: list[Values]) -> Evaluated:
+        """Return what the derivative returns."""
+        words = tuple(
+            tuple((key, len(value) if isinstance(value, tuple) else 0) for key, value in lane.items()) for lane in lanes
+        )
+        flat = self._made.get(words)
+        if flat is None:
+            flat = self._made[words] = _Flat(self._run, words, self._reads, f"run.graphs: {self._where}")
+        return flat(lanes)
+
+    def _reads(self) -> list[Tensor]:
+        buffers = (holder[name] for holder, name in self._buffers)
+        return [*self._parameters, *(buffer for buffer in buffers if buffer is not None)]
+
+
+class _Flat:
+    """A derivative on lanes of certain keys as a function from tensors to tensors."""
+
+    def __init__(
+        self,
+        run: Callable[[list[Values]], Evaluated],
+        words: Words,
+        reads: Callable[[], Sequence[Tensor]],
+        what: str,
+    ) -> None:
+        self._run, self._words = run, words
+        self._played = Played(self._evaluate, reads, what)
+        self._means: list[str] = []
+        self._reached: list[bool] = []
+
+    def __call__(self, lanes: list[Values]) -> Evaluated:
+        given = [
+            part
+            for lane in lanes
+            for value in lane.values()
+            for part in (value if isinstance(value, tuple) else (value,))
+        ]
+        loss, means, *gradients = self._played(given)
+        left = iter(gradients)
+        named = dict(zip(self._means, means.clone().unbind(), strict=True))
+        return loss, named, tuple(next(left) if reached else None for reached in self._reached)
+
+    def _evaluate(self, given: Sequence[Tensor]) -> list[Tensor]:
+        """Return the loss, the means as one vector, and the gradients that there are."""
+        parts = iter(given)
+        lanes = [
+            {key: tuple(next(parts) for _ in range(count)) if count else next(parts) for key, count in lane}
+            for lane in self._words
+        ]
+        loss, means, gradients = self._run(lanes)
+        self._means, self._reached = list(means), [gradient is not None for gradient in gradients]
+        return [loss, torch.stack(list(means.values())), *(each for each in gradients if each is not None)]
