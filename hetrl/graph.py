@@ -122,9 +122,8 @@ def unmoved(state: Sequence[Tensor], generators: Generators) -> Iterator[Callabl
     """
     device = state[0].device if state else torch.device("cpu")
     drawn = [torch.default_generator, *generators]
-    if device.type == "cuda":
-        drawn.append(torch.cuda.default_generators[device.index or 0])
     numbers, draws = [tensor.detach().clone() for tensor in state], [generator.get_state() for generator in drawn]
+    of_device = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
 
     @torch.no_grad()
     def put_back() -> None:
@@ -132,6 +131,8 @@ def unmoved(state: Sequence[Tensor], generators: Generators) -> Iterator[Callabl
             tensor.copy_(number)
         for generator, draw in zip(drawn, draws, strict=True):
             generator.set_state(draw)
+        if of_device is not None:
+            torch.cuda.set_rng_state(of_device, device)
 
     try:
         yield put_back

@@ -8,6 +8,7 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
+from hetrl import rng
 from hetrl.allocation import allocating, refuse_above_all
 from hetrl.arguments import Count, checked
 from hetrl.data.behaviour import Behaviour, forgotten
@@ -249,7 +250,7 @@ class OnPolicy(Source):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where :meth:`state_dict` was taken; with fresh episodes, where those under way do not repeat."""
         self._env.load_state_dict(state["env"])
-        self._generator.set_state(state["generator"].cpu())
+        rng.go_on(self._generator, state["generator"])
         if not repeats(self._env):
             self._begin()
             return

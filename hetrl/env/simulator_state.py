@@ -132,18 +132,18 @@ def _assign(holder: Any, key: Any, value: Any) -> None:
 
 def _twins(tensors: Sequence[Tensor], devices: Sequence[str | torch.device]) -> list[Tensor]:
     """Copies on ``devices`` that share storage with each other exactly as the originals do (views stay views)."""
-    storages: dict[int, torch.UntypedStorage] = {}
+    wholes: dict[int, Tensor] = {}
     twins = []
     for tensor, device in zip(tensors, devices, strict=True):
         if not tensor.numel():
             twins.append(tensor.to(device, copy=True))
             continue
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in storages:
-            storages[storage.data_ptr()] = torch.UntypedStorage(len(storage), device=device).copy_(storage)
-        twin = torch.empty(0, dtype=tensor.dtype, device=device)
-        twin.set_(storages[storage.data_ptr()], tensor.storage_offset(), tensor.size(), tensor.stride())
-        twins.append(twin)
+        if storage.data_ptr() not in wholes:
+            whole = tensor.as_strided((len(storage) // tensor.element_size(),), (1,), 0)
+            wholes[storage.data_ptr()] = whole.to(device, copy=True)
+        whole = wholes[storage.data_ptr()].view(tensor.dtype)
+        twins.append(whole.as_strided(tensor.size(), tensor.stride(), tensor.storage_offset()))
     return twins
 
 
@@ -186,14 +186,20 @@ def snapshot(root: object, first: Sequence[KeyPath] = (), closed: tuple[type, ..
     return {"nodes": content, "tensors": _twins(originals, devices), "devices": list(map(str, devices))}
 
 
-def restore(root: object, state: Snapshot) -> None:
+def restore(root: object, state: Snapshot, device: str | torch.device | None = None) -> None:
     """Put a :func:`snapshot` into a simulator built with the same arguments, whatever it has done since.
+
+    Args:
+        root: the simulator.
+        state: the snapshot.
+        device: where the simulator lives; if left out, tensors go back to where they were saved. Of a snapshot taken on
+            another device, a tensor goes where the simulator has the one in its place, or else to this device.
 
     Raises:
         RunError: the simulator lacks an object of the snapshot, so it was built with other arguments.
     """
     nodes = state["nodes"]
-    tensors = _twins(state["tensors"], state["devices"])
+    tensors = _twins(state["tensors"], _devices(root, state, device))
     live: dict[str, Any] = {}
     for name, node in nodes.items():
         try:
@@ -246,6 +252,24 @@ def restore(root: object, state: Snapshot) -> None:
                 pairs.append((key, decode(value, target.get(key))))
             target.clear()
             target.update(pairs)
+
+
+def _devices(root: object, state: Snapshot, device: str | torch.device | None) -> list[str | torch.device]:
+    """Return where the tensors of a snapshot belong."""
+    saved: list[str | torch.device] = state["devices"]
+    if device is None or set(map(str, saved)) == {str(torch.device(device))}:
+        return saved
+    found: dict[int, torch.device] = {}
+    for node in state["nodes"].values():
+        for key, value in node["items"]:
+            if isinstance(value, dict) and "tensor" in value and value["tensor"] not in found:
+                try:
+                    live = get(root, (*node["path"], key))
+                except (KeyError, IndexError, TypeError):
+                    continue
+                if isinstance(live, Tensor):
+                    found[value["tensor"]] = live.device
+    return [found.get(number, torch.device(device)) for number in range(len(saved))]
 
 
 def python_values(root: object, first: Sequence[KeyPath] = ()) -> dict[KeyPath, Any]:

@@ -234,7 +234,7 @@ class Vmas(TeamEnv):
         """
         if state["steps"].shape != self._steps.shape:
             raise RunError(f"state: saved with n_envs = {len(state['steps'])}, this task has n_envs = {self.n_envs}.")
-        restore(self._simulator, state["simulator"])
+        restore(self._simulator, state["simulator"], self.device)
         self._stream.load_state_dict(state["stream"])
         self._spare_stream.load_state_dict(state["spare_stream"])
         self._steps = state["steps"].to(self.device, copy=True)
@@ -248,7 +248,7 @@ class Vmas(TeamEnv):
             self._spare = None
             return
         spare = self._spare = self._spare or self._make_spare()
-        restore(spare.simulator, saved["simulator"])
+        restore(spare.simulator, saved["simulator"], self.device)
         spare.fresh = saved["fresh"].to(self.device, copy=True)
         spare.age = saved.get("age", _FRESH_FOR)  # earlier checkpoints, and those of a CPU, have no schedule
         spare.observation = _copied(saved["observation"], self.device)

@@ -81,7 +81,6 @@ class ClippedAdam(torch.optim.Adam):
         self._kernel = torch._fused_adamw_ if options.get("weight_decay") else torch._fused_adam_
         self._gathered: _Gathered | None = None
         self._played: Played | None = None
-        self._rate = torch.zeros(())
 
     def play(self, where: str) -> None:
         """From now on record what the step does with its gradients, and play it, see :mod:`hetrl.graph`.
@@ -89,9 +88,7 @@ class ClippedAdam(torch.optim.Adam):
         Args:
             where: place of the phase in the recipe.
         """
-        self._played = Played(
-            lambda given: [self._move(given, self._rate)], self._touched, f"run.graphs: {where}.optim"
-        )
+        self._played = Played(self._move_at_its_rate, self._touched, f"run.graphs: {where}.optim")
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
@@ -100,16 +97,18 @@ class ClippedAdam(torch.optim.Adam):
         if closure is not None:
             with torch.enable_grad():
                 evaluated = closure()
-        if self._gathered is None:
-            self._gathered = self._gather()
-        gradients = [parameter.grad for parameter in self._gathered.parameters]
+        own = self._gathered
+        if own is None or self.state[own.parameters[0]]["exp_avg"] is not own.first[0]:  # a Trainer has moved it
+            own = self._gathered = self._gather()
+        gradients: list[Tensor] = [parameter.grad for parameter in own.parameters]  # type: ignore[misc]
         rate = self.param_groups[0]["lr"]
         if self._played is None:
-            norm = self._move(gradients, rate)  # type: ignore[arg-type]
+            norm = self._move(gradients, rate)
         else:
-            self._rate = self._rate.to(gradients[0].device).fill_(rate)  # type: ignore[union-attr]
-            (norm,) = self._played(gradients)  # type: ignore[arg-type]
-            norm = norm.clone()
+            if own.rate != rate:
+                own.rate = rate
+                own.rate_there.fill_(rate)
+            norm = self._played(gradients)[0].clone()
         self.figures = {"grad_norm": norm}
         return evaluated
 
@@ -133,11 +132,15 @@ class ClippedAdam(torch.optim.Adam):
         )  # fmt: skip
         return norm
 
+    def _move_at_its_rate(self, gradients: Sequence[Tensor]) -> list[Tensor]:
+        assert self._gathered is not None
+        return [self._move(gradients, self._gathered.rate_there)]
+
     def _touched(self) -> list[Tensor]:
         """Return all that a step reads and writes besides the gradients."""
         own = self._gathered
         assert own is not None
-        return [*own.parameters, *own.first, *own.second, own.steps[0], own.buffer, self._rate]
+        return [*own.parameters, *own.first, *own.second, own.steps[0], own.buffer, own.rate_there]
 
     def _gather(self) -> "_Gathered":
         parameters: list[Tensor] = []
@@ -145,12 +148,15 @@ class ClippedAdam(torch.optim.Adam):
         second: list[Tensor] = []
         steps: list[Tensor] = []
         self._init_group(self.param_groups[0], parameters, [], first, second, [], steps)
+        count = steps[0].to(parameters[0].device)
         for parameter in parameters:  # all step together, so they count together
-            self.state[parameter]["step"] = steps[0]
+            self.state[parameter]["step"] = count
         buffer = torch.cat([torch.zeros_like(parameter).flatten() for parameter in parameters])
         parts = buffer.split([parameter.numel() for parameter in parameters])
         gradients = [part.view_as(parameter) for part, parameter in zip(parts, parameters, strict=True)]
-        return _Gathered(parameters, buffer, gradients, first, second, [steps[0]] * len(parameters))
+        return _Gathered(
+            parameters, buffer, gradients, first, second, [count] * len(parameters), -1.0, count.new_empty(())
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state as ``torch.optim.Adam`` has it: a counter for each parameter."""
@@ -164,7 +170,7 @@ class ClippedAdam(torch.optim.Adam):
         self._gathered = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Gathered:
     """The tensors of a step, as the kernel takes them."""
 
@@ -176,3 +182,7 @@ class _Gathered:
     second: list[Tensor]
     steps: list[Tensor]
     """One counter, once for each parameter."""
+    rate: float
+    """The learning rate that is noted on the device; none is below 0."""
+    rate_there: Tensor
+    """The same on the device, where what is played reads it."""

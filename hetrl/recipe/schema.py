@@ -1,6 +1,7 @@
 """A recipe and its sections: the tree as it was written, and every part of it checked for its words and types."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
@@ -20,6 +21,7 @@ FORMAT = 2
 SECTIONS = ("hetrl", "about", "task", "nets", "data", "update", "run")
 Of = Literal["agent", "group"]
 Inactive = Literal["skip", "count"]
+_DEVICES = ("auto", "cpu", "cuda")
 _MAY_BE_NULL = ("train", "order", "optim", "before", "prepare", "after")
 """Words of a phase that an override may take away again."""
 STAGES = ("before", "prepare", "steps", "after")
@@ -128,7 +130,8 @@ class RunSettings(Section):
 
     frames: Count
     seed: Seed = 0
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: str = "auto"
+    """``auto``, ``cpu``, ``cuda``, or one of several GPUs: ``cuda:1``."""
     compile: bool = False
     graphs: bool | Literal["auto"] = False
     """Whether minibatches are recorded once and played, see :mod:`hetrl.graph`; ``auto`` does so on a GPU."""
@@ -147,6 +150,8 @@ class RunSettings(Section):
             RecipeError: a word is unknown, missing or wrong.
         """
         run = cls.read(tree, "run")
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", run.device):
+            raise RecipeError(f"run.device: {run.device!r} is not one of auto, cpu, cuda, cuda:N.{close(run.device, _DEVICES)}")
         if Keep.parse(run.keep).best and run.eval_every is None:
             raise RecipeError("run.keep: the best of what? Say run.eval_every=... as well.")
         return run

@@ -6,10 +6,11 @@ from typing import Any
 
 from torch import Tensor
 
+from hetrl.engine.device import resolve_device
 from hetrl.engine.link import link
 from hetrl.engine.linked import Linked, SharedNetwork
 from hetrl.engine.statistics import Statistics
-from hetrl.engine.task import evaluation_env, resolve_device
+from hetrl.engine.task import evaluation_env
 from hetrl.errors import RunError
 from hetrl.recipe.read import load
 from hetrl.recipe.schema import Recipe
@@ -29,7 +30,7 @@ def restored(path: Path, *overrides: str) -> tuple[Recipe, Linked, Any]:
     for problem in other_weights(linked.state_dict(), weights):
         raise RunError(f"{path} was trained with other networks than this makes of its recipe: {problem}.")
     linked.load_state_dict(weights)
-    return recipe, linked.to(resolve_device(recipe.run.device)), env
+    return recipe, linked.to(resolve_device(recipe)), env
 
 
 def restored_actors(path: Path, *overrides: str, checkpoint: str = LAST) -> tuple[Recipe, Linked, Any]:
@@ -43,7 +44,7 @@ def restored_actors(path: Path, *overrides: str, checkpoint: str = LAST) -> tupl
     """
     folder, recipe, linked, env = _built(path, overrides)
     _load_actors(path, linked, _weights(folder, checkpoint))
-    return recipe, linked.to(resolve_device(recipe.run.device)), env
+    return recipe, linked.to(resolve_device(recipe)), env
 
 
 def _built(path: Path, overrides: Sequence[str]) -> tuple[Folder, Recipe, Linked, Any]:
@@ -51,7 +52,7 @@ def _built(path: Path, overrides: Sequence[str]) -> tuple[Folder, Recipe, Linked
     folder.refuse_if_empty()
     folder.need_parts()
     recipe = load(folder.recipe, *overrides)
-    env = evaluation_env(recipe, resolve_device(recipe.run.device))
+    env = evaluation_env(recipe, resolve_device(recipe))
     return folder, recipe, link(recipe, env.team), env
 
 

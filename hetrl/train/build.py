@@ -8,10 +8,11 @@ import torch
 from hetrl import rng
 from hetrl.data.behaviour import Behaviour, BestOf
 from hetrl.data.environment import close
+from hetrl.engine.device import resolve_device
 from hetrl.engine.link import link
 from hetrl.engine.linked import Linked
 from hetrl.engine.linked import build as build_entry
-from hetrl.engine.task import evaluation_env, make_env, resolve_device
+from hetrl.engine.task import evaluation_env, make_env
 from hetrl.engine.trial import try_out
 from hetrl.recipe.check import check
 from hetrl.recipe.schema import Recipe
@@ -35,7 +36,7 @@ def build(recipe: Recipe) -> tuple[Learner, Collection]:
 
 
 def _built(recipe: Recipe) -> tuple[Learner, Collection]:
-    device = resolve_device(recipe.run.device)
+    device = resolve_device(recipe)
     try_out(recipe)
     env = make_env(recipe, device, rng.derive(recipe.run.seed, "env"))
     try:

@@ -1,5 +1,6 @@
 """The LightningModule: a batch in, the recipe's phases over its samples, metrics out."""
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -102,6 +103,11 @@ class Learner(L.LightningModule):
                 f"the Trainer runs on {self.device.type} but the environments on {collected.type}; load the recipe "
                 f"with run.device={self.device.type}, or use L.Trainer(accelerator='{collected.type}')."
             )
+        if (collected.index or 0) != (self.device.index or 0):
+            raise RunError(
+                f"the Trainer runs on {self.device} but the environments on {collected}; load the recipe with "
+                f"run.device={self.device}, or use L.Trainer(devices=[{collected.index or 0}])."
+            )
 
     def on_train_start(self) -> None:
         """Take up the random states of a resumed run, or seed a new one and evaluate the untrained policies."""
@@ -109,8 +115,9 @@ class Learner(L.LightningModule):
         wrapped = optimizers if isinstance(optimizers, list) else [optimizers]
         self._wrapped = {id(each.optimizer): each for each in wrapped}
         if self._pending is not None:
-            self.generator.set_state(self._pending["generator"].cpu())
+            rng.go_on(self.generator, self._pending["generator"])
             rng.restore(self._pending["global"], self.device)
+            self._say_of_another_device(self._pending["global"])
             self._pending = None
             if self.awaits_evaluation:
                 self._evaluate()
@@ -118,6 +125,16 @@ class Learner(L.LightningModule):
         rng.seed(rng.derive(self.recipe.run.seed, "training"))
         if self.evaluates and self.trainer.enable_validation and self.frames == 0:
             self._evaluate()
+
+    def _say_of_another_device(self, state: Mapping[str, Any]) -> None:
+        """Say what does not go on exactly where the checkpoint is of another kind of device."""
+        saved = "cuda" if "cuda" in state else "cpu"
+        if saved != self.device.type:
+            warnings.warn(
+                f"the checkpoint is of a run on {saved} and goes on on {self.device.type}: all of it is taken over but "
+                "the states of the random generators, which begin anew.",
+                stacklevel=2,
+            )
 
     @property
     def generator(self) -> torch.Generator:
