@@ -253,6 +253,19 @@ class Vmas(TeamEnv):
         spare.age = saved.get("age", _FRESH_FOR)  # earlier checkpoints, and those of a CPU, have no schedule
         spare.observation = _copied(saved["observation"], self.device)
 
+    # ----- steps on trust
+
+    def trust(self) -> bool:
+        """Do not ask from now on, at each step, whether it went as the traced one; see :meth:`held`.
+
+        Returns whether there was anything to ask. On a CPU asking costs nothing.
+        """
+        return self._capture is not None and not self.asks and self._capture.trust()
+
+    def held(self) -> bool:
+        """Whether all steps since :meth:`trust` went as the traced one; it waits for the device, and asks again."""
+        return self._capture is None or self._capture.held()
+
     # ----- the simulator
 
     def _build(self, n_envs: int) -> Any:
