@@ -151,7 +151,9 @@ class RunSettings(Section):
         """
         run = cls.read(tree, "run")
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", run.device):
-            raise RecipeError(f"run.device: {run.device!r} is not one of auto, cpu, cuda, cuda:N.{close(run.device, _DEVICES)}")
+            raise RecipeError(
+                f"run.device: {run.device!r} is not one of auto, cpu, cuda, cuda:N.{close(run.device, _DEVICES)}"
+            )
         if Keep.parse(run.keep).best and run.eval_every is None:
             raise RecipeError("run.keep: the best of what? Say run.eval_every=... as well.")
         return run
