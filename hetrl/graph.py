@@ -6,12 +6,12 @@ record: the function is called again on the same places, so that everything arou
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 Function = Callable[[Sequence[Tensor]], Sequence[Tensor]]
 """What can be recorded: it asks no tensor for its numbers, and each call takes the same path."""
@@ -64,11 +64,14 @@ class CudaGraph:
     and what it needs while it is played is free again afterwards. No two are played at the same time.
     """
 
-    _pools: dict[torch.device, object] = {}
+    _shared: dict[torch.device, tuple[torch.cuda.Stream, object]] = {}
+    """Device -> the stream on which all is recorded, and the pool; memory is shared on one stream alone."""
 
     def __init__(self, function: Function, inputs: Sequence[Tensor], generators: Generators = ()) -> None:
         device = inputs[0].device
-        side = torch.cuda.Stream(device)
+        if device not in self._shared:
+            self._shared[device] = torch.cuda.Stream(device), torch.cuda.graph_pool_handle()
+        side, pool = self._shared[device]
         side.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(side):
             for _ in range(_WARM_UP):
@@ -78,7 +81,6 @@ class CudaGraph:
         for generator in generators:
             # Played, it draws on from where the generator is, and moves it on: as if it had been called.
             self._graph.register_generator_state(generator)
-        pool = self._pools.setdefault(device, torch.cuda.graph_pool_handle())
         # By hand: torch.cuda.graph stays on its own stream where a recording fails.
         with torch.cuda.stream(side):
             self._graph.capture_begin(pool=pool)  # type: ignore[arg-type]
@@ -225,6 +227,24 @@ class Played:
             return self._function(given)
         self._recordings[key] = inputs, recording
         return recording.outputs
+
+
+class Held:
+    """All that some modules hold, parameters and buffers: what is recorded reads them where they are.
+
+    Modules are gone through once, as that takes longer than to play. A buffer may be replaced later, a parameter moves
+    to another place and stays the same object.
+    """
+
+    def __init__(self, modules: Iterable[nn.Module]) -> None:
+        each = {module: None for whole in modules for module in whole.modules()}
+        self._parameters = list(dict.fromkeys(parameter for module in each for parameter in module.parameters(False)))
+        self._buffers = [(module._buffers, name) for module in each for name in module._buffers]
+
+    def __call__(self) -> list[Tensor]:
+        """Return them as they are now."""
+        buffers = (holder[name] for holder, name in self._buffers)
+        return [*self._parameters, *(buffer for buffer in buffers if buffer is not None)]
 
 
 class Alternating:

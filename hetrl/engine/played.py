@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from hetrl.engine.objective import Derivative, Evaluated
 from hetrl.engine.program import Values
-from hetrl.graph import Played
+from hetrl.graph import Held, Played
 
 Words = tuple[tuple[tuple[str, int], ...], ...]
 """Of each lane its keys, and how many tensors each has; 0 for one that is no tuple."""
@@ -33,10 +33,7 @@ class PlayedDerivative:
         where: str,
     ) -> None:
         self._run, self._where = run, where
-        # Gathered once, as walking the modules takes longer than to play. A buffer may be replaced, a parameter is not.
-        self._parameters = list(derivative.parameters())
-        modules = {module: None for whole in (derivative, *besides) for module in whole.modules()}
-        self._buffers = [(module._buffers, name) for module in modules for name in module._buffers]
+        self._reads = Held([derivative, *besides])
         self._made: dict[Words, _Flat] = {}
 
     def __call__(self, lanes: list[Values]) -> Evaluated:
@@ -48,10 +45,6 @@ class PlayedDerivative:
         if flat is None:
             flat = self._made[words] = _Flat(self._run, words, self._reads, f"run.graphs: {self._where}")
         return flat(lanes)
-
-    def _reads(self) -> list[Tensor]:
-        buffers = (holder[name] for holder, name in self._buffers)
-        return [*self._parameters, *(buffer for buffer in buffers if buffer is not None)]
 
 
 class _Flat:

@@ -65,14 +65,17 @@ def updated(module, samples, seed):
     ("name", "words"), [*QUICK.items(), *(pytest.param(*each, marks=pytest.mark.slow) for each in ALL.items())]
 )
 def test_what_is_played_is_bit_for_bit_what_is_called(name, words):
+    """Collections, which policies act in as they are after the last update, and updates."""
     module, data = built(name, words)
-    played, _ = built(name, words, "run.graphs=true")
-    samples = list(data.source.collect().samples) or list(data.source.collect().samples)
+    played, collection = built(name, words, "run.graphs=true")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for seed in range(3):
+            samples, those = ([*each.source.collect().samples] for each in (data, collection))
+            assert len(samples) == len(those)
+            assert all((left == right).all() for left, right in zip(samples, those, strict=True))
             logged, kept = updated(module, samples, seed)
-            other, ours = updated(played, samples, seed)
+            other, ours = updated(played, those, seed)
             assert logged.keys() == other.keys() and all(torch.equal(logged[key], other[key]) for key in logged)
             assert len(kept) == len(ours) and all(map(torch.equal, kept, ours))
 

@@ -21,6 +21,7 @@ from hetrl.env.capture.masked_index import masked_index
 from hetrl.env.capture.places import RefusalError
 from hetrl.env.capture.proof import _refuse_merged
 from hetrl.env.capture.runner import as_it_is, compiled, in_turns, replayed
+from hetrl.env.simulator_state import PlayedChoice, choose_rows
 from hetrl.env.vmas import _OWNERS, Vmas, scenario_class, scenarios
 from hetrl.errors import RecipeError, RunError
 from hetrl.testing.tape import Tape
@@ -218,6 +219,35 @@ def test_recorded_steps_leave_the_same_numbers(cheap, monkeypatch, task):
     for expected, found in steps:
         same(expected, found)
     assert recorded._capture.n_own <= 3
+
+
+def test_recorded_resets_leave_the_same_numbers(cheap, monkeypatch):
+    """Where the host does not ask, every step ends with a reset, perhaps of nobody: called, and played."""
+    monkeypatch.setitem(graph.RECORDERS, "cpu", Tape)
+    monkeypatch.setitem(capture.COMPILERS, "cpu", lambda traced: in_turns(traced, as_it_is(traced)))
+    generator, envs = torch.Generator().manual_seed(0), []
+    for number in range(2):
+        env = Vmas(scenario="hetrl/relay", n_envs=4, horizon=5, seed=3, capture=True)
+        env.asks, env._apart = False, True
+        env._choose = PlayedChoice("a reset") if number else choose_rows
+        env.start()
+        env._steps += torch.arange(4) % 3 * 2
+        envs.append(env)
+    steps = []
+    for number in range(24):
+        drawn = actions(envs[0], generator)
+        steps.append([env.advance(drawn) for env in envs])
+        if number == 11:
+            envs[1].load_state_dict(through_file(envs[1].state_dict()))
+    for expected, found in steps:
+        same(expected, found)
+    (played,) = envs[1]._choose._played.values()
+    assert played.refused is None and sum(int(found.truncated.sum()) for _, found in steps) > 8
+
+
+def test_only_what_is_captured_and_never_asks_records_its_resets():
+    assert staggered(scenario="simple")._choose is choose_rows
+    assert staggered(scenario="simple", capture=True)._choose is choose_rows
 
 
 def trusting(monkeypatch):
