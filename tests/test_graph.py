@@ -1,10 +1,14 @@
 """Work that is recorded and played: what comes of it, and of what else it moves, is what the function gives."""
 
+from contextlib import contextmanager
+
 import pytest
 import torch
 
 from hetrl import graph
 from hetrl.testing.tape import Tape
+from hetrl.testing.tape import _tensors as tensors
+from hetrl.testing.tape import _Writer as Writer
 
 
 @pytest.fixture(params=[graph.Called, Tape])
@@ -220,3 +224,93 @@ def test_no_copies_of_what_lies_there_already(taped, monkeypatch):
         _, *state = sets([push, *state])
         sets.taken()
     assert copied == [3, 1, 1]  # everything at first, then what is told from outside
+
+
+# ----- the calls of CUDA, in their order
+
+
+class FakeGraph:
+    """A CUDA graph that is a tape; it tells what is done with it."""
+
+    told: list[str]
+
+    def register_generator_state(self, generator):
+        self.told.append("register")
+
+    def capture_begin(self, pool):
+        self.told.append(f"begin in {pool}")
+        self._writer = Writer()
+        self._writer.__enter__()
+
+    def capture_end(self):
+        self._writer.__exit__(None, None, None)
+        self.told.append("end")
+
+    def replay(self):
+        for operation, args, kwargs, results in self._writer.lines:
+            for place, result in zip(results, tensors(operation(*args, **kwargs)), strict=True):
+                place.copy_(result)
+
+
+@pytest.fixture
+def cuda(monkeypatch):
+    """Stand-ins for what a recording asks of torch.cuda, and what was asked, in order."""
+    told = []
+
+    class Stream:
+        def __init__(self, device):
+            told.append("a stream")
+
+        def wait_stream(self, other):
+            told.append("wait")
+
+    @contextmanager
+    def on(stream):
+        told.append("on")
+        try:
+            yield
+        finally:
+            told.append("off")
+
+    here = Stream(None)
+    told.clear()
+    fakes = {
+        "Stream": Stream, "stream": on, "current_stream": lambda device: here, "graph_pool_handle": lambda: "the pool",
+        "synchronize": lambda device: told.append("synchronize"),
+        "CUDAGraph": type("Fake", (FakeGraph,), {"told": told}),
+    }  # fmt: skip
+    for name, fake in fakes.items():
+        monkeypatch.setattr(torch.cuda, name, fake)
+    monkeypatch.setattr(graph.CudaGraph, "_shared", {})
+    return told
+
+
+def test_a_cuda_graph_is_recorded_and_played(cuda):
+    calls, held = [], torch.zeros(2)
+
+    def add(given):
+        calls.append(1)
+        return [held.add_(given[0]) * 2]
+
+    place, generator = torch.ones(2), torch.Generator()
+    recording = graph.CudaGraph(add, [place], [generator])
+    warm = ["wait", "on", "off", "synchronize"]
+    assert cuda == ["a stream", *warm, "register", "on", "begin in the pool", "end", "off", "wait"] and len(calls) == 4
+    held.zero_(), place.fill_(3), recording.play()
+    assert recording.outputs[0].tolist() == [6, 6] and len(calls) == 4
+    recording.play()
+    assert recording.outputs[0].tolist() == [12, 12] and held.tolist() == [6, 6]
+    cuda.clear()
+    graph.CudaGraph(add, [place])
+    assert "a stream" not in cuda  # one for all of a device
+
+
+def test_a_recording_that_fails_ends_and_leaves_its_stream(cuda):
+    def fails(given):
+        if "begin in the pool" in cuda:
+            raise RuntimeError("not while it is recorded")
+        return given
+
+    with pytest.raises(RuntimeError, match="not while it is recorded"):
+        graph.CudaGraph(fails, [torch.ones(2)])
+    assert cuda[-3:] == ["begin in the pool", "end", "off"]

@@ -1,6 +1,6 @@
 """The nets of a recipe: what each is, who shares it, whether it has a slow copy, and which modes can be called."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -88,6 +88,22 @@ class Net(Section):
     def chunk(self) -> int | None:
         """Steps that it unrolls at once; None where it is not recurrent."""
         return self.network.chunk_of(self.arguments)
+
+
+def trained_nets(named: Any, where: str, nets: Sequence[str]) -> str | tuple[str, ...]:
+    """Return the net, or the nets in the order of ``nets``, that a phase's ``train`` names.
+
+    Raises:
+        RecipeError: it is neither a name nor a list of names, or names one twice.
+    """
+    if isinstance(named, str):
+        return named
+    if not isinstance(named, Sequence) or not named or not all(isinstance(name, str) for name in named):
+        raise RecipeError(f"{where} must be the name of a net, or a list of names, not {named!r}.")
+    twice = next((name for name in named if named.count(name) > 1), None)
+    if twice is not None:
+        raise RecipeError(f"{where} names '{twice}' twice; once is enough.")
+    return tuple(sorted(named, key=lambda name: nets.index(name) if name in nets else len(nets)))
 
 
 def without(tree: Mapping[str, Any], *words: str) -> dict[str, Any]:

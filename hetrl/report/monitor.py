@@ -103,5 +103,5 @@ def _trains_policies(learner: Learner, collected: Collected) -> bool:
     if collected.samples == ():
         return False
     start, samples = learner.iteration, learner.recipe.data.arguments.get("updates", 1)
-    everies = [phase.every for phase in learner.recipe.update if phase.train == learner.linked.plan.policy]
+    everies = [phase.every for phase in learner.recipe.update if learner.linked.plan.policy in phase.trained]
     return any((start + samples) // every > start // every for every in everies)

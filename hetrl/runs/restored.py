@@ -26,7 +26,7 @@ def restored(path: Path, *overrides: str) -> tuple[Recipe, Linked, Any]:
         RunError: the folder holds no run, or no checkpoint, or the overrides make other networks.
     """
     folder, recipe, linked, env = _built(path, overrides)
-    weights = _weights(folder)
+    weights = _weights(folder, linked)
     for problem in other_weights(linked.state_dict(), weights):
         raise RunError(f"{path} was trained with other networks than this makes of its recipe: {problem}.")
     linked.load_state_dict(weights)
@@ -43,7 +43,7 @@ def restored_actors(path: Path, *overrides: str, checkpoint: str = LAST) -> tupl
         RunError: the folder holds no run, or no checkpoint, or an agent has no policy in it, or one of other sizes.
     """
     folder, recipe, linked, env = _built(path, overrides)
-    _load_actors(path, linked, _weights(folder, checkpoint))
+    _load_actors(path, linked, _weights(folder, linked, checkpoint))
     return recipe, linked.to(resolve_device(recipe)), env
 
 
@@ -56,9 +56,11 @@ def _built(path: Path, overrides: Sequence[str]) -> tuple[Folder, Recipe, Linked
     return folder, recipe, link(recipe, env.team), env
 
 
-def _weights(folder: Folder, checkpoint: str = LAST) -> dict[str, Any]:
-    saved = folder.load_checkpoint(checkpoint)["state_dict"]
-    return {name.removeprefix("linked."): value for name, value in saved.items()}
+def _weights(folder: Folder, linked: Linked, checkpoint: str = LAST) -> dict[str, Any]:
+    """Return what a checkpoint holds of the networks, and set what follows a schedule to where the run was by then."""
+    saved = folder.load_checkpoint(checkpoint)
+    linked.follow_schedules(saved["hetrl"]["frames"] / linked.recipe.run.frames)
+    return {name.removeprefix("linked."): value for name, value in saved["state_dict"].items()}
 
 
 def _load_actors(path: Path, linked: Linked, weights: Mapping[str, Any]) -> None:

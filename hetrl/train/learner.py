@@ -111,6 +111,7 @@ class Learner(L.LightningModule):
 
     def on_train_start(self) -> None:
         """Take up the random states of a resumed run, or seed a new one and evaluate the untrained policies."""
+        self._follow_schedules()
         optimizers = self.optimizers()
         wrapped = optimizers if isinstance(optimizers, list) else [optimizers]
         self._wrapped = {id(each.optimizer): each for each in wrapped}
@@ -146,8 +147,7 @@ class Learner(L.LightningModule):
     def training_step(self, batch: Collected | TensorDictBase, batch_idx: int) -> None:
         """Run the phases on every sample of a batch, a phase with ``every: k`` on each k-th sample of the run."""
         collected = batch if isinstance(batch, Collected) else Collected.of(batch)
-        progress = min(self.frames / self.recipe.run.frames, 1.0)
-        self.linked.follow_schedules(progress)
+        progress = self._follow_schedules()
         logged: dict[str, list[Tensor]] = {}
         for sample in collected.samples if self._sees() else ():
             self.iteration += 1
@@ -160,6 +160,7 @@ class Learner(L.LightningModule):
                         logged.setdefault(name, []).append(value)
         self.batch_frames = collected.frames
         self.frames += self.batch_frames
+        self._follow_schedules()  # of who acts, too, and they act next
         self._take_statistics()
         means = {name: torch.stack(values).mean() for name, values in logged.items()}
         self.metrics = to_host(of_episodes(collected) | means)
@@ -167,6 +168,12 @@ class Learner(L.LightningModule):
         self.awaits_evaluation = self.trainer.is_last_batch and self.trainer.enable_validation and self._is_due
         if not self.awaits_evaluation:
             self._log(self.metrics)
+
+    def _follow_schedules(self) -> float:
+        """Set what follows a schedule to where the run is, and return that, 0 to 1."""
+        progress = min(self.frames / self.recipe.run.frames, 1.0)
+        self.linked.follow_schedules(progress)
+        return progress
 
     @property
     def evaluates(self) -> bool:

@@ -516,6 +516,14 @@ def test_schedules_reach_the_components():
     assert clip.compute(log_prob, zero, one, one)["loss"].item() == pytest.approx(-1.2)
 
 
+def test_a_schedule_may_end_before_the_run():
+    found = linked("happo", "update.actors.steps.clipped_surrogate.clip={linear: [0.4, 0.2], until: 0.25}")
+    clip = found.component(found.recipe.phase("actors").steps[1], (A0,))
+    for progress, expected in ((0.0, 0.4), (0.125, 0.3), (0.25, 0.2), (1.0, 0.2)):
+        found.follow_schedules(progress)
+        assert clip.clip.item() == pytest.approx(expected)
+
+
 def test_a_schedule_reaches_the_loss():
     """A scheduled argument is a 0-d tensor wherever a component hands it on."""
     found = linked("happo", "update.critic.steps.huber_value.coef={linear: [2.0, 1.0]}")

@@ -5,7 +5,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from hetrl.env.combat.battlefield import N_MOVES, SIZE, Battlefield, Ground
+from hetrl.env.combat import detailed
+from hetrl.env.combat.battlefield import N_MOVES, SIZE, STOP, Battlefield, Ground, distances
 
 Enemy = Literal["closest", "random"]
 """Whom a scripted unit attacks first: the nearest of those that it can reach, or any of them."""
@@ -50,6 +51,8 @@ def view(ground: Ground, field: Battlefield, side: int) -> Opponents:
     sight, reach = traits.sight[:, units, None], traits.reach[:, units, None]
     way = field.position[:, None, slots] - field.position[:, units, None]
     visible = alive[:, units, None] & alive[:, None, slots] & (_length(way) < sight)
+    if ground.detailed:  # whom one cannot hit is no opponent
+        visible = visible & detailed.may_target(traits, ground.sides)[:, units][..., slots]
     # The original reads its own observations, in parts of its sight, and rounds with them.
     way = torch.where(visible.unsqueeze(-1), way / sight.unsqueeze(-1) * sight.unsqueeze(-1), 0.0)
     place = torch.where(alive[:, units, None], field.position[:, units], 0.0)
@@ -63,9 +66,7 @@ def chances(seen: Opponents, drawn: Tensor) -> Chances:
     return Chances(_slot(seen.visible, drawn[..., 0]), _slot(seen.reachable, drawn[..., 1]))
 
 
-def command(
-    seen: Opponents, goal: Tensor, locked: Tensor, chance: Chances, enemy: Enemy
-) -> Commands:
+def command(seen: Opponents, goal: Tensor, locked: Tensor, chance: Chances, enemy: Enemy) -> Commands:
     """Return what the script tells units to do.
 
     Shoot at whom one shot at last, as long as it can be reached, and then at the next, see :data:`Enemy`. Where nobody
@@ -90,8 +91,37 @@ def command(
     locked = torch.where(_at(seen.reachable, target), target, -1)
     chased = seen.way.gather(2, chance.chased[..., None, None].expand(-1, -1, 1, 2)).squeeze(2) + seen.place
     way = torch.where(seen.visible.any(-1, keepdim=True), chased, goal) - seen.place
-    moves = torch.stack([way[..., 1], way[..., 0], -way[..., 1], -way[..., 0]], -1).argmax(-1)
+    moves = _towards(way)
     return Commands(torch.where(seen.reachable.any(-1), N_MOVES + target, moves), goal, locked)
+
+
+def tend(ground: Ground, field: Battlefield, side: int, told: Commands) -> Commands:
+    """Return the same with what those of a side do who heal.
+
+    Heal the nearest who is hurt, of those on the ground of one's own side, if it can be reached; if not, go there;
+    where nobody in sight is hurt, keep within half of one's reach of the nearest; where nobody is in sight, as told.
+    """
+    traits, units, alive = ground.traits(field.types), ground.units[side], field.alive
+    mates = detailed.may_target(traits, ground.sides)[:, units, units] & alive[:, units, None] & alive[:, None, units]
+    place = field.position[:, units]
+    apart = distances(place, place)
+    seen = mates & (apart < traits.sight[:, units, None])
+    hurt = seen & (field.health < traits.health)[:, None, units]
+    reach = traits.reach[:, units]
+    among = torch.where(hurt.any(-1, keepdim=True), hurt, seen)
+    mate = torch.where(among, apart, 2 * SIZE).argmin(-1)
+    far = apart.gather(2, mate.unsqueeze(-1)).squeeze(-1)
+    moves = _towards(place.gather(1, mate.unsqueeze(-1).expand(-1, -1, 2)) - place)
+    slot = mate if side == 0 else ground.counts[side] - 1 - mate  # a side counts from its own end
+    stays = torch.where(far < reach / 2, STOP, moves)
+    action = torch.where(hurt.any(-1), torch.where(far < reach, N_MOVES + slot, moves), stays)
+    heals = ground.healers[units] & seen.any(-1)
+    return told._replace(action=torch.where(heals, action, told.action))
+
+
+def _towards(way: Tensor) -> Tensor:
+    """The move along the axis along which there is more of the way ``[B, n, 2]``; north where there is none."""
+    return torch.stack([way[..., 1], way[..., 0], -way[..., 1], -way[..., 0]], -1).argmax(-1)
 
 
 def _length(way: Tensor) -> Tensor:

@@ -79,6 +79,8 @@ def pushed(traits: Traits, position: Tensor, alive: Tensor) -> Tensor:
     apart = (away_x * away_x + away_y * away_y).sqrt() + _APART
     touching = traits.radius.unsqueeze(1) + traits.radius.unsqueeze(2)
     both = alive.unsqueeze(1) & alive.unsqueeze(2)
+    if traits.detail is not None:  # who flies is in nobody's way on the ground
+        both = both & (traits.detail.air.unsqueeze(1) == traits.detail.air.unsqueeze(2))
     overlap = torch.where(both, (touching / apart - 1).clamp(min=0), 0.0)
     shift = torch.stack([(away_x * overlap).sum(1), (away_y * overlap).sum(1)], -1)
     return position + shift / 2

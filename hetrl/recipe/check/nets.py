@@ -43,7 +43,7 @@ def check_nets_used(plan: Plan) -> None:
         RecipeError: naming the net.
     """
     modes = [mode for phase in plan.recipe.update for step in phase.every_step for mode in step.modes]
-    trained = {phase.train for phase in plan.recipe.update}
+    trained = {name for phase in plan.recipe.update for name in phase.trained}
     used = {plan.policy, *(mode.net for mode in modes)}
     copied = {mode.net for mode in modes if mode.slow}
     for name, net in plan.recipe.nets.items():
