@@ -11,6 +11,7 @@ from hetrl import keys, schedule
 from hetrl.engine.linked import Linked, build
 from hetrl.engine.moved import Modules, moved_by, parameters_of
 from hetrl.engine.objective import Metrics, Minibatch
+from hetrl.engine.played import Quick
 from hetrl.engine.program import Programs
 from hetrl.engine.rows import Rows, minibatches
 from hetrl.engine.store import Store
@@ -60,7 +61,7 @@ class PhaseRunner:
             self.optimizers[name] = optimizer_of(optim, parameters_of(modules, linked), where)
             if play and hasattr(self.optimizers[name], "play"):
                 self.optimizers[name].play(phase.where)
-        self._turns = Turns(phase, linked, self.optimizers, optim.constraints, compile, play)
+        self._turns = Turns(phase, linked, self.optimizers, optim.constraints, Quick(phase, linked, compile, play))
         if optim.once:
             self._refuse_state()
 

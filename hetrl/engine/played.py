@@ -1,16 +1,38 @@
 """A turn's loss and gradient as work that is recorded once and played minibatch by minibatch."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from hetrl.engine.objective import Derivative, Evaluated
+from hetrl.engine.linked import Linked
+from hetrl.engine.objective import Derivative, Evaluated, compiled
 from hetrl.engine.program import Values
 from hetrl.graph import Held, Played
+from hetrl.recipe.schema import Phase
 
 Words = tuple[tuple[tuple[str, int], ...], ...]
 """Of each lane its keys, and how many tensors each has; 0 for one that is no tuple."""
+
+
+@dataclass(frozen=True)
+class Quick:
+    """Makes the loss and gradient of a phase's turns quicker, or leaves them as they are."""
+
+    phase: Phase
+    linked: Linked
+    compile: bool
+    """Whether they become one graph of torch's compiler."""
+    play: bool
+    """Whether they are recorded once and played."""
+
+    def __call__(self, derivative: Derivative) -> Callable[[list[Values]], Evaluated]:
+        """Return what evaluates a derivative."""
+        run = compiled(derivative) if self.compile else derivative
+        statistics = self.linked.statistics
+        besides = [] if statistics is None else [statistics]
+        return PlayedDerivative(derivative, run, besides, self.phase.where) if self.play else run
 
 
 class PlayedDerivative:

@@ -16,8 +16,8 @@ from torch import nn
 from hetrl import keys
 from hetrl.engine.linked import Linked, SharedNetwork
 from hetrl.engine.moved import Modules, moved_by, parameters_of
-from hetrl.engine.objective import Apart, Derivative, Evaluated, Objective, compiled
-from hetrl.engine.played import PlayedDerivative
+from hetrl.engine.objective import Apart, Derivative, Evaluated, Objective
+from hetrl.engine.played import Quick
 from hetrl.engine.program import Agents, Programs, Values
 from hetrl.engine.rows import Reader
 from hetrl.engine.store import Store
@@ -54,8 +54,7 @@ class Turns:
         linked: the recipe's modules.
         optimizers: by the names of :func:`~hetrl.engine.moved.moved`.
         constraints: what the optimisers read -> whether inactive rows are left out of its mean.
-        compile: whether a turn's loss and gradient become one graph.
-        play: whether they are recorded once and played, see :mod:`hetrl.graph`.
+        quick: makes a turn's loss and gradient quicker, if they are to be.
     """
 
     def __init__(
@@ -64,10 +63,9 @@ class Turns:
         linked: Linked,
         optimizers: Mapping[str, Any],
         constraints: Mapping[str, bool],
-        compile: bool,
-        play: bool,
+        quick: Quick,
     ) -> None:
-        self._phase, self._linked, self._compile, self._play = phase, linked, compile, play
+        self._phase, self._linked, self._quick = phase, linked, quick
         self._optimizers, self._constraints = optimizers, constraints
         self._made: dict[Agents, Turn] = {}
 
@@ -114,17 +112,11 @@ class Turns:
             programs={word: programs_of(linked, phase.stages[word], agents) for word in ("prepare", "after")},
             lanes=steps.lanes,
             objective=objective,
-            derivative=derivative if optimizer.twice else self._fast(derivative),
+            derivative=derivative if optimizer.twice else self._quick(derivative),
             modules=modules,
             parameters=parameters,
             optimizer=optimizer,
         )
-
-    def _fast(self, derivative: Derivative) -> Callable[[list[Values]], Evaluated]:
-        run = compiled(derivative) if self._compile else derivative
-        statistics = self._linked.statistics
-        besides = [] if statistics is None else [statistics]
-        return PlayedDerivative(derivative, run, besides, self._phase.where) if self._play else run
 
 
 def in_rounds(order: Any, members: Sequence[Agents], values: Mapping[str, Any]) -> list[Agents]:

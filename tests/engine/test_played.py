@@ -11,17 +11,16 @@ from hetrl import graph
 from hetrl.engine.store import Store
 from hetrl.net.joint_q import JointQ
 from hetrl.network import Network
+from hetrl.recipe.shipped import shipped
 from hetrl.testing.tape import Tape
 
-FRESH = ["task.n_envs=4", "data.frames=80", "run.frames=640"]
-STORED = ["task.n_envs=4", "data.warmup=80", "data.batch=32", "data.capacity=400"]
-QUICK = {"happo": FRESH, "hasac": STORED, "omdpg": STORED}
-ALL = {
-    **dict.fromkeys(["mappo", "shared_happo", "haa2c", "happo_penalty", "hatrpo", "recurrent_happo"], FRESH),
-    **dict.fromkeys(
-        ["masac", "haqo", "haqo_clip", "haqo_gaussian", "haddpg", "hatd3", "maddpg", "matd3", "omdpg_discrete"], STORED
-    ),
+SIZES = {
+    "data/on_policy": ["task.n_envs=4", "data.frames=80", "run.frames=640"],
+    "data/replay": ["task.n_envs=4", "data.warmup=80", "data.batch=32", "data.capacity=400", "run.frames=640"],
 }
+QUICK = ("happo", "hasac", "omdpg")
+NAMES = [name for name in shipped() if not name.startswith("task/")]
+EACH = [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in NAMES]
 EXACT_RATE = 2.0**-11
 """A learning rate that 32 bits hold: a played step reads it from a tensor."""
 
@@ -33,9 +32,10 @@ def taped(monkeypatch):
     monkeypatch.setattr(JointQ, "settled", Network.settled)
 
 
-def built(name, words, *more):
+def built(name, *more):
     torch.manual_seed(0)
-    module, data = hetrl.load(name, *words, "run.device=cpu", "run.eval_every=null", *more).build()
+    recipe = hetrl.load(name)
+    module, data = hetrl.load(recipe, *SIZES[recipe.data.name], "run.device=cpu", "run.eval_every=null", *more).build()
     for phase in module.phases:
         phase._schedules = {}
         for optimizer in phase.optimizers.values():
@@ -61,13 +61,11 @@ def updated(module, samples, seed):
     return logged, [*kept, *moments, generator.get_state(), torch.get_rng_state()]
 
 
-@pytest.mark.parametrize(
-    ("name", "words"), [*QUICK.items(), *(pytest.param(*each, marks=pytest.mark.slow) for each in ALL.items())]
-)
-def test_what_is_played_is_bit_for_bit_what_is_called(name, words):
+@pytest.mark.parametrize("name", EACH)
+def test_what_is_played_is_bit_for_bit_what_is_called(name):
     """Collections, which policies act in as they are after the last update, and updates."""
-    module, data = built(name, words)
-    played, collection = built(name, words, "run.graphs=true")
+    module, data = built(name)
+    played, collection = built(name, "run.graphs=true")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for seed in range(3):
@@ -83,8 +81,8 @@ def test_what_is_played_is_bit_for_bit_what_is_called(name, words):
 def test_minibatches_of_two_sizes_and_weights_that_move():
     """Rows that do not divide evenly; and weights loaded, or moved to another place, in between."""
     words = ["task.n_envs=3", "data.frames=30", "run.frames=640", "update.actors.epochs=2", "update.critic.epochs=1"]
-    module, data = built("happo", words)
-    played, _ = built("happo", words, "run.graphs=true")
+    module, data = built("happo", *words)
+    played, _ = built("happo", *words, "run.graphs=true")
     samples = list(data.source.collect().samples)
     for seed in range(3):
         for each in (module, played) if seed else ():
@@ -99,7 +97,7 @@ def test_minibatches_of_two_sizes_and_weights_that_move():
 
 
 def test_the_rate_may_follow_a_schedule():
-    module, data = built("happo", FRESH, "run.graphs=true")
+    module, data = built("happo", "run.graphs=true")
     samples, rate = list(data.source.collect().samples), EXACT_RATE
     actors = module.phases[1].optimizers["agent_0"]
     for _ in range(2):
@@ -114,7 +112,7 @@ def test_a_phase_that_cannot_be_played_says_so_once(monkeypatch):
     from hetrl.engine import objective
 
     own = objective.masked_mean
-    module, data = built("happo", FRESH, "run.graphs=true")
+    module, data = built("happo", "run.graphs=true")
     monkeypatch.setattr(
         objective, "masked_mean", lambda value, active: own(value, active) * bool(value.isfinite().all())
     )
