@@ -109,6 +109,8 @@ class RunSettings(Section):
     device: str = "auto"
     """``auto``, ``cpu``, ``cuda``, or one of several GPUs: ``cuda:1``."""
     compile: bool = False
+    graphs: bool | Literal["auto"] = False
+    """Whether minibatches are recorded once and played, see :mod:`hetrl.graph`; ``auto`` does so on a GPU."""
     threads: Count | None = None
     eval_every: Count | None = None
     n_eval_episodes: Count = 64

@@ -15,7 +15,7 @@ from hetrl import rng
 from hetrl.allocation import allocating
 from hetrl.data.collected import Collected
 from hetrl.engine.linked import Linked
-from hetrl.engine.phase import PhaseRunner
+from hetrl.engine.phases import phase_runners
 from hetrl.engine.store import Store
 from hetrl.errors import DivergenceError, RunError
 from hetrl.optim import Closure
@@ -48,7 +48,7 @@ class Learner(L.LightningModule):
         self.automatic_optimization = False
         self.linked = linked
         self.recipe: Recipe = linked.recipe
-        self.phases = [PhaseRunner(phase, linked, self.recipe.run.compile) for phase in self.recipe.update]
+        self.phases = phase_runners(linked)
         self.evaluation = evaluation
         self.frames = 0
         self.batch_frames = 0
