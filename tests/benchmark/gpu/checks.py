@@ -62,6 +62,11 @@ class Sizes:
     """Steps of each environment in a batch of speed."""
     pretended: bool
 
+    @property
+    def simulates_on(self) -> str:
+        """Where captured simulators are."""
+        return "cpu" if self.pretended else "cuda"
+
 
 FULL = Sizes(
     recipes=[name for name in shipped() if not name.startswith("task/")], resumed=("happo", "hasac", "haqo"),
@@ -75,9 +80,9 @@ DRY = Sizes(
 
 @contextmanager
 def rehearsal() -> Iterator[None]:
-    """Have a pretended GPU, whose graphs are tapes."""
-    graph.RECORDERS["cuda"] = Tape
-    capture.COMPILERS["cuda"] = lambda traced: in_turns(traced, as_it_is(traced))
+    """Have a pretended GPU, whose graphs are tapes. What cannot be traced there, a simulator, is on the CPU."""
+    graph.RECORDERS |= dict.fromkeys(("cpu", "cuda"), Tape)
+    capture.COMPILERS["cpu"] = lambda traced: in_turns(traced, as_it_is(traced))
     with pretended_device():
         yield
 
@@ -312,7 +317,8 @@ def simulator(scenario: str, n_envs: int, captured: bool, sizes: Sizes) -> Vmas:
     """Return started environments."""
     task = hetrl.load("happo", *TASKS[scenario], f"task.n_envs={n_envs}").task
     arguments = {**task.arguments, "n_envs": n_envs, "horizon": 10**9, "broad_phase": "none", "capture": captured}
-    env = Vmas(**arguments, seed=1, device="cuda")
+    env = Vmas(**arguments, seed=1, device=sizes.simulates_on)
+    env.asks = False
     env.start()
     return env
 
@@ -320,7 +326,7 @@ def simulator(scenario: str, n_envs: int, captured: bool, sizes: Sizes) -> Vmas:
 def actions_of(env: Vmas) -> dict[str, Tensor]:
     """Return that everybody does nothing."""
     return {
-        group: torch.zeros(env.n_envs, len(agents), agents[0].action.size, device="cuda")
+        group: torch.zeros(env.n_envs, len(agents), agents[0].action.size, device=env.device)
         for group, agents in env.team.layout.items()
     }
 
@@ -341,7 +347,7 @@ def captured(scenario: str, n_envs: int, sizes: Sizes) -> dict[str, Any]:
     """A captured step is the simulator's, and quicker."""
     env = simulator(scenario, n_envs, False, sizes)
     start = time.perf_counter()
-    made = capture.make(env, _OWNERS, capture.COMPILERS["cuda"], None, sizes.steps)
+    made = capture.make(env, _OWNERS, capture.COMPILERS[sizes.simulates_on], None, sizes.steps)
     took, still = time.perf_counter() - start, actions_of(env)
     own = clock(lambda: env.step_simulator(env._simulator, still), sizes.steps)
     if (why := made.runner.bind(env._simulator)) is not None:
@@ -376,9 +382,14 @@ def made_once() -> Iterator[None]:
         capture.make = own
 
 
+def options(mode: str, sizes: Sizes) -> list[str]:
+    """Return a mode's words; on a pretended GPU nothing is captured."""
+    return [word for word in OPTIONS[mode] if not (sizes.pretended and word.startswith("task.capture"))]
+
+
 def speed(name: str, scenario: str, n_envs: int, mode: str, sizes: Sizes) -> dict[str, Any]:
     """Frames a second of a run, without its first part; and the most memory that it took."""
-    words = [*TASKS[scenario], f"task.n_envs={n_envs}", *OPTIONS[mode], "run.device=cuda", "run.eval_every=null"]
+    words = [*TASKS[scenario], f"task.n_envs={n_envs}", *options(mode, sizes), "run.device=cuda", "run.eval_every=null"]
     if hetrl.load(name).data.name == "data/on_policy":
         frames = n_envs * sizes.horizon
         words += [f"data.frames={frames}", f"run.frames={4 * frames}"]
