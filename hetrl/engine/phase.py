@@ -96,8 +96,8 @@ class PhaseRunner:
                     metrics |= self._train(turn, store, generator, step_optimizer)
                 for turn in turns:
                     run_programs(turn.programs["after"], store)
-        for net in self.phase.trained:
-            self.linked.follow(net)
+        for name in self.phase.trained:
+            self.linked.follow(name)
         return metrics
 
     def _train(self, turn: Turn, store: Store, generator: torch.Generator, step_optimizer: OptimizerStep) -> Metrics:

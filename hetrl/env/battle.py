@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -87,6 +88,8 @@ class Battle(TeamEnv):
         Results published for SMAX before version 0.2.0, of June 2026, are of another game: there the dead could still
         move, and push.
     """
+
+    pace = 6
 
     def __init__(
         self,
@@ -242,6 +245,11 @@ class Battle(TeamEnv):
         n_state = ground.n_units * (12 if self.state_kind == "original" else sight.n_own(ground))
         listed = sight.state_listings(ground, self.state_kind == "original")
         return Team(agents, state_size=n_state, state_shape=(n_state,), state_listings=listed)
+
+    def _picture(self, row: int) -> np.ndarray:
+        from hetrl.env.combat.picture import paint
+
+        return paint(self._ground, self._field, row)
 
     # ----- random numbers and exact continuation
 

@@ -98,5 +98,8 @@ def _places(n: int = 2) -> tuple[Place, ...]:
 
 def _short(file: str) -> str:
     """Return a path from its package on."""
-    starts = [file.rfind("/site-packages/") + 15, file.rfind("/hetrl/") + 1, file.rfind("/tests/") + 1]
-    return file[max(starts) if max(starts) > 15 or starts[0] == 14 else 0 :]
+    for before, kept in (("/site-packages/", ""), ("/hetrl/", "hetrl/"), ("/tests/", "tests/")):
+        _, found, rest = file.rpartition(before)
+        if found:
+            return kept + rest
+    return file

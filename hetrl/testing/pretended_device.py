@@ -95,6 +95,9 @@ class Pretended(Tensor):
         memo[id(self)] = new.requires_grad_(self.requires_grad)
         return new
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self.numbers.__reduce_ex__(protocol)  # a file has numbers, and whoever reads it says where they go
+
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
         return _run(func, args, kwargs or {})
@@ -208,6 +211,8 @@ class _Functions(TorchFunctionMode):
             elif name == "tolist":
                 return args[0].cpu().tolist()
             elif name in ("numpy", "__array__"):
+                if kwargs.get("force"):
+                    return args[0].detach().cpu().numpy()
                 raise TypeError("can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() first.")
         return func(*args, **kwargs)
 

@@ -248,8 +248,9 @@ class Learner(L.LightningModule):
 
     def _refuse_diverged_weights(self) -> None:
         """Refuse weights that are no numbers: an update may make them so while all that it logs still is finite."""
-        for name, value in self.linked.named_parameters():
-            if not value.isfinite().all():
+        finite = {name: value.isfinite().all() for name, value in self.linked.named_parameters()}
+        for name, sound in zip(finite, torch.stack(list(finite.values())).tolist(), strict=True):
+            if not sound:
                 raise DivergenceError(
                     f"{name} is not finite after {self.frames} frames; the run stops, and saves nothing of this."
                 )

@@ -197,11 +197,11 @@ def _other_source(data: Collection, checkpoint: Mapping[str, Any]) -> Iterator[s
 
 def _unlike(expected: Any, found: Any, where: str = "Collection") -> Iterator[str]:
     """Say where two trees have other words, types, or tensors of other sizes."""
-    if type(expected) is not type(found):
-        yield f"{where} is a {type(found).__name__} and should be a {type(expected).__name__}"
-    elif isinstance(expected, Tensor):
+    if isinstance(expected, Tensor) and isinstance(found, Tensor):
         if (expected.shape, expected.dtype) != (found.shape, found.dtype):
             yield f"{where} is {list(found.shape)} of {found.dtype}, not {list(expected.shape)} of {expected.dtype}"
+    elif type(expected) is not type(found):
+        yield f"{where} is a {type(found).__name__} and should be a {type(expected).__name__}"
     elif isinstance(expected, dict):
         for word in {**expected, **found}:
             if (word in expected) != (word in found):

@@ -4,8 +4,6 @@ What is not pretended, time and memory, is for ``pytest -m gpu``, where there is
 """
 
 import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
@@ -14,8 +12,7 @@ import torch
 import hetrl
 from hetrl.engine.store import Store
 from hetrl.recipe.shipped import shipped
-from hetrl.runs.run import resume, train
-from hetrl.testing.pretended_device import Pretended, pretended_device, watched
+from hetrl.testing.pretended_device import pretended_device, watched
 
 pytestmark = [
     # Warnings of vmas itself, and Lightning's advice for other kinds of training.
@@ -54,11 +51,6 @@ def words(name, device, *more):
     return hetrl.load(recipe, *sizes, *horizon, *run, *more)
 
 
-def on_host(tree):
-    """Return a tree of tensors on the CPU, with numbers of their own."""
-    return {name: value.numbers.clone() if isinstance(value, Pretended) else value.clone() for name, value in tree}
-
-
 @dataclass
 class Counted:
     """What a recipe did on the pretended device."""
@@ -69,6 +61,9 @@ class Counted:
     waits: dict = field(default_factory=dict)
     mixed: set = field(default_factory=set)
     apart: float = 0.0
+    """How far the parameters are from those of the CPU."""
+    rounding: float = 1e-4
+    """How far they may be: a tanh is another formula there."""
 
 
 def phases(module, sample, generator, launches=lambda: 0):
@@ -115,6 +110,8 @@ def rehearsed(name):
             phases(twin, sample, torch.Generator("cuda").manual_seed(0))
         theirs = dict(twin.named_parameters())
         counted.apart = max((own - theirs[key].cpu()).abs().max().item() for key, own in module.named_parameters())
+        if any(optimizer.twice for phase in twin.phases for optimizer in phase.optimizers.values()):
+            counted.rounding = 1e-3  # which conjugate gradients make more of
         generator = torch.Generator("cuda").manual_seed(0)
         with watched() as update:
             counted.minibatch = max(phases(twin, here[0], generator, lambda: update.launches))
@@ -133,7 +130,7 @@ def rehearsed(name):
 def test_a_recipe_on_the_device(name):
     counted = rehearsed(name)
     assert not counted.mixed, "\n".join(map(str, counted.mixed))
-    assert counted.apart < 1e-5
+    assert counted.apart < counted.rounding
     assert not counted.waits["update"], "\n".join(map(str, counted.waits["update"]))
     waits = [wait for wait in counted.waits["collection"] if not wait.places[0].file.startswith(ALLOWED)]
     looks = [wait for wait in waits if wait.places[0][:2] == LOOK]
