@@ -11,7 +11,7 @@ from hetrl import arguments, catalog, rng, schedule
 from hetrl.allocation import allocating
 from hetrl.component import Component
 from hetrl.engine.program import Program
-from hetrl.engine.reading import Lenses
+from hetrl.engine.reading import BehindNet, Lenses
 from hetrl.engine.statistics import Statistics
 from hetrl.errors import RecipeError
 from hetrl.network import Network, Policy
@@ -99,7 +99,10 @@ class Linked(nn.Module):
         self.scheduled: list[tuple[nn.Module, str, schedule.Linear]] = []
         with rng.own_turn(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(rng.derive(seed, "networks"))
-            self.nets = nn.ModuleDict({name: self._build_net(name) for name in plan.recipe.nets})
+            self.nets = nn.ModuleDict()
+            for name in plan.recipe.nets:  # those in front of others stand before them
+                self.nets[name] = self._build_net(name)
+        self._acting: dict[str, Policy] = {}
         self.slow = nn.ModuleDict(
             {name: SlowCopy(self.nets[name], net.target) for name, net in plan.recipe.nets.items() if net.target}  # type: ignore[arg-type]
         )
@@ -126,8 +129,9 @@ class Linked(nn.Module):
             where = f"{net.where} ({net.use})"
             with allocating(f"{where}: a net of this size"):
                 try:
-                    module = self._followed(net.network(agent, self.team, **net.values), net.values)
-                    return self._lenses.before(module, agent)
+                    seen = agent if net.behind is None else agent.seeing(self._front(net.behind, agent).features)
+                    module = self._followed(net.network(seen, self.team, **net.values), net.values)
+                    return self._lenses.before(module, agent) if net.behind is None else module
                 except RecipeError as error:
                     text = str(error)
                     raise RecipeError(text if text.startswith(f"{net.where}.") else f"{where}: {text}") from None
@@ -156,8 +160,19 @@ class Linked(nn.Module):
         return module
 
     def policy(self, lane: Sequence[Agent]) -> Policy:
-        """Return the module that acts for an agent."""
-        return self.nets[self.plan.policy].of(lane)  # type: ignore[operator]
+        """Return the module that acts for an agent: the policy, together with the net in front of it."""
+        shared: SharedNetwork = self.nets[self.plan.policy]  # type: ignore[assignment]
+        front = self.recipe.nets[self.plan.policy].behind
+        if front is None:
+            return shared.of(lane)  # type: ignore[return-value]
+        owner = shared.owner(lane[0])
+        if owner not in self._acting:
+            self._acting[owner] = BehindNet(shared.of(lane), self._front(front, lane[0]))
+        return self._acting[owner]
+
+    def _front(self, name: str, agent: Agent) -> Any:
+        """Return the net that stands in front of an agent's others."""
+        return self.nets[name].of((agent,))  # type: ignore[operator]
 
     @property
     def critic(self) -> Network | None:

@@ -11,6 +11,7 @@ from hetrl import keys, schedule
 from hetrl.engine.linked import Linked, build
 from hetrl.engine.moved import Modules, moved_by, parameters_of
 from hetrl.engine.objective import Metrics, Minibatch
+from hetrl.engine.played import Quick
 from hetrl.engine.program import Programs
 from hetrl.engine.rows import Rows, minibatches
 from hetrl.engine.store import Store
@@ -30,9 +31,10 @@ class PhaseRunner:
         phase: the phase.
         linked: the recipe's modules.
         compile: whether a turn's loss and gradient become one graph.
+        play: whether they, and the optimiser's step, are recorded once and played, see :mod:`hetrl.graph`.
     """
 
-    def __init__(self, phase: Phase, linked: Linked, compile: bool = False) -> None:
+    def __init__(self, phase: Phase, linked: Linked, compile: bool = False, play: bool = False) -> None:
         self.phase, self.linked = phase, linked
         self.optimizers: dict[str, Any] = {}
         self._schedules: dict[str, schedule.Linear] = {}
@@ -42,9 +44,10 @@ class PhaseRunner:
         self._turn_read = any(
             keys.single(key) == keys.TURN for step in phase.every_step for key in step.table.reads.values()
         )
-        # Those that make use of it; most have nothing to keep.
+        # Those that make use of it; most have nothing to keep, and what is played is made anew each time.
         self._unchanging = [
-            module for name, net in linked.nets.items() if name not in phase.trained for module in net.modules()
+            module for name, net in linked.nets.items() if name not in phase.trained and not play
+            for module in net.modules()
             if isinstance(module, Network) and type(module).settled is not Network.settled
         ]  # fmt: skip
         if not phase.trained:
@@ -56,7 +59,9 @@ class PhaseRunner:
         where = f"{phase.optim.where} ({phase.optim.name})"
         for name, modules in moved_by(phase, linked).items():
             self.optimizers[name] = optimizer_of(optim, parameters_of(modules, linked), where)
-        self._turns = Turns(phase, linked, self.optimizers, optim.constraints, compile)
+            if play and hasattr(self.optimizers[name], "play"):
+                self.optimizers[name].play(phase.where)
+        self._turns = Turns(phase, linked, self.optimizers, optim.constraints, Quick(phase, linked, compile, play))
         if optim.once:
             self._refuse_state()
 
@@ -91,8 +96,8 @@ class PhaseRunner:
                     metrics |= self._train(turn, store, generator, step_optimizer)
                 for turn in turns:
                     run_programs(turn.programs["after"], store)
-        for net in self.phase.trained:
-            self.linked.follow(net)
+        for name in self.phase.trained:
+            self.linked.follow(name)
         return metrics
 
     def _train(self, turn: Turn, store: Store, generator: torch.Generator, step_optimizer: OptimizerStep) -> Metrics:

@@ -25,8 +25,8 @@ class Reader(Protocol):
         """Keys that come from outside -> whether they may be absent."""
 
     @property
-    def nets(self) -> Mapping[str, Any]:
-        """The networks that take part, by any name."""
+    def nets(self) -> Any:
+        """The networks that take part, a mapping; by any name."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Cut:
     @classmethod
     def of(cls, reader: "Reader") -> "Cut":
         """Return the cut that a reader's networks need: rows in any order, or chunks of time."""
-        chunks: set[int] = {net.chunk for net in reader.nets.values() if net.chunk}  # type: ignore[misc]
+        chunks: set[int] = {net.chunk for net in reader.nets.values() if net.chunk}
         if not chunks:
             return cls(0, 1, "rows", _rows)
         (chunk,) = chunks  # the checker has seen that they are equal

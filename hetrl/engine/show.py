@@ -73,6 +73,8 @@ def _nets(plan: Plan) -> Sheet:
 
 def _said(value: object) -> str:
     """Return an argument in words; an encoder by its name and arguments."""
+    if isinstance(value, Mapping) and "net" in value:
+        return f"net {value['net']}"
     if not isinstance(value, Mapping) or "use" not in value:
         return str(value)
     given = ", ".join(f"{word}={each}" for word, each in value.items() if word != "use")

@@ -16,7 +16,8 @@ from torch import nn
 from hetrl import keys
 from hetrl.engine.linked import Linked, SharedNetwork
 from hetrl.engine.moved import Modules, moved_by, parameters_of
-from hetrl.engine.objective import Apart, Derivative, Evaluated, Objective, compiled
+from hetrl.engine.objective import Apart, Derivative, Evaluated, Objective
+from hetrl.engine.played import Quick
 from hetrl.engine.program import Agents, Programs, Values
 from hetrl.engine.rows import Reader
 from hetrl.engine.store import Store
@@ -53,7 +54,7 @@ class Turns:
         linked: the recipe's modules.
         optimizers: by the names of :func:`~hetrl.engine.moved.moved`.
         constraints: what the optimisers read -> whether inactive rows are left out of its mean.
-        compile: whether a turn's loss and gradient become one graph.
+        quick: makes a turn's loss and gradient quicker, if they are to be.
     """
 
     def __init__(
@@ -62,9 +63,9 @@ class Turns:
         linked: Linked,
         optimizers: Mapping[str, Any],
         constraints: Mapping[str, bool],
-        compile: bool,
+        quick: Quick,
     ) -> None:
-        self._phase, self._linked, self._compile = phase, linked, compile
+        self._phase, self._linked, self._quick = phase, linked, quick
         self._optimizers, self._constraints = optimizers, constraints
         self._made: dict[Agents, Turn] = {}
 
@@ -111,7 +112,7 @@ class Turns:
             programs={word: programs_of(linked, phase.stages[word], agents) for word in ("prepare", "after")},
             lanes=steps.lanes,
             objective=objective,
-            derivative=compiled(derivative) if self._compile and not optimizer.twice else derivative,
+            derivative=derivative if optimizer.twice else self._quick(derivative),
             modules=modules,
             parameters=parameters,
             optimizer=optimizer,

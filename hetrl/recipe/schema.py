@@ -109,6 +109,8 @@ class RunSettings(Section):
     device: str = "auto"
     """``auto``, ``cpu``, ``cuda``, or one of several GPUs: ``cuda:1``."""
     compile: bool = False
+    graphs: bool | Literal["auto"] = False
+    """Whether minibatches are recorded once and played, see :mod:`hetrl.graph`; ``auto`` does so on a GPU."""
     threads: Count | None = None
     eval_every: Count | None = None
     n_eval_episodes: Count = 64
@@ -125,7 +127,9 @@ class RunSettings(Section):
         """
         run = cls.read(tree, "run")
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", run.device):
-            raise RecipeError(f"run.device: {run.device!r} is not one of auto, cpu, cuda, cuda:N.{close(run.device, _DEVICES)}")
+            raise RecipeError(
+                f"run.device: {run.device!r} is not one of auto, cpu, cuda, cuda:N.{close(run.device, _DEVICES)}"
+            )
         if Keep.parse(run.keep).best and run.eval_every is None:
             raise RecipeError("run.keep: the best of what? Say run.eval_every=... as well.")
         return run

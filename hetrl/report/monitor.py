@@ -64,6 +64,11 @@ class BoundMonitor(L.Callback):
         assert isinstance(pl_module, Learner)
         if pl_module.linked.policy(pl_module.linked.team.agents[:1]).memory:
             raise RunError("the bound monitor measures policies without a memory; train recurrent ones without it.")
+        if pl_module.recipe.nets[pl_module.linked.plan.policy].behind is not None:
+            raise RunError(
+                "the bound monitor measures policies that read observations themselves; train those behind another net "
+                "without it."
+            )
         if pl_module.recipe.run.n_eval_episodes < 2:
             raise RunError("the bound monitor needs run.n_eval_episodes of 2 or more for its standard errors.")
         if critic_of(pl_module.linked) is not None:

@@ -64,13 +64,13 @@ def _weights(folder: Folder, linked: Linked, checkpoint: str = LAST) -> dict[str
 
 
 def _load_actors(path: Path, linked: Linked, weights: Mapping[str, Any]) -> None:
-    net = linked.plan.policy
-    shared: SharedNetwork = linked.nets[net]  # type: ignore[assignment]
-    found = _under(f"nets.{net}.", weights)
-    for problem in _misfits(linked, shared, found):
-        raise RunError(f"{path}: {problem}")
-    known = {name: value for name, value in found.items() if name.split(".")[0] in shared}
-    shared.load_state_dict(known)
+    policy = linked.plan.policy
+    for net in filter(None, (policy, linked.recipe.nets[policy].behind)):
+        shared: SharedNetwork = linked.nets[net]  # type: ignore[assignment]
+        found = _under(f"nets.{net}.", weights)
+        for problem in _misfits(linked, shared, found):
+            raise RunError(f"{path}: {problem}")
+        shared.load_state_dict({name: value for name, value in found.items() if name.split(".")[0] in shared})
     if linked.statistics is not None:
         _load_statistics(path, linked.team, linked.statistics, _under("statistics.", weights))
 
@@ -90,12 +90,13 @@ def _misfits(linked: Linked, shared: SharedNetwork, found: Mapping[str, Any]) ->
     owners = list(dict.fromkeys(name.split(".")[0] for name in found))
     for agent in linked.team.agents:
         owner = shared.owner(agent)
-        if owner not in owners:
+        own = shared[owner].state_dict()  # an encoder's may be empty: it hands over what is seen
+        if own and owner not in owners:
             yield (
                 f"it has no policy for '{agent.name}', only for {', '.join(owners) or 'nobody'}; agents that were not "
                 "there in training need a policy that is shared, per: group or per: team."
             )
-        for problem in other_weights(shared[owner].state_dict(), _under(f"{owner}.", found)):
+        for problem in other_weights(own, _under(f"{owner}.", found)):
             yield (
                 f"the policy of '{agent.name}', which sees {agent.sees} and does {agent.action} "
                 f"here, was trained as another network: {problem}."

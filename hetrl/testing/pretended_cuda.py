@@ -8,19 +8,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hetrl.testing.pretended_device import CUDA, note_wait
+from hetrl.testing.ledger import note_wait
+from hetrl.testing.pretended_device import CUDA
 
 _MARK = torch.tensor(list(b"pretended"), dtype=torch.uint8)
 """At the end of a pretended generator's state, so that it is of another size than a CPU's, as a GPU's is."""
 _Generator = torch.Generator
 
 
-class PretendedGenerator(torch.Generator):
+class _AnyGenerator(type(_Generator)):  # type: ignore[misc]
+    """Every generator counts as a pretended one: who is imported meanwhile takes the one class for the other."""
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, _Generator)
+
+
+class PretendedGenerator(torch.Generator, metaclass=_AnyGenerator):
     """A generator of either device. Both draw what the CPU's draws, but their states cannot be exchanged."""
 
     _pretends: bool
 
     def __new__(cls, device: Any = "cpu") -> "PretendedGenerator":
+        """Make one for a device."""
         made = _Generator.__new__(cls, "cpu")  # type: ignore[call-arg]
         made._pretends = torch.device(device).type == "cuda"
         return made
@@ -107,8 +116,9 @@ _TOLD: dict[str, Any] = {
     "get_rng_state": _state,
     "set_rng_state": _set_state,
     "get_rng_state_all": lambda: [_state()],
-    "set_rng_state_all": lambda states: [_set_state(each) for each in states],
+    "set_rng_state_all": lambda states: _set_state(*states),
     "synchronize": lambda *_: note_wait("synchronize"),
+    "set_sync_debug_mode": _nothing,
     "Event": PretendedEvent,
 }
 

@@ -15,12 +15,9 @@ question whose answer the host needs, and each copy between the host and the dev
 Time, streams and memory are not pretended: there is one stream, and everything is done as soon as it is asked for.
 """
 
-import sys
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -28,10 +25,13 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from hetrl.testing import ledger
+from hetrl.testing.ledger import watched
+
+__all__ = ["CUDA", "Pretended", "pretended_device", "watched"]
 CUDA = torch.device("cuda", 0)
 _SEEN_BY_TORCH = torch.device("meta")
 """What torch itself takes these tensors for: where it has no CUDA, it cannot guard a CUDA device."""
-_OF_OTHERS = ("/torch/", "/tensordict/", "/contextlib", "/functools", "<frozen", "<string>", "/testing/pretended_")
 
 _ASKING = {
     "nonzero", "_local_scalar_dense", "is_nonzero", "masked_select", "equal", "unique_dim", "_unique2",
@@ -45,89 +45,11 @@ _OF_ONE_DEVICE = {
 }  # fmt: skip
 """Operations that do not even take a single number from the host."""
 _FREE = {
-    "empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided", "detach", "alias", "lift_fresh", "resize_",
-    "_unsafe_view", "_reshape_alias", "set_", "_local_scalar_dense", "is_same_size", "detach_", "squeeze_", "t_",
-    "unsqueeze_", "transpose_", "sym_size", "record_stream",
+    "empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided", "detach", "alias", "lift_fresh",
+    "resize_", "_unsafe_view", "_reshape_alias", "set_", "_local_scalar_dense", "is_same_size", "detach_",
+    "squeeze_", "t_", "unsqueeze_", "transpose_", "sym_size", "record_stream",
 }  # fmt: skip
 """Operations that launch nothing, beside the views."""
-
-
-class Place(NamedTuple):
-    """A line of somebody's code."""
-
-    file: str
-    """From the package on: ``hetrl/env/vmas.py``."""
-    function: str
-    line: int
-
-
-class Told(NamedTuple):
-    """What somebody did, and where; the second line is that which called the first."""
-
-    what: str
-    places: tuple[Place, ...]
-
-    def __str__(self) -> str:
-        return f"{self.what}: {' < '.join(f'{file}:{line} ({function})' for file, function, line in self.places)}"
-
-
-@dataclass
-class Ledger:
-    """What was done on the pretended device while it was watched."""
-
-    waits: Counter[Told] = field(default_factory=Counter)
-    mixed: Counter[Told] = field(default_factory=Counter)
-    """Operations on tensors of both devices; CUDA refuses them."""
-    kernels: Counter[str] = field(default_factory=Counter)
-    """Operation -> how often it was launched."""
-
-    @property
-    def launches(self) -> int:
-        """How many operations were launched."""
-        return self.kernels.total()
-
-
-_ledger: Ledger | None = None
-
-
-@contextmanager
-def watched() -> Iterator[Ledger]:
-    """Keep a ledger of what is done inside; one within another leaves the outer one alone."""
-    global _ledger
-    before, _ledger = _ledger, Ledger()
-    try:
-        yield _ledger
-    finally:
-        _ledger = before
-
-
-def note_wait(what: str) -> None:
-    """Take down that the host waits."""
-    if _ledger is not None:
-        _ledger.waits[Told(what, _places())] += 1
-
-
-def _note_mixed(what: str) -> None:
-    if _ledger is not None:
-        _ledger.mixed[Told(what, _places())] += 1
-
-
-def _places(n: int = 2) -> tuple[Place, ...]:
-    """Return the innermost lines that are not torch's."""
-    frame: Any = sys._getframe(1)
-    found: list[Place] = []
-    while frame is not None and len(found) < n:
-        name = frame.f_code.co_filename
-        if not any(part in name for part in _OF_OTHERS):
-            found.append(Place(_short(name), frame.f_code.co_name, frame.f_lineno))
-        frame = frame.f_back
-    return tuple(found)
-
-
-def _short(file: str) -> str:
-    """Return a path from its package on."""
-    starts = [file.rfind("/site-packages/") + 15, file.rfind("/hetrl/") + 1, file.rfind("/tests/") + 1]
-    return file[max(starts) if max(starts) > 15 or starts[0] == 14 else 0 :]
 
 
 # ----- tensors
@@ -139,18 +61,19 @@ class Pretended(Tensor):
     numbers: Tensor
 
     @staticmethod
-    def __new__(cls, numbers: Tensor) -> "Pretended":
+    def __new__(cls, numbers: Tensor) -> Self:
+        """Put a tensor of the CPU onto the device; it is not copied."""
         made = Tensor._make_wrapper_subclass(
             cls, numbers.size(), strides=numbers.stride(), storage_offset=numbers.storage_offset(), dtype=numbers.dtype,
             layout=numbers.layout, device=_SEEN_BY_TORCH,
-        )  # type: ignore[attr-defined]  # fmt: skip
+        )  # fmt: skip
         made.numbers = numbers
         return made
 
-    device = property(lambda self: CUDA)  # type: ignore[assignment]
-    is_cuda = property(lambda self: True)  # type: ignore[assignment]
-    is_cpu = property(lambda self: False)  # type: ignore[assignment]
-    is_meta = property(lambda self: False)  # type: ignore[assignment]
+    device = property(lambda self: CUDA)
+    is_cuda = property(lambda self: True)
+    is_cpu = property(lambda self: False)
+    is_meta = property(lambda self: False)
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     def untyped_storage(self) -> torch.UntypedStorage:
@@ -161,7 +84,7 @@ class Pretended(Tensor):
         """Where the numbers lie."""
         return self.numbers.data_ptr()
 
-    def __repr__(self, **_: Any) -> str:
+    def __repr__(self, **_: Any) -> str:  # type: ignore[override]
         return f"Pretended({self.numbers!r})"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
@@ -172,8 +95,11 @@ class Pretended(Tensor):
         memo[id(self)] = new.requires_grad_(self.requires_grad)
         return new
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self.numbers.__reduce_ex__(protocol)  # a file has numbers, and whoever reads it says where they go
+
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
         return _run(func, args, kwargs or {})
 
 
@@ -184,10 +110,10 @@ def _run(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     tensors = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
     here = [each for each in tensors if isinstance(each, Pretended)]
     on_device = bool(here) if asked is None else _is_pretended(asked)
-    if _ledger is not None and (here or on_device):
+    if here or on_device:
         _look(name, args, kwargs, tensors, on_device)
         if name not in _FREE and not _is_view(func):
-            _ledger.kernels[name] += 1
+            ledger.note_launch(name)
     plain_args, plain_kwargs = tree_map_only(Pretended, lambda each: each.numbers, (tuple(args), dict(kwargs)))
     if asked is not None:
         plain_kwargs["device"] = torch.device("cpu")
@@ -223,36 +149,37 @@ def _look(
     if name in _COPYING:
         crosses = bool(there) and here > 0 if name != "_to_copy" else bool(here) != on_device
         if crosses and not (kwargs.get("non_blocking") or (name != "_to_copy" and True in args[2:])):
-            note_wait("copy to the device" if isinstance(args[0], Pretended) or on_device else "copy to the host")
+            ledger.note_wait(
+                "copy to the device" if isinstance(args[0], Pretended) or on_device else "copy to the host"
+            )
     elif name in _ASKING and here:
-        note_wait(name)
+        ledger.note_wait(name)
     elif name in ("index", "_unsafe_index", "index_put_", "index_put", "_index_put_impl_") and here:
         _look_at_index(name, args)
     elif name == "where" and there and here:
         if any(each.dim() for each in there):
-            _note_mixed(name)
+            ledger.note_mixed(name)
         else:
-            note_wait("where() with a number on the host")
-    elif there and here and name not in ("_fused_adam_", "_fused_adamw_"):
-        if name in _OF_ONE_DEVICE or any(each.dim() for each in there):
-            _note_mixed(name)
+            ledger.note_wait("where() with a number on the host")
+    elif there and here and (name in _OF_ONE_DEVICE or any(each.dim() for each in there)):
+        ledger.note_mixed(name)
 
 
 def _look_at_index(name: str, args: Sequence[Any]) -> None:
     indices = [each for each in args[1] if isinstance(each, Tensor)]
     masked = any(each.dtype in (torch.bool, torch.uint8) for each in indices)
     if any(not isinstance(each, Pretended) for each in indices):
-        note_wait("index from the host")
+        ledger.note_wait("index from the host")
     if not isinstance(args[0], Pretended):
-        _note_mixed(f"{name} of what is on the host")
+        ledger.note_mixed(f"{name} of what is on the host")
     if not name.endswith("index"):
         value = args[2]
         if masked and value.numel() == 1:  # becomes a fill
             return
         if not isinstance(value, Pretended):
-            note_wait("a number from the host put at an index") if value.dim() == 0 else _note_mixed(name)
+            ledger.note_wait("a number from the host put at an index") if value.dim() == 0 else ledger.note_mixed(name)
     if masked:
-        note_wait("index by a mask")
+        ledger.note_wait("index by a mask")
 
 
 # ----- modes
@@ -284,6 +211,8 @@ class _Functions(TorchFunctionMode):
             elif name == "tolist":
                 return args[0].cpu().tolist()
             elif name in ("numpy", "__array__"):
+                if kwargs.get("force"):
+                    return args[0].detach().cpu().numpy()
                 raise TypeError("can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() first.")
         return func(*args, **kwargs)
 
@@ -291,7 +220,7 @@ class _Functions(TorchFunctionMode):
     def _look_at_generator(kwargs: Mapping[str, Any]) -> None:
         generator, device = kwargs.get("generator"), kwargs["device"]
         if generator is not None and device is not None and generator.device.type != _kind(device):
-            _note_mixed("a generator of another device")
+            ledger.note_mixed("a generator of another device")
 
 
 def _kind(device: Any) -> str:

@@ -14,6 +14,7 @@ from hetrl.engine.linked import Linked
 from hetrl.engine.linked import build as build_entry
 from hetrl.engine.task import evaluation_env, make_env
 from hetrl.engine.trial import try_out
+from hetrl.graph import plays
 from hetrl.recipe.check import check
 from hetrl.recipe.schema import Recipe
 from hetrl.train.collection import Collection
@@ -50,6 +51,8 @@ def _around(env: Any, recipe: Recipe, device: torch.device) -> tuple[Learner, Co
     run = recipe.run
     linked = link(recipe, env.team).to(device)
     behaviour = Behaviour(linked.team, linked.policy, None if linked.statistics is None else linked.statistics.watch)
+    if plays(run.graphs, device):
+        behaviour.play([] if linked.statistics is None else [linked.statistics])
     source = build_entry(recipe.data, "data")
     reward = recipe.task.arguments.get("reward", "mean")
     exploring = _exploring(source, linked, behaviour)

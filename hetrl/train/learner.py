@@ -15,7 +15,7 @@ from hetrl import rng
 from hetrl.allocation import allocating
 from hetrl.data.collected import Collected
 from hetrl.engine.linked import Linked
-from hetrl.engine.phase import PhaseRunner
+from hetrl.engine.phases import phase_runners
 from hetrl.engine.store import Store
 from hetrl.errors import DivergenceError, RunError
 from hetrl.optim import Closure
@@ -48,7 +48,7 @@ class Learner(L.LightningModule):
         self.automatic_optimization = False
         self.linked = linked
         self.recipe: Recipe = linked.recipe
-        self.phases = [PhaseRunner(phase, linked, self.recipe.run.compile) for phase in self.recipe.update]
+        self.phases = phase_runners(linked)
         self.evaluation = evaluation
         self.frames = 0
         self.batch_frames = 0
@@ -248,8 +248,9 @@ class Learner(L.LightningModule):
 
     def _refuse_diverged_weights(self) -> None:
         """Refuse weights that are no numbers: an update may make them so while all that it logs still is finite."""
-        for name, value in self.linked.named_parameters():
-            if not value.isfinite().all():
+        finite = {name: value.isfinite().all() for name, value in self.linked.named_parameters()}
+        for name, sound in zip(finite, torch.stack(list(finite.values())).tolist(), strict=True):
+            if not sound:
                 raise DivergenceError(
                     f"{name} is not finite after {self.frames} frames; the run stops, and saves nothing of this."
                 )

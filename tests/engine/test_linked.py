@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from choosing import chooses
 from jaxtyping import Float
 from tensordict import TensorDict
 from torch import Tensor
@@ -89,8 +90,8 @@ def test_wrong_groups(groups, text):
 
 @pytest.mark.parametrize("name", [name for name in shipped() if not name.startswith("task/")])
 def test_every_shipped_recipe_links(name):
-    chooses = load(name).task.arguments.get("actions") == "discrete"
-    team = Team(tuple(replace(agent, action=Discrete((3,))) for agent in ALIKE.agents), 12) if chooses else ALIKE
+    one_choice = Team(tuple(replace(agent, action=Discrete((3,))) for agent in ALIKE.agents), 12)
+    team = one_choice if chooses(load(name)) else ALIKE
     assert linked(name, team=team).plan.recipe.name == name
 
 

@@ -9,7 +9,7 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 
 import hetrl
-from hetrl import catalog, keys
+from hetrl import catalog
 from hetrl.component import Component
 from hetrl.engine.link import link
 from hetrl.engine.phase import PhaseRunner
@@ -228,7 +228,7 @@ def test_agents_losses_are_means_over_all_active_samples_of_all_agents(per):
 
 @pytest.mark.usefixtures("exact")
 def test_the_team_s_values_go_back_to_agents_with_their_gradient():
-    """Utilities, their mixture, and from both of them a loss of each agent's: two blocks of agents around the team's."""
+    """Utilities, their mixture, and of both a loss of each agent's: two blocks of agents around the team's."""
     back = {"use": "loss/my.square", "keys": {"one": "agent.rest", "loss": "loss.agent.rest"}}
     found, data = linked(steps=[*STEPS[:2], {"use": "estimate/my.joined"}, back]), batch(TEAM)
     assert [len(block.takes) for block in _turn(found).objective.steps.blocks] == [0, 1, 2]
@@ -246,7 +246,7 @@ def test_the_team_s_values_go_back_to_agents_with_their_gradient():
 def test_a_list_of_one_shared_net_trains_like_all_agents_in_one_turn():
     """Bit for bit: everybody's lane is the same, whether nobody is in turn or all are."""
     team = Team((A0, A1), 6)
-    alone = dict(steps=[{"net": "utility"}, OWN_LOSS], per="team", train=["utility"])
+    alone = {"steps": [{"net": "utility"}, OWN_LOSS], "per": "team", "train": ["utility"]}
     one = linked(team, **alone)
     other = linked(team, **alone, order={"use": "order/simultaneous", "of": "agent"})
     data = batch(team, groups={"arms": {"active": torch.rand(ROWS, 2) < 0.5}})

@@ -8,13 +8,13 @@ from exact.two_step_game import ADDITIVE, GAMMA, RISKY, SAFE, learned, tables
 def test_the_nearest_sum_by_hand():
     """Of 0 1 1 8 the mean is 2.5, and the means of rows and columns are 0.5 and 4.5: 2 below and above."""
     risky = torch.tensor(RISKY)
-    moved = [risky.mean(1 - along) - risky.mean() for along in (0, 1)]
-    wanted = risky.mean() + moved[0].unsqueeze(1) + moved[1].unsqueeze(0)
+    rows, columns = risky.mean(1, keepdim=True), risky.mean(0, keepdim=True)
+    wanted = rows + columns - risky.mean()
     assert wanted.tolist() == ADDITIVE
 
 
 def test_a_sum_ends_at_the_nearest_one_and_plays_for_7():
-    """The risky game then seems worth 6.5 at most, less than 7; the published table says 6.94 and 6.36 for the start."""
+    """The risky game then seems worth 6.5 at most, less than 7; published are 6.94 and 6.36 at the start."""
     learner = learned(None, updates=250, rate=0.05)
     start = [[GAMMA * 7.0] * 2, [GAMMA * 6.5] * 2]
     wanted = torch.tensor([start, SAFE, ADDITIVE], dtype=torch.float64)

@@ -4,11 +4,14 @@ In the first state only the first agent's action counts: it chooses between a ga
 that pays 8 for one joint action, 1 or 0 for the others. Then the episode is over.
 """
 
+import warnings
 from collections.abc import Sequence
 
+import lightning as L
 import torch
 from torch import Tensor
 
+import hetrl
 from hetrl import catalog
 from hetrl.arguments import Count, Seed, checked
 from hetrl.catalog import component
@@ -65,7 +68,7 @@ def rows() -> dict[str, Tensor]:
 
 
 class Learner:
-    """Utilities of two agents, each a table, and what mixes them: updated on all rows at once, as uniform play has them.
+    """Utilities of two agents, each a table, and what mixes them; updated on all rows at once, weighed as uniform play.
 
     The parts are those of the recipes, put together by hand; only sampling is gone.
 
@@ -141,3 +144,25 @@ def register() -> str:
     name = "env/hetrl_tests.two_step_game"
     catalog.register(name, TwoStepGame)
     return name
+
+
+def trained(recipe: str, seed: int, *overrides: str) -> tuple[float, Tensor]:
+    """Train a recipe on the game, exploring all the time; return what its policies earn, and their utilities.
+
+    The utilities are ``[3, 2, 2]``: states by agents by options.
+    """
+    module, data = hetrl.load(
+        recipe, f"task={{use: {register()}, n_envs: 8}}", "nets.utility.hidden=[]", "nets.utility.epsilon=1.0",
+        "data={use: data/replay, capacity: 4000, batch: 64, warmup: 64, n_step: 1, gamma: 0.99}",
+        f"run={{frames: 16_000, device: cpu, threads: 1, seed: {seed}, n_eval_episodes: 8}}", *overrides,
+    ).build()  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Lightning's advice for other kinds of training
+        L.Trainer(
+            max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+            enable_model_summary=False,
+        ).fit(module, data)  # fmt: skip
+    seen = torch.eye(3)
+    with torch.no_grad():
+        each = [module.linked.policy((agent,)).all(seen)["utility"] for agent in module.linked.team.agents]
+    return module.evaluation.run()["eval/return"], torch.stack(each, 1)

@@ -88,5 +88,5 @@ def test_the_noise_is_a_draw_more_than_options():
 
 @pytest.mark.parametrize("epsilon", [-0.1, 1.1, {"linear": [1.0, -0.1]}])
 def test_refuses_what_is_no_share(epsilon):
-    with pytest.raises(RecipeError, match="^Utility: epsilon = "):
+    with pytest.raises(RecipeError, match=r"^Utility: epsilon = "):
         utility([0.0], epsilon=epsilon)

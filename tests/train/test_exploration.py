@@ -9,8 +9,8 @@ from hetrl.runs import run as runs
 
 SMALL = [
     "task.n_envs=4", "task.horizon=7", "run.frames=200", "run.checkpoint_every=20", "run.eval_every=100",
-    "run.n_eval_episodes=2", "run.device=cpu", "nets.utility.hidden=[8]", "data.capacity=240", "data.batch=8",
-    "data.warmup=40", "data.frames=20",
+    "run.n_eval_episodes=2", "run.device=cpu", "nets.utility.hidden=[8]", "nets.utility.per=agent", "data.capacity=240",
+    "data.batch=8", "data.warmup=40", "data.frames=20",
 ]  # fmt: skip
 EPSILON = "nets.utility.epsilon={linear: [1.0, 0.1], until: 0.5}"
 

@@ -35,9 +35,10 @@ def check_gradients(phase: Phase) -> None:
         raise RecipeError(f"{phase.where} trains {phase.names_trained} but no step writes a loss; add a loss/... step.")
     for name in phase.trained:
         if not any(name in live for live in losses.values()):
+            rest = ", ".join(each for each in phase.trained if each != name)
             raise RecipeError(
                 f"{phase.where} trains '{name}' too, and none of its losses ({', '.join(losses)}) depends on it; add "
-                f"one that does, or write train: {_without(phase, name)}."
+                f"one that does, or write train: [{rest}]."
             )
 
 
@@ -47,12 +48,6 @@ def _live(step: Step, trained: Sequence[str], depends: Mapping[str, frozenset[st
     calls = [mode.net for mode in step.calls.values() if not mode.slow]
     read = (depends.get(keys.single(key), frozenset()) for key in step.table.reads.values())
     return frozenset(name for name in (*runs, *calls) if name in trained).union(*read)
-
-
-def _without(phase: Phase, name: str) -> str:
-    """Return what to write for all but one of the nets that a phase trains."""
-    left = [each for each in phase.trained if each != name]
-    return left[0] if len(left) == 1 and phase.order is not None else f"[{', '.join(left)}]"
 
 
 def _check_loss(step: Step, key: str, live: Collection[str], losses: Collection[str], phase: Phase) -> None:
