@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -12,7 +12,21 @@ from hetrl.env.simulator_state import KeyPath, get, python_values, slots
 from hetrl.team import Grouped
 
 Executable = Callable[[Sequence[Tensor]], Sequence[Tensor]]
-Compiler = Callable[[TracedStep], Executable]
+
+
+class Program(Protocol):
+    """A graph, and tensors of the shapes that it takes."""
+
+    @property
+    def graph(self) -> Any:
+        """A ``torch.fx`` graph module."""
+
+    @property
+    def examples(self) -> Sequence[Tensor]:
+        """Tensors to call it with."""
+
+
+Compiler = Callable[[Program], Executable]
 
 
 class Runner:
@@ -109,7 +123,7 @@ def _place(simulator: Any, path: KeyPath) -> tuple[Any, Any]:
 # --------------------------------------------------------------------------- compilers
 
 
-def as_it_is(traced: TracedStep) -> Executable:
+def as_it_is(traced: Program) -> Executable:
     """The graph itself, one kernel for each of its operations: the bits of the original, and quick to make."""
     graph: Any = traced.graph
 
@@ -120,7 +134,7 @@ def as_it_is(traced: TracedStep) -> Executable:
     return run
 
 
-def compiled(traced: TracedStep) -> Executable:
+def compiled(traced: Program) -> Executable:
     """Kernels by inductor, kept on disk for the next process."""
     from torch._guards import TracingContext, tracing
     from torch._inductor import config
@@ -157,7 +171,7 @@ def _merged(results: Sequence[Tensor], given: Sequence[Tensor]) -> list[int]:
     return found
 
 
-def replayed(traced: TracedStep) -> Executable:
+def replayed(traced: Program) -> Executable:
     """Kernels by inductor, launched together as one CUDA graph."""
     kernels = compiled(traced)
     static = [example.clone() for example in traced.examples]

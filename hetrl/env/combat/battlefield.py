@@ -70,6 +70,7 @@ class Ground:
         self.table = trait_table(device)
         types = [TYPE_NUMBERS.get(kind, 0) for kind in (*plan.allies, *plan.enemies)]
         self.types = torch.tensor(types, device=device)
+        self.sides = torch.tensor([0.0] * allies + [1.0] * enemies, device=device)
         self.moves = torch.tensor(MOVES, device=device)
         self.posts = torch.tensor([_POSTS[0]] * allies + [_POSTS[1]] * enemies, device=device)
         """``[N, 2]``, around which each starts."""
@@ -99,6 +100,11 @@ class Ground:
     def units(self) -> tuple[slice, slice]:
         """Where the units of each side are."""
         return slice(0, self.counts[0]), slice(self.counts[0], self.n_units)
+
+    def facing(self, each: Tensor, side: int) -> Tensor:
+        """Return what ``each`` ``[B, N, *]`` has of a side's opponents, by slot: counted from the side's own end."""
+        opponents = each[:, self.units[1 - side]]
+        return opponents if side == 0 else opponents.flip(1)
 
     def traits(self, types: Tensor) -> Traits:
         """Return the numbers of units of these kinds, ``[B, N]``."""

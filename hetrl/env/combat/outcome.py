@@ -31,5 +31,5 @@ def reward(ground: Ground, before: Battlefield, after: Battlefield, side: int) -
     opponents who loses 9 of 45 is worth 0.2 / 3.
     """
     units = ground.units[1 - side]
-    lost = ((after.health - before.health)[:, units] / ground.traits(after.types).health[:, units]).sum(-1).abs()
+    lost = ((after.health - before.health)[:, units] / ground.table["health"][after.types[:, units]]).sum(-1).abs()
     return lost / ground.counts[1 - side] + standing(ground, after, side).won.to(torch.float32)
