@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+import torch
 from omegaconf import OmegaConf
 
 import hetrl
@@ -21,7 +22,7 @@ from hetrl.recipe.read import load
 from hetrl.recipe.shipped import shipped
 from hetrl.recipe.step import Step
 from hetrl.testing import check_component
-from hetrl.train.build import make_env, resolve_device
+from hetrl.train.build import make_env
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -135,7 +136,7 @@ def test_recipes_phases_and_sections_link(page, block):
         return
     recipe = hetrl.load(tree)
     hetrl.check(recipe)
-    hetrl.link(recipe, make_env(recipe, resolve_device("cpu"), 0, n_envs=1).team)
+    hetrl.link(recipe, make_env(recipe, torch.device("cpu"), 0, n_envs=1).team)
 
 
 # Lightning's advice for other kinds of training: a short epoch, and the manual optimisation that we have.
