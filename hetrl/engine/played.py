@@ -39,7 +39,11 @@ class Quick:
         """Return programs that run outside of minibatches, played if they are to be."""
         if not self.play:
             return programs
-        return [(lane, PlayedProgram(program, self._besides, self.phase.where)) for lane, program in programs]
+        besides, where = self._besides, self.phase.where
+        return [
+            (lane, PlayedProgram(program, besides, where) if program.reads and program.writes else program)
+            for lane, program in programs
+        ]
 
     @property
     def _besides(self) -> list[nn.Module]:
@@ -47,7 +51,7 @@ class Quick:
 
 
 class PlayedProgram:
-    """A program that is recorded for each shape of a batch, and runs on a store as the program does.
+    """A program that reads and writes, recorded for each shape of a batch; it runs on a store as the program does.
 
     Args:
         program: what runs.
@@ -64,10 +68,13 @@ class PlayedProgram:
     def run(self, store: Store, lane: Agents) -> None:
         """Run on a store: read the lane's inputs, and write the outputs back."""
         values = self._program.gather(store, lane)
+        if not values:  # what it may read is not there
+            self._program.run(store, lane)
+            return
         words = words_of([values])
         if words not in self._played:
             self._played[words] = Played(partial(self._evaluate, words), self._reads, self._what)
-        found = self._played[words](parts_of([values])) if values else self._evaluate(words, ())
+        found = self._played[words](parts_of([values]))
         fresh = [torch.empty_like(result) for result in found]
         torch._foreach_copy_(fresh, list(found))
         left = iter(fresh)
