@@ -19,7 +19,6 @@ from hetrl.engine.moved import Modules, moved_by, parameters_of
 from hetrl.engine.objective import Apart, Derivative, Evaluated, Objective
 from hetrl.engine.played import Quick
 from hetrl.engine.program import Agents, Programs, Values
-from hetrl.engine.rows import Reader
 from hetrl.engine.store import Store
 from hetrl.engine.together import Together
 from hetrl.errors import RecipeError
@@ -37,7 +36,7 @@ class Turn:
     """What is logged stands under it: ``agent_0/``, a group's name, ``team/``, or nothing for the team at once."""
     programs: Mapping[str, Sequence[tuple[Agents, Any]]]
     """``prepare`` and ``after`` -> their lanes with their programs."""
-    lanes: Sequence[tuple[Agents, Reader]]
+    lanes: Sequence[tuple[Agents, Any]]
     """Those of the steps, each with what it reads."""
     objective: Objective
     derivative: Callable[[list[Values]], Evaluated]

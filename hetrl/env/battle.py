@@ -1,17 +1,18 @@
 """Battles of units of unlike kinds against a scripted enemy, as one batch of tensors."""
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hetrl.arguments import Count, Seed, checked
-from hetrl.env.combat import deployment, detailed, knobs, outcome, script, sight, ticks
+from hetrl.env.capture import When
+from hetrl.env.combat import knobs, outcome, script, sight
 from hetrl.env.combat.battlefield import Battlefield, Ground
 from hetrl.env.combat.maps import MAPS, BattleMap, battle_map
+from hetrl.env.combat.play import ALLIES, ENEMIES, Play
 from hetrl.env.team_env import Reward, TeamEnv
 from hetrl.env.transition import Masks
 from hetrl.errors import RecipeError, RunError
@@ -20,20 +21,8 @@ from hetrl.team import STATE, Agent, Discrete, Grouped, Team
 Rules = Literal["plain", "detailed"]
 StateNumbers = Literal["scaled", "original"]
 GROUP = "agents"
-_ALLIES, _ENEMIES = 0, 1
-
-
-class Seen(NamedTuple):
-    """What the allies know of battles."""
-
-    observation: Tensor
-    """``[N, n, F]``."""
-    state: Tensor
-    """``[N, S]``."""
-    options: Tensor
-    """``[N, n, actions]`` bool."""
-    active: Tensor
-    """``[N, n]`` bool."""
+PATIENCE = 2_000
+"""Steps before ``capture: auto`` compiles: about as long as compiling takes."""
 
 
 class Battle(TeamEnv):
@@ -74,11 +63,14 @@ class Battle(TeamEnv):
         reward: the team's reward, as the mean or the sum over agents, each of which earns the same, or none
             (``per_agent``).
         state: ``scaled`` to numbers within 0 and 1, or as the ``original`` has it.
+        capture: compile what looks at pairs of units, which takes seconds, and then steps are several times as fast;
+            ``auto`` does so after 2,000 steps, and where it can.
         seed: of starts, reload times, and of whom enemies chase.
         device: where the environments live.
 
     Raises:
         RecipeError: an argument is unknown or out of range, or there is no such map.
+        RunError: at the first step, ``capture`` is true and nothing can be compiled here.
     Source: SMAX, Rutherford et al. 2023, arXiv:2311.10090, JaxMARL 0.2.0, with the maps of SMAC, Samvelyan et al. 2019,
         arXiv:1902.04043, and SMACv2, Ellis et al. 2023, arXiv:2212.07489.
     Differs: plain rules are the original's, number by number, but for three things. When time is up an episode is
@@ -102,22 +94,24 @@ class Battle(TeamEnv):
         horizon: Count = 101,
         reward: Reward = "mean",
         state: StateNumbers = "scaled",
+        capture: When = False,
         seed: Seed = 0,
         device: str = "cpu",
     ) -> None:
         self.check_arguments({"map": map, "rules": rules, "traits": traits, "state": state})
         plan = battle_map(map)
         super().__init__(n_envs=n_envs, horizon=horizon, reward=reward, device=device)
-        self.map, self.enemy, self.state_kind = map, enemy, state
+        self.map, self.enemy, self.state_kind, self.capture = map, enemy, state, capture
         factors = knobs.factors(plan, traits)
         self._ground = Ground(plan, self.device, _detailed(plan, rules), factors)
-        self._advance = detailed.step if self._ground.detailed else ticks.step
         self.team = self._make_team(factors)
         self._generator = torch.Generator(self.device).manual_seed(seed)
-        nothing = torch.zeros(n_envs, deployment.n_drawn(self._ground), device=self.device)
-        self._field = deployment.deploy(self._ground, nothing)
-        self._keep(self._see(self._field))
-        self._died = torch.zeros_like(self._seen.active)
+        self._taken = 0
+        self._play = Play(self._ground, enemy, capture=False)  # nothing is compiled for an environment that is asked
+        self._field = self._play.begin(torch.zeros(n_envs, self._play.n_begin, device=self.device))
+        self._look()
+        self._died = torch.zeros_like(self._active)
+        self._play = self._make_play()
         self._make_specs()
 
     __init__ = checked(__init__, "env/battle")
@@ -156,7 +150,7 @@ class Battle(TeamEnv):
     @property
     def masks(self) -> Masks:
         """What each may do and who is alive, see :data:`~hetrl.env.transition.Masks`."""
-        return {"action_mask": {GROUP: self._seen.options}, "active": {GROUP: self._seen.active}}
+        return {"action_mask": {GROUP: self._sight.options}, "active": {GROUP: self._active}}
 
     @property
     def agent_terminated(self) -> Grouped:
@@ -171,72 +165,51 @@ class Battle(TeamEnv):
         dead = ~self._field.alive
         allies, enemies = self._ground.units
         told = {
-            "won": outcome.standing(self._ground, self._field, _ALLIES).won,
-            "lost": outcome.standing(self._ground, self._field, _ENEMIES).won,
+            "won": outcome.standing(self._ground, self._field, ALLIES).won,
+            "lost": outcome.standing(self._ground, self._field, ENEMIES).won,
             "killed": dead[:, enemies].sum(-1),
             "fallen": dead[:, allies].sum(-1),
         }
         return {name: value.to(torch.float32) for name, value in told.items()}
 
     def _simulate(self, actions: Mapping[str, Tensor]) -> tuple[Grouped, Grouped, Tensor, Tensor]:
-        before = self._field
-        self._field, earned, terminated, seen = self._fight(
-            before, actions[GROUP].squeeze(-1), self._draw(self._n_drawn)
-        )
-        self._died = self._seen.active & ~seen.active
+        self._taken += 1
+        if self.capture == "auto" and self._taken == PATIENCE:
+            self._play = self._make_play()
+        drawn = self._draw(self._play.n_fight)
+        self._field, earned, terminated = self._play.fight(self._field, actions[GROUP].squeeze(-1), drawn)
+        before = self._active
+        observation = self._look()
+        self._died = before & ~self._active
         self._steps = self._steps + 1
-        observation = self._keep(seen)
         reward = {GROUP: earned.unsqueeze(-1).expand(-1, len(self.team)).clone()}
         return observation, reward, terminated, (self._steps >= self.horizon) & ~terminated
 
-    def _fight(self, field: Battlefield, action: Tensor, drawn: Tensor) -> tuple[Battlefield, Tensor, Tensor, Seen]:
-        """A step: battles after it, what it earned and whether they are over ``[N]``, and what is seen then."""
-        ground = self._ground
-        late, chances = drawn.split([ground.n_units, drawn.shape[1] - ground.n_units], -1)
-        view = script.view(ground, field, _ENEMIES)
-        chance = script.chances(view, chances.unflatten(-1, (ground.counts[1], 2)))
-        told = script.command(view, field.goal, field.locked, chance, self.enemy)
-        if ground.detailed:
-            told = script.tend(ground, field, _ENEMIES, told)
-        field = replace(field, goal=told.goal, locked=told.locked)
-        late = ticks.LEAST_LATE + (ticks.MOST_LATE - ticks.LEAST_LATE) * late.unsqueeze(1)
-        after = self._advance(ground, field, torch.cat([action, told.action], -1), late)
-        earned, over = outcome.reward(ground, field, after, _ALLIES), outcome.standing(ground, after, _ALLIES).over
-        return after, earned, over, self._see(after)
-
     def _reset_where(self, done: Tensor) -> Grouped:
         """Begin anew where ``done`` ``[N]``. Returns the latest observations with theirs replaced."""
-        fresh = deployment.deploy(self._ground, self._draw(deployment.n_drawn(self._ground)))
+        fresh = self._play.begin(self._draw(self._play.n_begin))
         self._field = fresh.where(done, self._field)
-        self._steps = torch.where(done, 0, self._steps)
-        return self._keep(self._see(self._field))
+        self._steps = self._steps.masked_fill(done, 0)
+        return self._look()
 
-    def _see(self, field: Battlefield) -> Seen:
-        ground = self._ground
+    def _look(self) -> Grouped:
+        """Bring what is known of the battles up to date, and return the observations."""
+        field, self._sight = self._field, self._play.look(self._field)
+        self._active = field.alive[:, self._ground.units[ALLIES]]
         state = sight.world_state if self.state_kind == "original" else sight.scaled_state
-        return Seen(
-            sight.observations(ground, field, _ALLIES),
-            state(ground, field),
-            sight.options(ground, field, _ALLIES),
-            field.alive[:, ground.units[_ALLIES]],
-        )
-
-    def _keep(self, seen: Seen) -> Grouped:
-        self._seen = seen
-        self._observation = {GROUP: seen.observation, STATE: seen.state}
+        self._observation = {GROUP: self._sight.observation, STATE: state(self._ground, field)}
         return self._observation
-
-    @property
-    def _n_drawn(self) -> int:
-        """Numbers of a step: when each is ready again, and two for each enemy."""
-        return self._ground.n_units + 2 * self._ground.counts[_ENEMIES]
 
     def _draw(self, count: int) -> Tensor:
         return torch.rand(self.n_envs, count, generator=self._generator, device=self.device)
 
+    def _make_play(self) -> Play:
+        due = self.capture is True or self._taken >= PATIENCE
+        return Play(self._ground, self.enemy, self.capture if due else False)
+
     def _make_team(self, factors: knobs.Factors) -> Team:
         ground, plan = self._ground, self._ground.plan
-        size, action = sight.observation_size(ground), Discrete((ground.n_options[_ALLIES],))
+        size, action = sight.observation_size(ground), Discrete((ground.n_options[ALLIES],))
         listed = sight.listings(ground)
         agents = tuple(
             Agent(name, GROUP, place, size, action, body, listings=listed)
@@ -260,7 +233,8 @@ class Battle(TeamEnv):
     def state_dict(self, *_: Any, **__: Any) -> dict[str, Any]:
         """Everything that the next steps depend on, as tensors."""
         field = {name: tensor.clone() for name, tensor in self._field.state_dict().items()}
-        return {"field": field, "steps": self._steps.clone(), "generator": self._generator.get_state()}
+        numbers = {"steps": self._steps.clone(), "generator": self._generator.get_state(), "taken": self._taken}
+        return {"field": field, **numbers}
 
     def load_state_dict(self, state: Mapping[str, Any], *_: Any, **__: Any) -> None:
         """Continue bit for bit from ``state``, which an environment with the same arguments saved.
@@ -274,7 +248,9 @@ class Battle(TeamEnv):
         self._field = Battlefield(**{word: value.to(self.device, copy=True) for word, value in state["field"].items()})
         self._steps = state["steps"].to(self.device, copy=True)
         self._generator.set_state(state["generator"].cpu())
-        self._keep(self._see(self._field))
+        self._taken = state["taken"]
+        self._play = self._make_play()
+        self._look()
 
 
 def _detailed(plan: BattleMap, rules: Rules | None) -> bool:

@@ -100,7 +100,7 @@ def test_pictures_are_told_apart_by_who_looks():
 
 def test_the_bound_monitor_is_refused():
     module, data = hetrl.load(RECIPE, *TINY).build()
-    with pytest.raises(RunError, match="^the bound monitor measures policies that read observations themselves; "):
+    with pytest.raises(RunError, match=r"^the bound monitor measures policies that read observations themselves"):
         L.Trainer(**QUIET, callbacks=[BoundMonitor(1)]).fit(module, data)
 
 
@@ -120,8 +120,8 @@ def test_the_bound_monitor_is_refused():
          "nets.value.encoder: net/state_value reads more than one agent's observation, of which 'eyes' makes features; "
          "write an encoder of its own, {use: net/...}."),
         ("update.learners.steps.0=null",
-         "update.learners trains 'eyes' too, and none of its losses (loss.agent.surrogate, loss.agent.value) depends on "
-         "it; add one that does, or write train: [actor, value]."),
+         "update.learners trains 'eyes' too, and none of its losses (loss.agent.surrogate, loss.agent.value) depends "
+         "on it; add one that does, or write train: [actor, value]."),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_one_line(change, text):

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -14,6 +14,18 @@ from hetrl.team import Grouped
 
 Executable = Callable[[Sequence[Tensor]], Sequence[Tensor]]
 Compiler = Callable[[TracedStep], Executable]
+
+
+class Program(Protocol):
+    """A graph, and tensors of the shapes that it takes."""
+
+    @property
+    def graph(self) -> Any:
+        """A ``torch.fx`` graph module."""
+
+    @property
+    def examples(self) -> Sequence[Tensor]:
+        """Tensors to call it with."""
 
 
 class Runner:
@@ -146,7 +158,7 @@ def _place(simulator: Any, path: KeyPath) -> tuple[Any, Any]:
 # --------------------------------------------------------------------------- compilers
 
 
-def as_it_is(traced: TracedStep) -> Executable:
+def as_it_is(traced: Program) -> Executable:
     """The graph itself, one kernel for each of its operations: the bits of the original, and quick to make."""
     graph: Any = traced.graph
 
@@ -157,7 +169,7 @@ def as_it_is(traced: TracedStep) -> Executable:
     return run
 
 
-def compiled(traced: TracedStep) -> Executable:
+def compiled(traced: Program) -> Executable:
     """Kernels by inductor, kept on disk for the next process."""
     from torch._guards import TracingContext, tracing
     from torch._inductor import config

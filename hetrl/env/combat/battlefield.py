@@ -135,10 +135,19 @@ class Ground:
         """Where the units of each side are."""
         return slice(0, self.counts[0]), slice(self.counts[0], self.n_units)
 
+    def facing(self, each: Tensor, side: int) -> Tensor:
+        """Return what ``each`` ``[B, N, *]`` has of a side's opponents, by slot: counted from the side's own end."""
+        opponents = each[:, self.units[1 - side]]
+        return opponents if side == 0 else opponents.flip(1)
+
+    def trait(self, word: str, types: Tensor) -> Tensor:
+        """Return a number of units of these kinds ``[B, N]``, see :class:`~hetrl.env.combat.units.Traits`."""
+        found = self.table[word][types]
+        return found * self._factors[word] if word in self._factors else found
+
     def traits(self, types: Tensor) -> Traits:
         """Return the numbers of units of these kinds, ``[B, N]``."""
-        found = {word: values[types] for word, values in self.table.items()}
-        found |= {word: found[word] * factor for word, factor in self._factors.items()}
+        found = {word: self.trait(word, types) for word in self.table}
         details = Details(**{word: values[types] for word, values in self._details.items()}) if self.detailed else None
         return Traits(**found, detail=details)
 

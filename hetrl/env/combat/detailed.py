@@ -11,13 +11,14 @@ and 0.5625 come back a second; to begin with another patient takes 5. What a uni
 are summed up: who would die of the sum dies, and nobody revives.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from hetrl.env.combat.battlefield import SIZE, STOP, Battlefield, Ground
-from hetrl.env.combat.ticks import TICK, TICKS, Orders, orders, pushed
+from hetrl.env.combat.battlefield import SIZE, Battlefield, Ground
+from hetrl.env.combat.ticks import TICK, TICKS, Orders, pushed
 from hetrl.env.combat.units import Details, Traits
 
 QUIET = 10.0
@@ -70,19 +71,22 @@ def first_reserve(traits: Traits) -> Tensor:
     return torch.stack([detail.shield, nothing + QUIET, energy, nothing + _NOBODY], -1)
 
 
-def step(ground: Ground, field: Battlefield, action: Tensor, late: Tensor) -> Battlefield:
+Tick = Callable[[Combatants, Orders, Tensor, Tensor, Tensor], Combatants]
+"""A tick of units with these orders, those who heal, delays and types, as it is or compiled."""
+
+
+def step(ground: Ground, field: Battlefield, told: Orders, late: Tensor, tick: Tick) -> Battlefield:
     """Return the battles after everybody did what it was told; see :func:`hetrl.env.combat.ticks.step`."""
     traits, reserve = ground.traits(field.types), Reserve.of(field)
-    told = orders(ground, traits, action)
-    tends = told.attacks & (_detail(traits).heals > 0) & ((reserve.patient == action) | (reserve.energy >= _BEGIN))
+    goes_on = (reserve.patient == told.aim) | (reserve.energy >= _BEGIN)
+    tends = (told.aim > 0) & (_detail(traits).heals > 0) & goes_on
     bodies = Combatants(field.position, field.health, field.cooldown, *reserve[:3])
     for now in late.expand(-1, TICKS, -1).unbind(1):
-        bodies = tick(traits, bodies, told, tends, now)
-    goes_on = tends & patients(traits, bodies, told.target)
-    patient = torch.where(goes_on, action.to(bodies.health.dtype), _NOBODY)
+        bodies = tick(bodies, told, tends, now, field.types)
+    patient = torch.where(tends & patients(traits, bodies, told.target), told.aim.to(bodies.health.dtype), _NOBODY)
     return Battlefield(
         bodies.position, bodies.health, bodies.cooldown,
-        heading=ground.moves[action.clamp(max=STOP)], aim=torch.where(told.attacks, action, 0),
+        heading=told.heading, aim=told.aim,
         types=field.types, goal=field.goal, locked=field.locked,
         reserve=torch.stack([bodies.shield, bodies.quiet, bodies.energy, patient], -1),
     )  # fmt: skip
@@ -100,11 +104,12 @@ def tick(traits: Traits, bodies: Combatants, told: Orders, tends: Tensor, late: 
     """
     position, health, cooldown, shield, quiet, energy = bodies
     detail, alive = _detail(traits), health > 0
-    shoots = told.attacks & reached(traits, bodies, told.target) & (cooldown <= 0)
+    shoots = (told.aim > 0) & reached(traits, bodies, told.target) & (cooldown <= 0)
     absorbed, damage = suffered(traits, shield, told.target, shoots)
     given, spent = healed(traits, bodies, told.target, tends)
     health = torch.where(alive, (health - damage + given).clamp(min=0).minimum(traits.health), health)
-    position = torch.where(alive.unsqueeze(-1), (position + told.stride).clamp(0, SIZE), position)
+    stride = told.heading * traits.speed.unsqueeze(-1) * TICK
+    position = torch.where(alive.unsqueeze(-1), (position + stride).clamp(0, SIZE), position)
     walled = ((position <= 0) | (position >= SIZE)).any(-1)
     health = torch.where(walled, 0.0, health)
     quiet = torch.where(absorbed + damage > 0, 0.0, quiet + TICK)
@@ -117,6 +122,14 @@ def tick(traits: Traits, bodies: Combatants, told: Orders, tends: Tensor, late: 
         quiet=quiet,
         energy=torch.where(detail.heals > 0, (energy - spent + _CHARGE * TICK).clamp(0, MOST_ENERGY), energy),
     )
+
+
+def shares(ground: Ground, field: Battlefield) -> tuple[Tensor, ...]:
+    """Return shields and energy in parts of what they can be, ``[B, N, 1]`` each; nothing where rules are plain."""
+    if not ground.detailed:
+        return ()
+    has, most = Reserve.of(field), _detail(ground.traits(field.types)).shield.clamp(min=1)
+    return (has.shield / most).unsqueeze(-1), (has.energy / MOST_ENERGY).unsqueeze(-1)
 
 
 def may_target(traits: Traits, sides: Tensor) -> Tensor:

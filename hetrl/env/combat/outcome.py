@@ -37,8 +37,9 @@ def reward(ground: Ground, before: Battlefield, after: Battlefield, side: int) -
     units = ground.units[1 - side]
     if ground.detailed:
         lost = _hurt(ground, before, after)[:, units].sum(-1)
-        return lost / ground.counts[1 - side] + standing(ground, after, side).won.to(torch.float32)
-    lost = ((after.health - before.health)[:, units] / ground.traits(after.types).health[:, units]).sum(-1).abs()
+    else:
+        most = ground.trait("health", after.types)[:, units]
+        lost = ((after.health - before.health)[:, units] / most).sum(-1).abs()
     return lost / ground.counts[1 - side] + standing(ground, after, side).won.to(torch.float32)
 
 

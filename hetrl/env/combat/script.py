@@ -33,30 +33,37 @@ class Chances(NamedTuple):
 
 
 class Opponents(NamedTuple):
-    """What the units of a side know of their opponents, by slot."""
+    """What the units of a side know of their opponents, by slot; and of themselves."""
 
     place: Tensor
     """``[B, n, 2]``, their own; (0, 0) of the dead."""
-    way: Tensor
-    """``[B, n, m, 2]``, to each opponent in sight."""
+    east: Tensor
+    """``[B, n, m]``, the way to each opponent in sight along the first axis."""
+    north: Tensor
+    """``[B, n, m]``, along the second."""
+    distance: Tensor
+    """``[B, n, m]``."""
     visible: Tensor
-    """``[B, n, m]`` bool."""
+    """``[B, n, m]``, 1 or 0: numbers, as compiled code writes them many at a time, and truths one by one."""
     reachable: Tensor
-    """``[B, n, m]`` bool."""
+    """``[B, n, m]``, 1 or 0."""
 
 
 def view(ground: Ground, field: Battlefield, side: int) -> Opponents:
     """Return what the units of a side know of their opponents."""
-    traits, units, slots, alive = ground.traits(field.types), ground.units[side], ground.slots[side], field.alive
+    traits, units, alive = ground.traits(field.types), ground.units[side], field.alive
     sight, reach = traits.sight[:, units, None], traits.reach[:, units, None]
-    way = field.position[:, None, slots] - field.position[:, units, None]
-    visible = alive[:, units, None] & alive[:, None, slots] & (_length(way) < sight)
+    place, facing = field.position[:, units], ground.facing(field.position, side)
+    east, north = (facing[:, None, :, axis] - place[:, :, None, axis] for axis in (0, 1))
+    both = alive[:, units, None] & ground.facing(alive, side)[:, None]
     if ground.detailed:  # whom one cannot hit is no opponent
-        visible = visible & detailed.may_target(traits, ground.sides)[:, units][..., slots]
+        both = both & detailed.may_target(traits, ground.sides)[:, units][..., ground.slots[side]]
+    visible = torch.where(both & ((east * east + north * north).sqrt() < sight), 1.0, 0.0)
     # The original reads its own observations, in parts of its sight, and rounds with them.
-    way = torch.where(visible.unsqueeze(-1), way / sight.unsqueeze(-1) * sight.unsqueeze(-1), 0.0)
-    place = torch.where(alive[:, units, None], field.position[:, units], 0.0)
-    return Opponents(place, way, visible, visible & (_length(way) < reach))
+    east, north = (way / sight * sight * visible for way in (east, north))
+    distance = (east * east + north * north).sqrt()
+    place = torch.where(alive[:, units, None], place, 0.0)
+    return Opponents(place, east, north, distance, visible, torch.where(distance < reach, visible, 0.0))
 
 
 def chances(seen: Opponents, drawn: Tensor) -> Chances:
@@ -83,16 +90,15 @@ def command(seen: Opponents, goal: Tensor, locked: Tensor, chance: Chances, enem
     fresh = ((goal == 0).all(-1) & (locked == -1)).unsqueeze(-1)
     goal = torch.where(fresh, SIZE - seen.place, goal)
     if enemy == "closest":
-        first = torch.where(seen.reachable, _length(seen.way), 2 * SIZE).argmin(-1)
+        first = torch.where(seen.reachable > 0, seen.distance, 2 * SIZE).argmin(-1)
     else:
         first = chance.attacked
-    keeps = (locked >= 0) & _at(seen.reachable, locked.clamp(min=0))
+    keeps = (locked >= 0) & (_at(seen.reachable, locked.clamp(min=0)) > 0)
     target = torch.where(keeps, locked, first)
-    locked = torch.where(_at(seen.reachable, target), target, -1)
-    chased = seen.way.gather(2, chance.chased[..., None, None].expand(-1, -1, 1, 2)).squeeze(2) + seen.place
-    way = torch.where(seen.visible.any(-1, keepdim=True), chased, goal) - seen.place
-    moves = _towards(way)
-    return Commands(torch.where(seen.reachable.any(-1), N_MOVES + target, moves), goal, locked)
+    locked = torch.where(_at(seen.reachable, target) > 0, target, -1)
+    chased = torch.stack([_at(way, chance.chased) for way in (seen.east, seen.north)], -1) + seen.place
+    moves = _towards(torch.where(seen.visible.amax(-1, keepdim=True) > 0, chased, goal) - seen.place)
+    return Commands(torch.where(seen.reachable.amax(-1) > 0, N_MOVES + target, moves), goal, locked)
 
 
 def tend(ground: Ground, field: Battlefield, side: int, told: Commands) -> Commands:
@@ -124,17 +130,15 @@ def _towards(way: Tensor) -> Tensor:
     return torch.stack([way[..., 1], way[..., 0], -way[..., 1], -way[..., 0]], -1).argmax(-1)
 
 
-def _length(way: Tensor) -> Tensor:
-    return (way * way).sum(-1).sqrt()
-
-
-def _at(mask: Tensor, slot: Tensor) -> Tensor:
-    """``mask`` ``[B, n, m]`` at the slots ``[B, n]``."""
-    return mask.gather(-1, slot.unsqueeze(-1)).squeeze(-1)
+def _at(each: Tensor, slot: Tensor) -> Tensor:
+    """``each`` ``[B, n, m]`` at the slots ``[B, n]``."""
+    return each.gather(-1, slot.unsqueeze(-1)).squeeze(-1)
 
 
 def _slot(among: Tensor, drawn: Tensor) -> Tensor:
-    """One of the slots ``[B, n, m]``, by a number within 0 and 1."""
-    counted = among.to(torch.int64).cumsum(-1)
-    chosen = (drawn * counted[..., -1]).to(torch.int64).minimum(counted[..., -1] - 1)
-    return (among & (counted == chosen.unsqueeze(-1) + 1)).to(torch.int8).argmax(-1)
+    """One of the slots ``[B, n, m]``, by a number within 0 and 1 each."""
+    n_slots = among.shape[-1]
+    up_to = torch.ones(n_slots, n_slots, device=among.device).triu()
+    counted = among @ up_to
+    before = (drawn * counted[..., -1]).floor()
+    return (counted <= before.unsqueeze(-1)).sum(-1).clamp(max=n_slots - 1)

@@ -1,5 +1,6 @@
 """What happens in a step: eight ticks, in each of which all units shoot and move at once."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -27,19 +28,18 @@ class Bodies(NamedTuple):
 class Orders(NamedTuple):
     """What units do in all ticks of a step."""
 
-    stride: Tensor
-    """``[B, N, 2]``, cells in a tick."""
-    attacks: Tensor
-    """``[B, N]`` bool, who was told to attack somebody."""
+    heading: Tensor
+    """``[B, N, 2]``, see :class:`~hetrl.env.combat.battlefield.Battlefield`."""
+    aim: Tensor
+    """``[B, N]``, likewise."""
     target: Tensor
-    """``[B, N]``, whom; itself where nobody."""
+    """``[B, N]``, whom each attacks; itself where nobody."""
 
 
-def orders(ground: Ground, traits: Traits, action: Tensor) -> Orders:
-    """Return what the actions ``[B, N]`` tell units to do."""
-    target = ground.targets.gather(1, action.t()).t()
-    stride = ground.moves[action.clamp(max=STOP)] * traits.speed.unsqueeze(-1) * TICK
-    return Orders(stride, action >= N_MOVES, target)
+def orders(ground: Ground, action: Tensor) -> Orders:
+    """Return what the actions ``[B, N]`` tell units to do; what a unit cannot do does nothing."""
+    aim = torch.where(action >= N_MOVES, action, 0)
+    return Orders(ground.moves[action.clamp(max=STOP)], aim, ground.targets.gather(1, action.t()).t())
 
 
 def tick(traits: Traits, bodies: Bodies, told: Orders, late: Tensor) -> Bodies:
@@ -58,9 +58,10 @@ def tick(traits: Traits, bodies: Bodies, told: Orders, late: Tensor) -> Bodies:
     alive, target = health > 0, told.target
     way = position.gather(1, target.unsqueeze(-1).expand_as(position)) - position
     near = (way * way).sum(-1).sqrt() < traits.reach
-    shoots = told.attacks & alive & (health.gather(1, target) > 0) & near & (cooldown <= 0)
+    shoots = (told.aim > 0) & alive & (health.gather(1, target) > 0) & near & (cooldown <= 0)
     damage = torch.zeros_like(health).scatter_add(1, target, torch.where(shoots, traits.damage, 0.0))
-    position = torch.where(alive.unsqueeze(-1), (position + told.stride).clamp(0, SIZE), position)
+    stride = told.heading * traits.speed.unsqueeze(-1) * TICK
+    position = torch.where(alive.unsqueeze(-1), (position + stride).clamp(0, SIZE), position)
     health = (health - damage).clamp(min=0)
     cooldown = torch.where(shoots, traits.reload + late, cooldown - TICK)
     walled = ((position <= 0) | (position >= SIZE)).any(-1)
@@ -86,20 +87,20 @@ def pushed(traits: Traits, position: Tensor, alive: Tensor) -> Tensor:
     return position + shift / 2
 
 
-def step(ground: Ground, field: Battlefield, action: Tensor, late: Tensor) -> Battlefield:
+Tick = Callable[[Bodies, Orders, Tensor, Tensor], Bodies]
+"""A tick of bodies with these orders, delays and types, as it is or compiled."""
+
+
+def step(field: Battlefield, told: Orders, late: Tensor, tick: Tick) -> Battlefield:
     """Return the battles after everybody did what it was told.
 
     Args:
-        ground: the map.
         field: before.
-        action: ``[B, N]``; what a unit cannot do does nothing.
+        told: what to do.
         late: see :func:`tick`, for each tick, ``[B, 8, N]``, or one for all as no unit shoots twice, ``[B, 1, N]``.
+        tick: what happens in each.
     """
-    traits = ground.traits(field.types)
-    told = orders(ground, traits, action)
     bodies = Bodies(field.position, field.health, field.cooldown)
     for now in late.expand(-1, TICKS, -1).unbind(1):
-        bodies = tick(traits, bodies, told, now)
-    heading = ground.moves[action.clamp(max=STOP)]
-    aim = torch.where(told.attacks, action, 0)
-    return Battlefield(*bodies, heading, aim, field.types, field.goal, field.locked)
+        bodies = tick(bodies, told, now, field.types)
+    return Battlefield(*bodies, told.heading, told.aim, field.types, field.goal, field.locked)
