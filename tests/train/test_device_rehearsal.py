@@ -135,16 +135,18 @@ def rehearsed(name):
         phases(module, sample, torch.Generator().manual_seed(0))
     counted = Counted()
     with pretended_device():
-        twin, data = words(name, "cuda").build()
-        for key, value in twin.state_dict().items():
-            if key in saved:
-                assert torch.equal(value.cpu(), saved[key]), key
-        hetrl.rng.seed(1)
-        here = [sample.to("cuda") for sample in samples]
-        for sample in here:
-            phases(twin, sample, torch.Generator("cuda").manual_seed(0))
-        theirs = dict(twin.named_parameters())
-        counted.apart = max((own - theirs[key].cpu()).abs().max().item() for key, own in module.named_parameters())
+        with watched() as begun:
+            twin, data = words(name, "cuda").build()
+            for key, value in twin.state_dict().items():
+                if key in saved:
+                    assert torch.equal(value.cpu(), saved[key]), key
+            hetrl.rng.seed(1)
+            here = [sample.to("cuda") for sample in samples]
+            for sample in here:
+                phases(twin, sample, torch.Generator("cuda").manual_seed(0))
+            theirs = {key: value.cpu() for key, value in twin.named_parameters()}
+            data.source.collect()  # what is made once is made here
+        counted.apart = max((own - theirs[key]).abs().max().item() for key, own in module.named_parameters())
         if any(optimizer.twice for phase in twin.phases for optimizer in phase.optimizers.values()):
             counted.rounding = 1e-3  # which conjugate gradients make more of
         generator = torch.Generator("cuda").manual_seed(0)
@@ -152,13 +154,12 @@ def rehearsed(name):
             counted.minibatch = max(phases(twin, here[0], generator, lambda: update.launches))
         kinds = [cls.__module__ for cls in type(data.source._env).__mro__]
         counted.on_the_host = any(kind.startswith(SIMULATED) for kind in kinds)
-        data.source.collect()  # what is made once is made here
         with watched() as collection:
             collected = data.source.collect()
         counted.step = collection.launches_of("hetrl") * 4 // collected.frames
         counted.update = update.launches
         counted.waits = {"update": update.waits, "collection": collection.waits}
-        counted.mixed = {*update.mixed, *collection.mixed}
+        counted.mixed = {*begun.mixed, *update.mixed, *collection.mixed}
         data.source.close()
     return counted
 
