@@ -26,14 +26,19 @@ def compiled(function: TensorFunction, *examples: Tensor) -> TensorFunction:
     """Return a function of tensors compiled for such as the ``examples``, without a question to any of their numbers.
 
     On a CPU kernels are made by inductor, and kept on disk for the next process; on a GPU they are played together.
+
+    Raises:
+        RuntimeError: Python runs without assertions, or what torch's compiler raises.
     """
+    if not __debug__:
+        raise RuntimeError("python runs with -O, under which torch's compiler gives wrong numbers; run without -O")
     from torch.fx.experimental.proxy_tensor import make_fx
 
     from hetrl.env.capture.capture import COMPILERS
 
     given = tuple(example.contiguous() for example in examples)
     with torch.no_grad():
-        graph = make_fx(lambda *tensors: function(*tensors))(*given)  # of a method, it would count `self`
+        graph = make_fx(lambda *tensors: tuple(function(*tensors)))(*given)  # of a method, it would count `self`
     run = COMPILERS[given[0].device.type](Traced(graph, given))
 
     def call(*tensors: Tensor) -> tuple[Tensor, ...]:
