@@ -17,7 +17,7 @@ TORCH := $(shell sed -n '/^torch==/p' constraints.txt)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: train test test-all bench same docs format clean help
+.PHONY: train test test-all bench gpu same docs format clean help
 
 train: $(READY)  ## train HAPPO on VMAS (more: make train ARGS="run.seed=1")
 	$(BIN)/hetrl train happo $(ARGS)
@@ -34,6 +34,9 @@ test-all: $(READY)  ## the tests, slow ones too
 
 bench: $(READY)  ## measure speed and memory against vmas, TorchRL and BenchMARL
 	$(BIN)/python tests/benchmark/run.py $(ARGS)
+
+gpu: $(READY)  ## check and measure hetrl on a GPU, within 20 minutes (make gpu DRY=1: a rehearsal without one)
+	$(BIN)/python tests/benchmark/gpu $(if $(DRY),--dry --out $(VENV)) $(ARGS)
 
 same: $(READY)  ## train every recipe a little, at a commit and here, and compare bit for bit: make same ARGS=COMMIT
 	$(BIN)/python tests/benchmark/same_numbers.py against $(ARGS)

@@ -85,7 +85,7 @@ def check(function: Callable[..., Any], values: Mapping[str, Any], where: str) -
 
 def schedulable(function: Callable[..., Any], name: str) -> bool:
     """Return whether a recipe may write a schedule for a parameter."""
-    hint = get_type_hints(function, include_extras=True)[name]
+    hint = get_type_hints(function, include_extras=True).get(name)
     return SCHEDULABLE in getattr(hint, "__metadata__", ())
 
 

@@ -1,6 +1,7 @@
 """Encoders: networks from what is seen to features, and how they stand in front of another network."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -72,7 +73,10 @@ class StateEncoder(nn.Module):
         if team.state_shape or team.state_from:
             whole = team.agents[0].seeing(team.state_size)
             if team.state_shape:
-                whole = Agent("state", "state", 0, team.state_size, whole.action, "state", team.state_shape)
+                whole = replace(
+                    Agent("state", "state", 0, team.state_size, whole.action, "state", team.state_shape),
+                    listings=team.state_listings,
+                )
             groups, team = [(whole,)], Team((whole,), team.state_size)
         built = [encoding.built(agents[0], team) for agents in groups]
         self.encoders = nn.ModuleList(built)

@@ -58,12 +58,8 @@ def _order(found: type[Component]) -> str:
         return f"writes {list(found.writes)}, and an order writes 'round' alone"
     for key in found.reads.values():
         if keys.scope(key) == keys.AGENT:
-            return f"reads '{key}', and nobody's turn has come when an order is drawn; read '{_of_all(key)}'"
+            return f"reads '{key}', and nobody's turn has come when an order is drawn; read '{keys.everybodys(key)}'"
     return ""
-
-
-def _of_all(key: str) -> str:
-    return ".".join(keys.AGENTS if word == keys.AGENT else word for word in key.split("."))
 
 
 def _net(found: type) -> str:

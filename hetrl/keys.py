@@ -59,6 +59,12 @@ def single(key: str) -> str:
     return ".".join(AGENT if word == AGENTS else word for word in key.split("."))
 
 
+@cache
+def everybodys(key: str) -> str:
+    """Return the key of all agents that goes with one agent's: that of ``agent.x`` is ``agents.x``."""
+    return ".".join(AGENTS if word == AGENT else word for word in key.split("."))
+
+
 def of_agent(key: str, name: str) -> str:
     """Return the key with the placeholder replaced by an agent's name."""
     return ".".join(name if word in (AGENT, AGENTS) else word for word in key.split("."))

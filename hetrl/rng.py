@@ -65,6 +65,18 @@ def restore(state: State, device: torch.device | None = None) -> None:
         torch.cuda.set_rng_state(state["cuda"].cpu(), device)
 
 
+def go_on(generator: torch.Generator, state: torch.Tensor) -> None:
+    """Let a generator go on from a state; from one of another kind of device, of which it cannot, it begins anew.
+
+    What it then draws depends on that state alone, so that the same checkpoint gives the same numbers.
+    """
+    state = state.cpu()
+    if len(state) == len(generator.get_state()):
+        generator.set_state(state)
+    else:
+        generator.manual_seed(derive(0, bytes(state.tolist()).hex()))
+
+
 def seed(number: int) -> None:
     """Seed the global generators of torch (all devices), numpy and python."""
     torch.manual_seed(number)

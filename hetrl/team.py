@@ -81,6 +81,45 @@ class Discrete:
 
 
 @dataclass(frozen=True)
+class Listing:
+    """Where a row of numbers lists several alike, one after the other: an observation other units, a state all units.
+
+    One all of whose numbers are 0 is not there.
+    """
+
+    name: str
+    start: int
+    """The first one's first number."""
+    count: int
+    """How many there is room for."""
+    size: int
+    """How many numbers each has."""
+    scale: tuple[float, ...] = ()
+    """What brings each of them to about 1; left out, they are about 1."""
+
+    @property
+    def end(self) -> int:
+        """The first number behind it."""
+        return self.start + self.count * self.size
+
+
+def _check_listings(who: str, listings: Sequence[Listing], size: int) -> None:
+    """Refuse listings that do not lie one behind the other in a row of ``size`` numbers."""
+    after = 0
+    for each in listings:
+        if each.start < after or each.end > size or min(each.count, each.size) < 1:
+            raise RecipeError(
+                f"{who} lists '{each.name}' from {each.start} to {each.end}: listings are not empty, lie one behind "
+                f"the other and within its {size} numbers."
+            )
+        if each.scale and len(each.scale) != each.size:
+            raise RecipeError(
+                f"{who} lists '{each.name}' with {each.size} numbers each and {len(each.scale)} scales; give as many."
+            )
+        after = each.end
+
+
+@dataclass(frozen=True)
 class Agent:
     """One agent of a team."""
 
@@ -98,8 +137,11 @@ class Agent:
     order of its entries. Left out, and where it has one dimension, it is ``(observation_size,)``."""
     observation_dtype: torch.dtype = torch.float32
     """``torch.float32``, or ``torch.uint8`` for images: stored as 0 to 255, and 0 to 1 where a network reads them."""
+    listings: tuple[Listing, ...] = ()
+    """Where the observation lists others; what lies in no listing is the agent's own."""
 
     def __post_init__(self) -> None:
+        _check_listings(f"agent '{self.name}'", self.listings, self.observation_size)
         shape = tuple(map(int, self.observation_shape))
         object.__setattr__(self, "observation_shape", shape if len(shape) > 1 else (self.observation_size,))
         if math.prod(self.observation_shape) != self.observation_size:
@@ -121,7 +163,8 @@ class Agent:
 
     def seeing(self, size: int) -> "Agent":
         """Return the agent with ``size`` plain numbers to see, such as what an encoder makes of its observation."""
-        return replace(self, observation_size=size, observation_shape=(size,), observation_dtype=torch.float32)
+        plain = {"observation_shape": (size,), "observation_dtype": torch.float32, "listings": ()}
+        return replace(self, observation_size=size, **plain)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -137,8 +180,11 @@ class Team:
     """How the state lies, where it is the environment's own and not made of observations; ``()`` where it is."""
     state_dtype: torch.dtype = None  # type: ignore[assignment]  # filled in
     """``torch.float32`` or, where it is images alone, ``torch.uint8``; left out, as the observations have it."""
+    state_listings: tuple[Listing, ...] = ()
+    """Where a state of the environment's own lists units."""
 
     def __post_init__(self) -> None:
+        _check_listings("the state", self.state_listings, self.state_size if self.state_shape else 0)
         if self.state_dtype is None:
             object.__setattr__(self, "state_dtype", self._seen_dtype)
         if self.state_shape and math.prod(self.state_shape) != self.state_size:

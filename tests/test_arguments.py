@@ -102,6 +102,10 @@ def test_names():
         ({"linear": 1.0}, "rate: a linear schedule is two numbers"),
         ({"cosine": [1.0, 0.5]}, r"rate: 'cosine' is no schedule; write \{linear: \[start, end\]\}"),
         ({"linear": [1, 2], "steps": 3}, "rate: 'steps' is no schedule"),
+        ({"until": 0.5}, "rate: 'until' is no schedule"),
+        ({"linear": [1, 2], "until": 0}, "rate: until = 0 is the share of the run after which a schedule ends; above"),
+        ({"linear": [1, 2], "until": 1.5}, "rate: until = 1.5 is the share"),
+        ({"linear": [1, 2], "until": "half"}, "rate: until = 'half' is the share"),
         ({}, "rate: "),
     ],
 )

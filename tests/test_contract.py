@@ -17,7 +17,7 @@ from hetrl.arguments import SCHEDULABLE, NonNegative, Share
 from hetrl.component import Component
 from hetrl.encoder import Encoding
 from hetrl.net.convolutional import Convolutional
-from hetrl.team import Box, Discrete, Team
+from hetrl.team import Agent, Box, Discrete, Listing, Team
 from hetrl.testing import (
     N_OTHER,
     N_SAMPLES,
@@ -41,6 +41,8 @@ VARIANTS = [
     ("order/fixed", {"order": [2, 0, 1]}),
     ("estimate/gae", {"gamma": 0.9, "lmbda": 0.5, "truncation": "discard"}),
     ("estimate/standardize", {"eps": 1e-3}),
+    ("estimate/corrected_gae", {"gamma": 0.9, "lmbda": 0.5, "cap": 2.0}),
+    ("estimate/td_lambda_target", {"gamma": 0.9, "lmbda": 1.0}),
     ("loss/clipped_surrogate", {"clip": 0.1}),
     ("loss/entropy_bonus", {"coef": 0.5}),
     ("loss/huber_value", {"delta": None, "clip": None, "coef": 0.5}),
@@ -60,6 +62,13 @@ def test_every_row_of_these_kinds_is_checked():
 
 
 CHECKS = {"net": check_net, "optim": check_optim, "order": check_order, "data": check_data, "env": check_env}
+LISTING = Team(
+    tuple(
+        Agent(name, "agents", place, 9, Discrete((3,)), "agents", listings=(Listing("units", 2, 3, 2),))
+        for place, name in enumerate(("one", "two"))
+    ),
+    state_size=18,
+)
 EYES = Team.of(["one", "two"], [(6, 5, 3), (6, 5, 3)], [Box((-1.0, -2.0), (1.0, 0.5))] * 2, dtypes=[torch.uint8] * 2)
 CHOOSERS = Team.of(["one", "two"], [(6, 5), 4], [Discrete((3,)), Discrete((3,))])
 SMALL_EYE = {"filters": [4, 4], "kernels": [3, 2], "strides": [2, 1], "size": 8}
@@ -70,12 +79,15 @@ SMALL = {
     "net/entities": [{"own": 2, "entity": 1, "hidden": [8], "size": 8, "heads": 2},
                      {"own": 0, "entity": 2, "team": Team.of(["one"], [4], [Discrete((3,))]), "size": 8},
                      {"own": 2, "entity": 1, "size": 8, "pool": "mean"}],
+    "net/units": [{"team": LISTING, "size": 8, "heads": 2}, {"team": LISTING, "size": 4, "layers": 2, "each": 0}],
     "net/squashed_gaussian_policy": [{"hidden": [8]}, BESIDE],
     "net/deterministic_policy": [{"hidden": [8]}, BESIDE],
     "net/categorical_policy": [{"hidden": [8]}, {**BESIDE, "team": CHOOSERS}],
     "net/diffusion_policy": [{"n_steps": 2, "hidden": [8]}],
     "net/joint_q": [{"hidden": [8], "normalize": True}, {**BESIDE, "team": CHOOSERS}],
     "net/state_value": [{"hidden": [8]}, {"hidden": [8], "normalize": True}, BESIDE],
+    "net/local_value": [{"hidden": [8]}, {"hidden": [8], "normalize": True}, {**BESIDE, "team": CHOOSERS}],
+    "net/local_q": [{"hidden": [8]}, {**BESIDE, "team": CHOOSERS}],
     "net/recurrent_policy": [{"hidden": [8], "memory": 5, "chunk": 3}, {**BESIDE, "memory": 5, "chunk": 3}],
     "net/recurrent_value": [{"hidden": [8], "memory": 5, "chunk": 3}, {**BESIDE, "memory": 5, "chunk": 3}],
     "net/temperature": [{}, {"fixed": True}],

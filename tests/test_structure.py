@@ -30,6 +30,10 @@ ALGORITHMS = (
     "maddpg",
     "omdpg",
     "haqo",
+    "a2po",
+    "coma",
+    "ippo",
+    "isac",
 )
 ACRONYMS = {"gae": "GAE", "kl": "KL", "td": "TD", "pettingzoo": "PettingZoo"}
 NO_ENTRIES = {"data": {"behaviour", "environment", "collected", "ends", "evaluate", "figures", "intake",

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from hetrl.graph import Held, Played
 from hetrl.network import Policy
 from hetrl.ops.joint_action import JointValue
 from hetrl.ops.scaled import scaled
@@ -29,6 +30,9 @@ class Behaviour:
     Recurrent policies act in two calls: :meth:`remember` makes the new memories from the observations and the old ones;
     :meth:`explore` or :meth:`greedy` then gets the new memories in place of the observations.
     """
+
+    _reads: Callable[[], list[Tensor]] | None = None
+    """All that exploration reads beside what it is given, where it is recorded."""
 
     def __init__(self, team: Team, policy: Callable[[Sequence[Agent]], Policy], watch: Witness | None = None) -> None:
         self.watch = watch
@@ -54,9 +58,35 @@ class Behaviour:
         """Return the memories ``[N, n, H]`` after a step, from those before it; ``{}`` gives ``{}``."""
         return {name: self._groups[name].remember(observations[name], memory) for name, memory in memories.items()}
 
+    def play(self, besides: Sequence[nn.Module]) -> None:
+        """From now on record exploration once and play it, see :mod:`hetrl.graph`.
+
+        Args:
+            besides: modules that policies read, and are not theirs.
+        """
+        held = Held([*(policy for group in self._groups.values() for policy in group.policies), *besides])
+        self._reads = lambda: [*held(), *(weight for group in self._groups.values() for weight in group.stacked)]
+        self._plays: dict[tuple[object, ...], Played] = {}
+
     @torch.no_grad()
     def explore(self, observations: Grouped, action_masks: Grouped, generator: torch.Generator) -> Actions:
         """Return sampled actions ``[N, n, A]``; ``action_masks`` ``[N, n, options]`` for the groups that have one."""
+        if self._reads is None:
+            return self._explore(observations, action_masks, generator)
+        seen, masked = tuple(observations), tuple(action_masks)
+        key = seen, masked, id(generator)
+        if key not in self._plays:
+
+            def explore(given: Sequence[Tensor]) -> list[Tensor]:
+                masks = dict(zip(masked, given[len(seen) :], strict=True))
+                return list(self._explore(dict(zip(seen, given, strict=False)), masks, generator).values())
+
+            self._plays[key] = Played(explore, self._reads, "run.graphs: collection", [generator])
+        found = self._plays[key]([*observations.values(), *action_masks.values()])
+        names = [name for name in self._groups if name in observations]
+        return {name: action.clone() for name, action in zip(names, found, strict=True)}
+
+    def _explore(self, observations: Grouped, action_masks: Grouped, generator: torch.Generator) -> Actions:
         noise = {name: group.noise(observations[name].shape[:2], generator) for name, group in self._groups.items()}
         return self.draw(observations, action_masks, noise)
 
@@ -135,10 +165,11 @@ class _Group:
     """The policies of one layout group."""
 
     def __init__(self, policies: Sequence[Policy]) -> None:
-        self._policies = policies
+        self.policies = policies
         self._one = policies[0] if all(policy is policies[0] for policy in policies) else None
         self.memory = policies[0].memory
         self._apart = not all(getattr(module, "batches", True) for module in policies[0].modules())
+        self._weights: dict[str, Tensor] = {}
         self._calls = {method: self._call(method) for method in ("draw", "greedy", "remember")}
         self.refresh()
 
@@ -151,13 +182,13 @@ class _Group:
             return lambda *values: batched(self._weights, *values)
 
         def one_by_one(*values: Tensor) -> Tensor:
-            given = zip(self._policies, *(value.unbind(1) for value in values), strict=True)
+            given = zip(self.policies, *(value.unbind(1) for value in values), strict=True)
             return torch.stack([getattr(policy, method)(*own) for policy, *own in given], 1)
 
         return one_by_one
 
     def _batched(self, method: str) -> Callable[..., Tensor]:
-        wrapped = _Method(self._policies[0], method)
+        wrapped = _Method(self.policies[0], method)
 
         def call(weights: dict[str, Tensor], *values: Tensor) -> Tensor:
             return functional_call(wrapped, {f"policy.{name}": weight for name, weight in weights.items()}, values)
@@ -173,14 +204,25 @@ class _Group:
     def refresh(self) -> None:
         if self._one is None and not self._apart:
             # Not stack_module_state: it wants the same requires_grad of all, and whoever trained last differs.
-            each = [dict([*policy.named_parameters(), *policy.named_buffers()]) for policy in self._policies]
-            self._weights = {name: torch.stack([own[name].detach() for own in each]) for name in each[0]}
+            each = [dict([*policy.named_parameters(), *policy.named_buffers()]) for policy in self.policies]
+            fresh = {name: torch.stack([own[name].detach() for own in each]) for name in each[0]}
+            for name, weight in fresh.items():
+                # Put where the last ones were: what is recorded reads them there.
+                kept = self._weights.get(name)
+                if kept is not None and (kept.device, kept.dtype) == (weight.device, weight.dtype):
+                    fresh[name] = kept.copy_(weight)
+            self._weights = fresh
+
+    @property
+    def stacked(self) -> list[Tensor]:
+        """The weights of all agents as they were stacked, where they are."""
+        return list(self._weights.values())
 
     def remember(self, observation: Tensor, memory: Tensor) -> Tensor:
         return self._calls["remember"](observation, memory)
 
     def noise(self, shape: Sequence[int], generator: torch.Generator) -> Tensor:
-        return self._policies[0].noise(shape, generator)
+        return self.policies[0].noise(shape, generator)
 
     def draw(self, observation: Tensor, noise: Tensor, action_mask: Tensor | None) -> Tensor:
         given = (observation, noise) if action_mask is None else (observation, noise, action_mask)

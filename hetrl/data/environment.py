@@ -64,6 +64,15 @@ def repeats(env: Any) -> bool:
     return bool(getattr(env, "repeats", True))
 
 
+def trusted(env: Any) -> bool:
+    """Tell an environment that it need not ask at each step what it may find out at the end; return whether it does so.
+
+    One that has ``trust()`` and ``held()`` is asked by the second, later, whether all steps since were right. Where
+    they were not, it is given its state from before, and takes them again.
+    """
+    return bool(env.trust()) if hasattr(env, "trust") else False
+
+
 def close(env: Any) -> None:
     """Close an environment that can be closed, and is not yet."""
     if hasattr(env, "close") and not getattr(env, "is_closed", False):

@@ -10,10 +10,12 @@ from torch import Tensor
 from hetrl.data.behaviour import Actions, forgotten
 from hetrl.data.ends import lives, own_ends
 from hetrl.data.environment import Environment
-from hetrl.data.intake import Intake, Steps
+from hetrl.data.intake import Intake
 from hetrl.ops.rate import wilson
 from hetrl.team import Grouped
 
+_BLOCK = 16
+"""Steps on a GPU after which the host looks whether an episode still runs, and at what was given."""
 Watch = Callable[[Environment, int, float], None]
 """Called before every step of environment 0's episode: the environments, the step's number, the return so far."""
 
@@ -105,7 +107,8 @@ def evaluate(env: Environment, behaviour: Acting, reward: str, watch: Watch | No
     infos: dict[str, Tensor] = {}
     running = torch.ones_like(returns, dtype=torch.bool)
     behaviour.refresh()
-    while running.any():  # an evaluation may wait for the device; training may not
+    taken = _Taken(1 if returns.device.type == "cpu" else _BLOCK)
+    while taken.steps or running.any():  # asked once in a block of steps: those after the last end count for nothing
         if watch is not None and running[0]:
             watch(env, int(lengths[0]), returns[0].item())
         action: Actions = {}
@@ -114,11 +117,16 @@ def evaluate(env: Environment, behaviour: Acting, reward: str, watch: Watch | No
             action = behaviour.greedy({**observation, **memory}, masks.get("action_mask", {}))
             moved = env.advance(action)
         except Exception:
-            intake.explain(_step(observation=observation, action=action, **masks), ages)
+            taken.add(observation=observation, action=action, **masks)
+            intake.explain(taken.steps, ages)
             raise
         end = {"terminated": moved.terminated, "truncated": moved.truncated}
-        step = _step(action=action, reward=moved.reward, next_observation=moved.next_observation, end=end, **masks)
-        intake.look(step, moved.observation, ages)
+        given = {"reward": moved.reward, "next_observation": moved.next_observation, "end": end}
+        taken.add(observation=observation, action=action, **given, **masks)
+        if taken.full:
+            intake.look(taken.steps, moved.observation, ages)
+            ages = taken.ages_after(ages)
+            taken.clear()
         returns += torch.where(running, env.team.reward(moved.reward, reward, masks.get("active")), 0.0)
         each = torch.cat([moved.reward[group] for group in env.team.layout], -1)
         own += torch.where(running.unsqueeze(-1), each, 0.0)
@@ -128,7 +136,6 @@ def evaluate(env: Environment, behaviour: Acting, reward: str, watch: Watch | No
             told = infos.setdefault(name, torch.full_like(returns, torch.nan))
             infos[name] = torch.where(running & done, value, told)
         running &= ~done
-        ages = (ages + 1).masked_fill(done, 0.0)
         if memory:
             begun = lives(own_ends(masks, moved), masks, moved)
             memory = forgotten(memory, moved.terminated, moved.truncated, begun)
@@ -137,6 +144,36 @@ def evaluate(env: Environment, behaviour: Acting, reward: str, watch: Watch | No
     return Episodes(returns, lengths, dict(zip(names, own.unbind(-1), strict=True)), infos)
 
 
-def _step(**words: Grouped) -> Steps:
-    """Return a single step as the intake takes it."""
-    return {(word, group): [value] for word, parts in words.items() for group, value in parts.items()}
+class _Taken:
+    """Steps that are looked over together.
+
+    Args:
+        most: how many; of several, copies are kept, since an environment may write to what it gave.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most, self._n = most, 0
+        self.steps: dict[tuple[str, str], list[Tensor]] = {}
+
+    def add(self, **words: Grouped) -> None:
+        """Add a step, as the intake takes it."""
+        self._n += 1
+        for word, parts in words.items():
+            for group, value in parts.items():
+                self.steps.setdefault((word, group), []).append(value if self._most == 1 else value.clone())
+
+    @property
+    def full(self) -> bool:
+        """Whether they are to be looked over."""
+        return self._n == self._most
+
+    def ages_after(self, ages: Tensor) -> Tensor:
+        """Return how many steps the episodes have after these, ``[N]``, from how many they had before."""
+        for terminated, truncated in zip(self.steps["end", "terminated"], self.steps["end", "truncated"], strict=True):
+            ages = (ages + 1).masked_fill(terminated | truncated, 0.0)
+        return ages
+
+    def clear(self) -> None:
+        """Forget them."""
+        self._n = 0
+        self.steps.clear()

@@ -1,6 +1,7 @@
 """On-policy collection: fresh steps of the current policies, used once."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -8,12 +9,13 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
+from hetrl import rng
 from hetrl.allocation import allocating, refuse_above_all
 from hetrl.arguments import Count, checked
 from hetrl.data.behaviour import Behaviour, forgotten
 from hetrl.data.collected import Collected, Source
 from hetrl.data.ends import lives, own_ends
-from hetrl.data.environment import Environment, close, repeats
+from hetrl.data.environment import Environment, close, repeats, trusted
 from hetrl.data.figures import Figures
 from hetrl.data.intake import Intake
 from hetrl.errors import RecipeError
@@ -21,6 +23,10 @@ from hetrl.keys import ENDS
 from hetrl.network import Network
 from hetrl.ops.episodes import finished_sums
 from hetrl.ops.scaled import scaled
+from hetrl.team import Grouped
+
+_Present = tuple[Grouped, Mapping[str, Grouped], dict[str, Tensor]]
+"""Observations, masks and memories."""
 
 
 class OnPolicy(Source):
@@ -141,23 +147,55 @@ class OnPolicy(Source):
             DivergenceError: a policy or the environment gave a number that is not finite; see ``data/intake``.
         """
         self._behaviour.refresh()
-        rows = _Buffers(f"data.frames = {self.frames}", self.frames // self.n_envs)
-        observation, masks, memory = self._observation, self._masks, self._memory
+        rows, (observation, masks, memory) = self._on_trust() if trusted(self._env) else self._asking()
+        self._intake.look(rows.values, observation, self._length)
+        if self._watch is not None:
+            self._watch(_of(rows.values, "observation"), _of(rows.values, "active"))
+        self._observation, self._masks, self._memory = dict(observation), dict(masks), memory
+        return self._assemble(rows.values)
+
+    def _asking(self) -> tuple["_Buffers", "_Present"]:
+        """Take the steps of a batch: its rows, and where it ends."""
+        rows = self._buffers()
+        try:
+            return rows, self._steps(rows)
+        except Exception:
+            # What made it fail may be a number from steps before: they are looked at together, at the end.
+            self._intake.explain(rows.so_far(), self._length)
+            raise
+
+    def _on_trust(self) -> tuple["_Buffers", "_Present"]:
+        """The same with environments that do not ask, step by step, whether a step went the way that they took for it.
+
+        They are asked once at the end; where one did not, everything is put back, and taken again with questions.
+        """
+        before, noise = self._env.state_dict(), self._generator.get_state()
+        rows, then = self._buffers(), None
+        with suppress(Exception):  # raised again below, where it is not for having gone the wrong way
+            then = self._steps(rows)
+        if self._env.held() and then is not None:  # type: ignore[attr-defined]
+            return rows, then
+        self._env.load_state_dict(before)
+        self._generator.set_state(noise)
+        self._figures.told()
+        return self._asking()
+
+    def _buffers(self) -> "_Buffers":
+        return _Buffers(f"data.frames = {self.frames}", self.frames // self.n_envs)
+
+    def _steps(self, rows: "_Buffers") -> "_Present":
+        """Take steps into rows. Returns the observations, masks and memories after the last."""
+        observation, masks, memory = self._observation, self._masks, dict(self._memory)
         for step in range(rows.n_steps):
             rows.put(step, "observation", observation)
             for word, parts in masks.items():
                 rows.put(step, word, parts)
             rows.put(step, "memory", memory)
-            try:
-                memory = self._behaviour.remember(observation, memory)
-                known = {**observation, **memory}
-                action = self._behaviour.explore(known, masks.get("action_mask", {}), self._generator)
-                rows.put(step, "action", action)
-                moved = self._env.advance(action)
-            except Exception:
-                # What made it fail may be a number from steps before: they are looked at together, at the end.
-                self._intake.explain(rows.so_far(), self._length)
-                raise
+            memory = self._behaviour.remember(observation, memory)
+            known = {**observation, **memory}
+            action = self._behaviour.explore(known, masks.get("action_mask", {}), self._generator)
+            rows.put(step, "action", action)
+            moved = self._env.advance(action)
             rows.put(step, "reward", moved.reward)
             rows.put(step, "next_observation", moved.next_observation)
             rows.put(step, "end", {"terminated": moved.terminated, "truncated": moved.truncated})
@@ -172,11 +210,7 @@ class OnPolicy(Source):
                 rows.put(step, "begun", begun)
                 memory = forgotten(memory, moved.terminated, moved.truncated, begun)
             observation, masks = moved.observation, moved.masks
-        self._intake.look(rows.values, observation, self._length)
-        if self._watch is not None:
-            self._watch(_of(rows.values, "observation"), _of(rows.values, "active"))
-        self._observation, self._masks, self._memory = observation, masks, memory
-        return self._assemble(rows.values)
+        return observation, masks, memory
 
     def _assemble(self, rows: Mapping[tuple[str, str], Tensor]) -> TensorDict:
         """Name the stacked rows, and add the state, the team reward and what episodes have earned."""
@@ -249,7 +283,7 @@ class OnPolicy(Source):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where :meth:`state_dict` was taken; with fresh episodes, where those under way do not repeat."""
         self._env.load_state_dict(state["env"])
-        self._generator.set_state(state["generator"].cpu())
+        rng.go_on(self._generator, state["generator"])
         if not repeats(self._env):
             self._begin()
             return

@@ -420,8 +420,8 @@ class Replay(Source):
         Where the episodes under way do not repeat, fresh ones begin, and those are cut off where they were stored.
         """
         self._env.load_state_dict(state["env"])
-        self._generator.set_state(state["generator"].cpu())
-        self._sampler.set_state(state["sampler"].cpu())
+        rng.go_on(self._generator, state["generator"])
+        rng.go_on(self._sampler, state["sampler"])
         self._random = state["random"]
         self.ring.clear()
         if state["ring"] is not None:

@@ -1,24 +1,24 @@
 """From a checked recipe to modules: networks and their slow copies, components, orders, and who shares what."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from hetrl import catalog, rng, schedule
+from hetrl import arguments, catalog, rng, schedule
 from hetrl.allocation import allocating
 from hetrl.component import Component
 from hetrl.engine.program import Program
-from hetrl.engine.reading import Lenses
+from hetrl.engine.reading import BehindNet, Lenses
 from hetrl.engine.statistics import Statistics
 from hetrl.errors import RecipeError
 from hetrl.network import Network, Policy
 from hetrl.order import Seeded
 from hetrl.recipe.net import Mode, Per, Target
+from hetrl.recipe.order import Order
 from hetrl.recipe.plan import Plan, recurrent_critic
-from hetrl.recipe.schema import Order
 from hetrl.recipe.section import Use
 from hetrl.recipe.step import Step
 from hetrl.team import Agent, Team
@@ -96,15 +96,18 @@ class Linked(nn.Module):
         self.recipe = plan.recipe
         self.statistics = Statistics(team) if self.recipe.normalize_observations else None
         self._lenses = Lenses.of(team, self.statistics)
+        self.scheduled: list[tuple[nn.Module, str, schedule.Linear]] = []
         with rng.own_turn(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(rng.derive(seed, "networks"))
-            self.nets = nn.ModuleDict({name: self._build_net(name) for name in plan.recipe.nets})
+            self.nets = nn.ModuleDict()
+            for name in plan.recipe.nets:  # those in front of others stand before them
+                self.nets[name] = self._build_net(name)
+        self._acting: dict[str, Policy] = {}
         self.slow = nn.ModuleDict(
             {name: SlowCopy(self.nets[name], net.target) for name, net in plan.recipe.nets.items() if net.target}  # type: ignore[arg-type]
         )
         self.components = nn.ModuleDict()
         self._behind: dict[Step, nn.Module] = {}
-        self.scheduled: list[tuple[nn.Module, str, schedule.Linear]] = []
         self.orders = nn.ModuleDict()
         for phase in plan.recipe.update:
             for stage, steps in phase.stages.items():
@@ -126,7 +129,9 @@ class Linked(nn.Module):
             where = f"{net.where} ({net.use})"
             with allocating(f"{where}: a net of this size"):
                 try:
-                    return self._lenses.before(net.network(agent, self.team, **net.values), agent)
+                    seen = agent if net.behind is None else agent.seeing(self._front(net.behind, agent).features)
+                    module = self._followed(net.network(seen, self.team, **net.values), net.values)
+                    return self._lenses.before(module, agent) if net.behind is None else module
                 except RecipeError as error:
                     text = str(error)
                     raise RecipeError(text if text.startswith(f"{net.where}.") else f"{where}: {text}") from None
@@ -142,17 +147,32 @@ class Linked(nn.Module):
 
     def _instance(self, step: Step) -> Component:
         component = build(Use(step.where, str(step.use), step.arguments), ("estimate", "weight", "loss"))
-        for name, value in step.arguments.items():
-            ramp = schedule.parse(value)
+        return self._followed(component, step.arguments)
+
+    def _followed(self, module: Any, values: Mapping[str, Any]) -> Any:
+        """Return a module whose arguments follow the schedules that stand in their place."""
+        for name, value in values.items():
+            ramp = schedule.parse(value) if arguments.schedulable(type(module).__init__, name) else None
             if ramp is not None:  # a 0-d tensor, so that a compiled program sees it change
-                delattr(component, name)
-                component.register_buffer(name, torch.tensor(ramp.start), persistent=False)
-                self.scheduled.append((component, name, ramp))
-        return component
+                delattr(module, name)
+                module.register_buffer(name, torch.tensor(ramp.start), persistent=False)
+                self.scheduled.append((module, name, ramp))
+        return module
 
     def policy(self, lane: Sequence[Agent]) -> Policy:
-        """Return the module that acts for an agent."""
-        return self.nets[self.plan.policy].of(lane)  # type: ignore[operator]
+        """Return the module that acts for an agent: the policy, together with the net in front of it."""
+        shared: SharedNetwork = self.nets[self.plan.policy]  # type: ignore[assignment]
+        front = self.recipe.nets[self.plan.policy].behind
+        if front is None:
+            return shared.of(lane)  # type: ignore[return-value]
+        owner = shared.owner(lane[0])
+        if owner not in self._acting:
+            self._acting[owner] = BehindNet(shared.of(lane), self._front(front, lane[0]))
+        return self._acting[owner]
+
+    def _front(self, name: str, agent: Agent) -> Any:
+        """Return the net that stands in front of an agent's others."""
+        return self.nets[name].of((agent,))  # type: ignore[operator]
 
     @property
     def critic(self) -> Network | None:
@@ -190,8 +210,8 @@ class Linked(nn.Module):
 
     def follow_schedules(self, progress: float) -> None:
         """Set every scheduled argument to its value at ``progress`` (0 to 1)."""
-        for component, name, ramp in self.scheduled:
-            getattr(component, name).fill_(ramp(progress))
+        for module, name, ramp in self.scheduled:
+            getattr(module, name).fill_(ramp(progress))
 
 
 def build(use: Use | Order, kind: str | tuple[str, ...]) -> Any:

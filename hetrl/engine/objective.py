@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hetrl import keys
-from hetrl.engine.program import Program, Values
+from hetrl.engine.program import Programs, Values
 from hetrl.errors import RunError
 
 Metrics = dict[str, Tensor]
@@ -16,18 +16,39 @@ Evaluated = tuple[Tensor, Metrics, tuple[Tensor | None, ...]]
 """A loss, the means by key, and the gradient of each parameter; None where the loss does not reach it."""
 
 
-class Objective(nn.Module):
-    """The steps of a turn, lane by lane, down to the number whose gradient is taken."""
+class Apart(nn.Module):
+    """The steps of a turn, lane by lane: no lane sees another's values."""
 
-    def __init__(self, programs: Sequence[Program], constraints: Mapping[str, bool], masked: bool) -> None:
+    def __init__(self, lanes: Programs) -> None:
         super().__init__()
-        self.programs = nn.ModuleList(programs)
+        self.programs = nn.ModuleList(program for _, program in lanes)
+        self.lanes = lanes
+
+    def forward(self, lanes: list[Values]) -> list[list[Values]]:
+        """Return what the lanes have written, which is pooled."""
+        return [[program(dict(lane)) for program, lane in zip(self.programs, lanes, strict=True)]]
+
+
+class Objective(nn.Module):
+    """The steps of a turn, down to the number whose gradient is taken.
+
+    Args:
+        steps: from the inputs of each lane to *pools*: lists of lanes whose samples have their means in common.
+        constraints: further keys whose means are wanted -> whether inactive rows are left out.
+        masked: whether inactive rows are left out of what is logged and minimised.
+    """
+
+    def __init__(self, steps: nn.Module, constraints: Mapping[str, bool], masked: bool) -> None:
+        super().__init__()
+        self.steps = steps
         self._constraints, self._active = constraints, keys.ACTIVE if masked else None
 
     def forward(self, lanes: list[Values]) -> tuple[Tensor, Metrics]:
         """Return the loss, and the means to log or to hand to the optimiser."""
-        values = [program(dict(lane)) for program, lane in zip(self.programs, lanes, strict=True)]
-        return total_loss(values, self._active, self._constraints)
+        means: Metrics = {}
+        for pool in self.steps(lanes):
+            means |= pooled_means(pool, self._active, self._constraints)
+        return _sum_of_losses(means), means
 
 
 class Derivative(nn.Module):
@@ -122,22 +143,34 @@ def _figure(key: str) -> str:
 def total_loss(
     lanes: Sequence[Mapping[str, Tensor]], active: str | None, constraints: Mapping[str, bool] | None = None
 ) -> tuple[Tensor, Metrics]:
-    """Return the sum of all losses' masked means, and every mean by key.
+    """Return the sum of all losses' masked means, and every mean by key; see :func:`pooled_means`."""
+    means = pooled_means(lanes, active, constraints)
+    return _sum_of_losses(means), means
 
-    Several lanes are pooled: the mean is over all their samples.
+
+def _sum_of_losses(means: Metrics) -> Tensor:
+    return reduce(add, [mean for key, mean in means.items() if key.startswith(f"{keys.LOSS}.")])
+
+
+def pooled_means(
+    lanes: Sequence[Mapping[str, Tensor]], active: str | None, constraints: Mapping[str, bool] | None = None
+) -> Metrics:
+    """Return the masked mean of every output, and of further keys, by key.
+
+    Several lanes are pooled: a mean is over all their samples.
 
     Args:
         lanes: what the programs have written.
         active: key of the mask; none to count every row. Lanes without it always take part.
-        constraints: further keys whose means are wanted -> whether the mask holds for them.
+        constraints: further keys whose means are wanted, of lanes that have them -> whether the mask holds for them.
     """
-    mask = None if active is None else _mask(lanes, active)
     outputs = dict.fromkeys(key for values in lanes for key in values if keys.is_output(key))
-    means = {key: masked_mean(_pool([values[key] for values in lanes]), mask) for key in outputs}
-    for key, masked in (constraints or {}).items():
-        means[key] = masked_mean(_pool([values[key] for values in lanes]), mask if masked else None)
-    losses = [mean for key, mean in means.items() if key.startswith(f"{keys.LOSS}.")]
-    return reduce(add, losses), means
+    wanted = {**dict.fromkeys(outputs, True), **{key: on for key, on in (constraints or {}).items() if key in lanes[0]}}
+    if not wanted:
+        return {}
+    mask = None if active is None else _mask(lanes, active, next(iter(wanted)))
+    return {key: masked_mean(_pool([values[key] for values in lanes]), mask if on else None)
+            for key, on in wanted.items()}  # fmt: skip
 
 
 def masked_mean(value: Tensor, active: Tensor | None) -> Tensor:
@@ -156,13 +189,11 @@ def masked_mean(value: Tensor, active: Tensor | None) -> Tensor:
     return (value * active).sum() / active.sum().clamp(min=1)
 
 
-def _mask(lanes: Sequence[Mapping[str, Tensor]], active: str) -> Tensor | None:
+def _mask(lanes: Sequence[Mapping[str, Tensor]], active: str, like: str) -> Tensor | None:
+    """Return the mask of all lanes; of one that has none, everybody in the rows of ``like``."""
     if not any(active in values for values in lanes):
         return None
-    likes = [next(value for key, value in values.items() if keys.is_output(key)) for values in lanes]
-    return _pool([
-        values.get(active, torch.ones_like(like, dtype=torch.bool)) for values, like in zip(lanes, likes, strict=True)
-    ])  # fmt: skip
+    return _pool([values.get(active, torch.ones_like(values[like], dtype=torch.bool)) for values in lanes])
 
 
 def _pool(parts: list[Tensor]) -> Tensor:

@@ -1,6 +1,6 @@
 """A phase at work, round by round: all its turns ``prepare``, then all are trained, then all run ``after``."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
@@ -8,55 +8,60 @@ import torch
 from torch import nn
 
 from hetrl import keys, schedule
-from hetrl.engine.linked import Linked, SharedNetwork, build
+from hetrl.engine.linked import Linked, build
+from hetrl.engine.moved import Modules, moved_by, parameters_of
 from hetrl.engine.objective import Metrics, Minibatch
+from hetrl.engine.played import Quick
+from hetrl.engine.program import Programs
 from hetrl.engine.rows import Rows, minibatches
 from hetrl.engine.store import Store
-from hetrl.engine.turns import Programs, Turn, Turns, lanes_without_turn
+from hetrl.engine.turns import Turn, Turns, programs_of
 from hetrl.errors import RecipeError
 from hetrl.network import Network
 from hetrl.optim import Closure, figures_of, optimizer_of
 from hetrl.recipe.schema import Phase
-from hetrl.recipe.step import Step
 
 OptimizerStep = Callable[[torch.optim.Optimizer, Closure], object]
 
 
 class PhaseRunner:
-    """Runs one phase of a linked recipe; owns its optimisers, one for each module of the trained net.
+    """Runs one phase of a linked recipe; owns its optimisers, see :func:`~hetrl.engine.moved.moved`.
 
     Args:
         phase: the phase.
         linked: the recipe's modules.
         compile: whether a turn's loss and gradient become one graph.
+        play: whether they, and the optimiser's step, are recorded once and played, see :mod:`hetrl.graph`.
     """
 
-    def __init__(self, phase: Phase, linked: Linked, compile: bool = False) -> None:
+    def __init__(self, phase: Phase, linked: Linked, compile: bool = False, play: bool = False) -> None:
         self.phase, self.linked = phase, linked
         self.optimizers: dict[str, Any] = {}
         self._schedules: dict[str, schedule.Linear] = {}
         # Gathered once: walking the modules anew in every turn took longer than the optimiser's step.
         self._parameters = list(linked.nets.parameters())
-        self._outside_turns = self._programs(phase.steps if phase.train is None else phase.before)
+        self._outside_turns = programs_of(linked, phase.before if phase.trained else phase.steps, ())
         self._turn_read = any(
             keys.single(key) == keys.TURN for step in phase.every_step for key in step.table.reads.values()
         )
-        # Those that make use of it; most have nothing to keep.
+        # Those that make use of it; most have nothing to keep, and what is played is made anew each time.
         self._unchanging = [
-            module for name, net in linked.nets.items() if name != phase.train for module in net.modules()
+            module for name, net in linked.nets.items() if name not in phase.trained and not play
+            for module in net.modules()
             if isinstance(module, Network) and type(module).settled is not Network.settled
         ]  # fmt: skip
-        if phase.train is None:
+        if not phase.trained:
             return
         assert phase.optim is not None
         optim = build(phase.optim, "optim")
         ramps = {name: schedule.parse(value) for name, value in phase.optim.arguments.items()}
         self._schedules = {name: ramp for name, ramp in ramps.items() if ramp is not None}
-        trained: SharedNetwork = linked.nets[phase.train]  # type: ignore[assignment]
         where = f"{phase.optim.where} ({phase.optim.name})"
-        for owner, module in trained.items():
-            self.optimizers[owner] = optimizer_of(optim, list(module.parameters()), where)
-        self._turns = Turns(phase, linked, self.optimizers, optim.constraints, compile)
+        for name, modules in moved_by(phase, linked).items():
+            self.optimizers[name] = optimizer_of(optim, parameters_of(modules, linked), where)
+            if play and hasattr(self.optimizers[name], "play"):
+                self.optimizers[name].play(phase.where)
+        self._turns = Turns(phase, linked, self.optimizers, optim.constraints, Quick(phase, linked, compile, play))
         if optim.once:
             self._refuse_state()
 
@@ -69,7 +74,7 @@ class PhaseRunner:
             generator: draws the minibatches.
             step_optimizer: is called with an optimiser and the closure of a minibatch, to take its step.
         """
-        if self.phase.train is None:
+        if not self.phase.trained:
             run_programs(self._outside_turns, store)
             return {}
         for name, ramp in self._schedules.items():
@@ -91,7 +96,8 @@ class PhaseRunner:
                     metrics |= self._train(turn, store, generator, step_optimizer)
                 for turn in turns:
                     run_programs(turn.programs["after"], store)
-        self.linked.follow(self.phase.train)
+        for name in self.phase.trained:
+            self.linked.follow(name)
         return metrics
 
     def _train(self, turn: Turn, store: Store, generator: torch.Generator, step_optimizer: OptimizerStep) -> Metrics:
@@ -102,9 +108,9 @@ class PhaseRunner:
             parameter.requires_grad = True
 
         def refuse(parameter: nn.Parameter) -> None:
-            self._refuse_unused(turn.module, parameter)
+            self._refuse_unused(turn.modules, parameter)
 
-        rows = [Rows.of(program, lane, store) for lane, program in turn.programs["steps"]]
+        rows = [Rows.of(reader, lane, store) for lane, reader in turn.lanes]
         logged: list[Metrics] = []
         for inputs in minibatches(rows, self.phase, generator):
             closure = Minibatch(turn.objective, turn.derivative, turn.parameters, inputs, refuse)
@@ -115,20 +121,15 @@ class PhaseRunner:
             for name in logged[0]
         }
 
-    def _programs(self, steps: Iterable[Step]) -> Programs:
-        """Return the programs of steps that run while no agent is in turn."""
-        return [
-            (lane, self.linked.program([step], lane))
-            for step in steps
-            for lane in lanes_without_turn(step, self.linked.team)
-        ]
-
-    def _refuse_unused(self, module: nn.Module, unused: nn.Parameter) -> None:
-        name = next(name for name, parameter in module.named_parameters() if parameter is unused)
-        raise RecipeError(
-            f"{self.phase.where}: no loss reaches '{name}' of net '{self.phase.train}'; add a loss that does, "
-            "or use a net without it."
-        )
+    def _refuse_unused(self, modules: Modules, unused: nn.Parameter) -> None:
+        nets: Any = self.linked.nets
+        for net, owner in modules:
+            for name, parameter in nets[net][owner].named_parameters():
+                if parameter is unused:
+                    raise RecipeError(
+                        f"{self.phase.where}: no loss reaches '{name}' of net '{net}'; add a loss that does, or use a "
+                        "net without it."
+                    )
 
     def _refuse_state(self) -> None:
         """Refuse steps whose evaluation changes them, since the optimiser evaluates as often as it likes."""

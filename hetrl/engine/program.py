@@ -17,6 +17,8 @@ from hetrl.team import Agent
 
 Values = dict[str, Any]
 """Key -> tensor, or a tuple of tensors in team order: what a program reads and writes."""
+Agents = tuple[Agent, ...]
+"""A lane: the agents whom one program serves; nobody where it is the team's."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,10 @@ class Program(nn.Module):
         return {
             key: store.read(key, lane) for key, optional in self.reads.items() if not optional or store.has(key, lane)
         }
+
+
+Programs = list[tuple[Agents, Program]]
+"""Lanes with their programs."""
 
 
 def _name(mode: Mode) -> str:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hetrl import keys
 from hetrl.engine.statistics import Statistics
@@ -67,7 +67,7 @@ class BehindLenses(Policy):
         word = keys.without_agent(key).removeprefix(f"{keys.NEXT}.")
         if word == "observation":
             return self._lenses["agents" if keys.scope(key) == keys.AGENTS else "observation"]
-        return self._lenses["state"] if word == "state" else None
+        return self._lenses.get("state") if word == "state" else None
 
     # ----- what collection asks
 
@@ -93,6 +93,32 @@ class BehindLenses(Policy):
     def _known(self, observation: Tensor) -> Tensor:
         """Return what the network acts on: a memory, which stands in the observation's place, is its own."""
         return observation if self.memory else self._lenses["observation"](observation)
+
+
+class BehindNet(BehindLenses):
+    """A policy behind another net of the recipe, its encoder: what acts, and whose modes take observations.
+
+    Args:
+        net: the policy.
+        encoder: the net in front of it.
+    """
+
+    def __init__(self, net: Network, encoder: Network) -> None:
+        eyes = _Eyes(encoder)
+        super().__init__(net, {"observation": eyes})
+        self.eyes = eyes
+
+
+class _Eyes(nn.Module):
+    """An encoder as a lens; it may be behind lenses itself."""
+
+    def __init__(self, encoder: Network) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """Return the features, ``*B H``."""
+        return getattr(self.encoder, str(self.encoder.default_mode))(observation)["features"]
 
 
 def _through(lens: Any, value: Any) -> Any:

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from hetrl import catalog, keys
 from hetrl.engine.linked import Linked
-from hetrl.engine.program import Program, Values
+from hetrl.engine.program import Agents, Program, Values
+from hetrl.engine.rows import Reader, Rows
 from hetrl.engine.store import Store
-from hetrl.engine.turns import Agents, lanes_without_turn
+from hetrl.engine.turns import lanes_without_turn, steps_of
 from hetrl.errors import RecipeError
 from hetrl.recipe.plan import chunks
 from hetrl.recipe.schema import Phase
@@ -68,7 +69,7 @@ def _scenes(linked: Linked, store: Store) -> Iterator[Scene]:
             yield Scene(step, program, inputs, values, store.batch_size[0])
 
 
-def _ready(program: Program, store: Store, lane: Agents) -> bool:
+def _ready(program: Reader, store: Store, lane: Agents) -> bool:
     return all(optional or key == keys.PLACE or store.has(key, lane) for key, optional in program.reads.items())
 
 
@@ -127,21 +128,25 @@ def _refuse_detached(phase: Phase, trial: Linked, store: Store) -> None:
     """Refuse losses of packages that send no gradient to the net that their phase trains."""
     losses = {key: step for step in phase.steps if _foreign(step) for key in step.table.writes.values()
               if key.startswith(f"{keys.LOSS}.")}  # fmt: skip
-    lane = () if phase.order is None else trial.team.agents[:1]
-    program = trial.program(phase.steps, lane)
-    if phase.train is None or not losses or not _ready(program, store, lane):
+    if not phase.trained or not losses:
+        return
+    steps = steps_of(trial, phase.steps, () if phase.order is None else trial.team.agents[:1])
+    if not all(_ready(reader, store, lane) for lane, reader in steps.lanes):
         return
     trial.requires_grad_(False)
-    trial.nets[phase.train].requires_grad_(True)
+    for name in phase.trained:
+        trial.nets[name].requires_grad_(True)
     try:
-        values = program(program.gather(store, lane))
+        rows = [Rows.of(reader, lane, store) for lane, reader in steps.lanes]
+        lanes = [lane for pool in steps([each.split([each.count])[0] for each in rows]) for lane in pool]
     except Exception:
         return  # as above
     for key, step in losses.items():
-        if not values[key].requires_grad:
+        if not any(values[key].requires_grad for values in lanes if key in values):
+            nets = "net" if len(phase.trained) == 1 else "nets"
             raise RecipeError(
-                f"{step} sends no gradient to '{phase.train}', the net that {phase.where} trains; detach nothing in it "
-                "(hetrl.testing.check_component says more)."
+                f"{step} sends no gradient to {phase.names_trained}, the {nets} that {phase.where} trains; detach "
+                "nothing in it (hetrl.testing.check_component says more)."
             )
 
 

@@ -1,20 +1,32 @@
 """The inputs of a turn as rows: what epochs reorder and minibatches cut."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from hetrl import keys
-from hetrl.engine.program import Program, Values
+from hetrl.engine.program import Values
 from hetrl.engine.store import Store
 from hetrl.errors import RecipeError, RunError
 from hetrl.recipe.schema import Phase
 from hetrl.team import Agent
+
+
+class Reader(Protocol):
+    """What a lane runs: a program, or several with one another's values between them."""
+
+    @property
+    def reads(self) -> Mapping[str, bool]:
+        """Keys that come from outside -> whether they may be absent."""
+
+    @property
+    def nets(self) -> Any:
+        """The networks that take part, a mapping; by any name."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +42,9 @@ class Cut:
     """Takes a value and its number of batch dimensions; returns it with the entries along dimension ``along``."""
 
     @classmethod
-    def of(cls, program: Program) -> "Cut":
-        """Return the cut that a program's networks need: rows in any order, or chunks of time."""
-        chunks: set[int] = {net.chunk for net in program.nets.values() if net.chunk}  # type: ignore[misc]
+    def of(cls, reader: "Reader") -> "Cut":
+        """Return the cut that a reader's networks need: rows in any order, or chunks of time."""
+        chunks: set[int] = {net.chunk for net in reader.nets.values() if net.chunk}
         if not chunks:
             return cls(0, 1, "rows", _rows)
         (chunk,) = chunks  # the checker has seen that they are equal
@@ -62,12 +74,12 @@ class Rows:
         self._values, self._lane_size, self._expand = values, lane_size, expand
 
     @classmethod
-    def of(cls, program: Program, lane: Sequence[Agent], store: Store) -> "Rows":
+    def of(cls, reader: "Reader", lane: Sequence[Agent], store: Store) -> "Rows":
         """Return the rows that a program reads from a store, with the mask of active agents."""
-        dims, cut = len(store.batch_size), Cut.of(program)
+        dims, cut = len(store.batch_size), Cut.of(reader)
         values: Values = {}
         expand = set()
-        wanted = dict(program.reads)
+        wanted = dict(reader.reads)
         wanted.pop(keys.ACTIVE, None)
         for key, optional in wanted.items():
             if optional and not store.has(key, lane):

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from hetrl.engine.link import link
 from hetrl.engine.rehearsal import N_ENVS, empty_batch, rehearse
 from hetrl.recipe.check import check
-from hetrl.recipe.diff import turns
+from hetrl.recipe.diff import outset
 from hetrl.recipe.plan import Plan, grouped
 from hetrl.recipe.schema import Phase, Recipe
 from hetrl.recipe.sheet import Page, Sheet
@@ -35,7 +35,7 @@ def show(recipe: Recipe, team: Team | None = None) -> Page:
 
 
 def _phase(phase: Phase, shapes: dict[str, str]) -> Sheet:
-    words = [f"train {phase.train}, {turns(phase)}" if phase.train else "no gradient"]
+    words = [outset(phase)]
     if phase.train:
         words += [_several(phase.epochs, "epoch", "epochs"), _several(phase.minibatches, "minibatch", "minibatches")]
     words += [f"every {phase.every}"] if phase.every > 1 else []
@@ -73,6 +73,8 @@ def _nets(plan: Plan) -> Sheet:
 
 def _said(value: object) -> str:
     """Return an argument in words; an encoder by its name and arguments."""
+    if isinstance(value, Mapping) and "net" in value:
+        return f"net {value['net']}"
     if not isinstance(value, Mapping) or "use" not in value:
         return str(value)
     given = ", ".join(f"{word}={each}" for word, each in value.items() if word != "use")

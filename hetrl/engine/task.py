@@ -54,16 +54,3 @@ def evaluation_env(recipe: Recipe, device: torch.device) -> Any:
     """Return the environments of an evaluation: one for each episode, always from the same seed."""
     seed = rng.derive(recipe.run.seed, "evaluation")
     return make_env(recipe, device, seed, n_envs=recipe.run.n_eval_episodes)
-
-
-def resolve_device(name: str) -> torch.device:
-    """Return the device that ``run.device`` names; ``auto`` is a CUDA GPU where there is one.
-
-    Raises:
-        RecipeError: it names a GPU and there is none.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise RecipeError("run.device: there is no CUDA GPU here; use cpu, or auto.")
-    return torch.device(name)

@@ -1,8 +1,9 @@
-"""Who is trained when: members in an order, rounds of agents, turns of those that share a module, lanes of programs.
+"""Who is trained when: members in an order, rounds of agents, turns of those that share modules, lanes of programs.
 
 An order sorts *members*, which are agents or sharing groups, into *rounds*. The agents of a round take their *turns*:
-one turn for each module that is trained for some of them. A turn runs its steps in *lanes*: agents that use the same
-modules run as one batched program where they can, and one by one where they cannot.
+one turn for all that share the modules that are trained for them. Without an order there is one turn, of the whole team
+at once. A turn runs its steps in *lanes*: agents that use the same modules run as one batched program where they can,
+and one by one where they cannot.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,31 +15,33 @@ from torch import nn
 
 from hetrl import keys
 from hetrl.engine.linked import Linked, SharedNetwork
-from hetrl.engine.objective import Derivative, Evaluated, Objective, compiled
-from hetrl.engine.program import Program, Values
+from hetrl.engine.moved import Modules, moved_by, parameters_of
+from hetrl.engine.objective import Apart, Derivative, Evaluated, Objective
+from hetrl.engine.played import Quick
+from hetrl.engine.program import Agents, Programs, Values
+from hetrl.engine.rows import Reader
 from hetrl.engine.store import Store
+from hetrl.engine.together import Together
 from hetrl.errors import RecipeError
 from hetrl.order import check_rounds
 from hetrl.recipe.schema import Phase
 from hetrl.recipe.step import Step
 from hetrl.team import Agent, Team
 
-Agents = tuple[Agent, ...]
-Programs = list[tuple[Agents, Program]]
-"""Lanes with their programs."""
-
 
 @dataclass
 class Turn:
-    """The agents of one round that share the trained module, and the programs that serve them."""
+    """The agents of one round that share the trained modules, or the team at once, and the programs that serve them."""
 
     label: str
     """What is logged stands under it: ``agent_0/``, a group's name, ``team/``, or nothing for the team at once."""
     programs: Mapping[str, Programs]
-    """``prepare``, ``steps`` and ``after`` -> their lanes with their programs."""
+    """``prepare`` and ``after`` -> their lanes with their programs."""
+    lanes: Sequence[tuple[Agents, Reader]]
+    """Those of the steps, each with what it reads."""
     objective: Objective
     derivative: Callable[[list[Values]], Evaluated]
-    module: nn.Module
+    modules: Modules
     parameters: list[nn.Parameter]
     optimizer: Any
 
@@ -49,9 +52,9 @@ class Turns:
     Args:
         phase: the phase.
         linked: the recipe's modules.
-        optimizers: owner of a module of the trained net -> its optimiser.
+        optimizers: by the names of :func:`~hetrl.engine.moved.moved`.
         constraints: what the optimisers read -> whether inactive rows are left out of its mean.
-        compile: whether a turn's loss and gradient become one graph.
+        quick: makes a turn's loss and gradient quicker, if they are to be.
     """
 
     def __init__(
@@ -60,9 +63,9 @@ class Turns:
         linked: Linked,
         optimizers: Mapping[str, Any],
         constraints: Mapping[str, bool],
-        compile: bool,
+        quick: Quick,
     ) -> None:
-        self._phase, self._linked, self._compile = phase, linked, compile
+        self._phase, self._linked, self._quick = phase, linked, quick
         self._optimizers, self._constraints = optimizers, constraints
         self._made: dict[Agents, Turn] = {}
 
@@ -83,12 +86,13 @@ class Turns:
             raise RecipeError(f"{self._phase.order.where} ({self._phase.order.name}): {error}") from None
 
     def of(self, agents: Agents) -> list[Turn]:
-        """Return the turns of a round: its agents by the module that is trained for them."""
+        """Return the turns of a round: its agents by the modules that are trained for them."""
         return [self._turn(sharing) for sharing in sharing_agents(self._trained, agents)]
 
     @property
     def _trained(self) -> SharedNetwork:
-        return self._linked.nets[str(self._phase.train)]  # type: ignore[return-value]
+        """The net that is trained; of several, in turns all are shared by the same agents."""
+        return self._linked.nets[self._phase.trained[0]]  # type: ignore[return-value]
 
     def _turn(self, agents: Agents) -> Turn:
         if agents not in self._made:
@@ -96,23 +100,20 @@ class Turns:
         return self._made[agents]
 
     def _make(self, agents: Agents) -> Turn:
-        stages = {word: steps for word, steps in self._phase.stages.items() if word != "before"}
-        programs = {
-            word: [(lane, self._linked.program(steps, lane)) for lane in lanes(self._linked, agents, steps)]
-            for word, steps in stages.items()
-        }
-        owner = self._trained.owner(agents[0] if agents else None)
-        optimizer = self._optimizers[owner]
-        parameters = list(self._trained[owner].parameters())
-        masked = self._phase.inactive == "skip"
-        objective = Objective([program for _, program in programs["steps"]], self._constraints, masked)
+        phase, linked = self._phase, self._linked
+        name = self._trained.owner(agents[0]) if agents else "team"
+        optimizer, modules = self._optimizers[name], moved_by(phase, linked)[name]
+        parameters = parameters_of(modules, linked)
+        steps = steps_of(linked, phase.steps, agents)
+        objective = Objective(steps, self._constraints, masked=phase.inactive == "skip")
         derivative = Derivative(objective, parameters, optimizer.twice)
         return Turn(
-            label=_label(agents, self._linked.team),
-            programs=programs,
+            label=_label(agents, linked.team),
+            programs={word: programs_of(linked, phase.stages[word], agents) for word in ("prepare", "after")},
+            lanes=steps.lanes,
             objective=objective,
-            derivative=compiled(derivative) if self._compile and not optimizer.twice else derivative,
-            module=self._trained[owner],
+            derivative=derivative if optimizer.twice else self._quick(derivative),
+            modules=modules,
             parameters=parameters,
             optimizer=optimizer,
         )
@@ -138,6 +139,21 @@ def in_rounds(order: Any, members: Sequence[Agents], values: Mapping[str, Any]) 
     ]
 
 
+def programs_of(linked: Linked, steps: Sequence[Step], agents: Agents) -> Programs:
+    """Return the programs of steps that run without gradients: of a turn, or step by step where nobody is in turn."""
+    if agents:
+        return [(lane, linked.program(steps, lane)) for lane in lanes(linked, agents, steps)]
+    return [(lane, linked.program([step], lane)) for step in steps for lane in lanes_without_turn(step, linked.team)]
+
+
+def steps_of(linked: Linked, steps: Sequence[Step], agents: Agents) -> Apart | Together:
+    """Return the steps of a turn that are trained through; of the whole team at once where nobody is in turn."""
+    if agents:
+        return Apart(programs_of(linked, steps, agents))
+    own = [step for step in steps if step.per_agent]
+    return Together(linked, steps, lanes(linked, linked.team.agents, own) if own else [])
+
+
 def sharing_agents(net: SharedNetwork, agents: Sequence[Agent]) -> list[Agents]:
     """Split the agents of a round by the module of a net that serves them.
 
@@ -157,8 +173,6 @@ def lanes(linked: Linked, agents: Agents, steps: Sequence[Step]) -> list[Agents]
     They use the same modules, and have one layout; any layouts where every net is the whole team's and no step has
     optional inputs.
     """
-    if not agents:
-        return [()]
     kept_by_agent = any(isinstance(linked.kept(step), nn.ModuleDict) for step in steps)
     if kept_by_agent or not foldable(steps):
         return [(agent,) for agent in agents]

@@ -1,23 +1,24 @@
 """Battles of units of unlike kinds against a scripted enemy, as one batch of tensors."""
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from hetrl.arguments import Count, Seed, checked
 from hetrl.env.capture import When
-from hetrl.env.combat import script, sight
-from hetrl.env.combat.battlefield import N_MOVES, Battlefield, Ground
-from hetrl.env.combat.maps import MAPS, battle_map
+from hetrl.env.combat import knobs, outcome, script, sight
+from hetrl.env.combat.battlefield import Battlefield, Ground
+from hetrl.env.combat.maps import MAPS, BattleMap, battle_map
 from hetrl.env.combat.play import ALLIES, ENEMIES, Play
 from hetrl.env.team_env import Reward, TeamEnv
 from hetrl.env.transition import Masks
-from hetrl.errors import RunError
+from hetrl.errors import RecipeError, RunError
 from hetrl.team import STATE, Agent, Discrete, Grouped, Team
 
+Rules = Literal["plain", "detailed"]
 StateNumbers = Literal["scaled", "original"]
 GROUP = "agents"
 PATIENCE = 2_000
@@ -29,7 +30,8 @@ class Battle(TeamEnv):
 
     A step is half a second, eight ticks. In each all units move and shoot at once: who was told to attack somebody hits
     him where he is in reach and one's weapon is ready, stands still meanwhile, and does not follow. Who touches the
-    edge of the map dies, and bodies that overlap push each other apart. There are no shields, no armour and no healing.
+    edge of the map dies, and bodies that overlap push each other apart. Shields, armour and healing there are with
+    detailed rules alone.
 
     Every agent earns the share of their health that the enemies lost, on average over all of them, and 1 for the
     victory, whether it lives or not: 2 for a battle that was won, and less than 1 otherwise. When one of three marines
@@ -44,8 +46,17 @@ class Battle(TeamEnv):
 
     An episode ends with the last unit of a side, and is cut at the ``horizon``.
 
+    With detailed rules a kind has the numbers of StarCraft II: shields that come back, armour that weakens each hit on
+    health, hits and bonus damage. Who heals has team-mates behind the actions that are attacks of others, in team
+    order, flies, and cannot attack; a side of which only such are left has lost. Two numbers follow each unit's kind,
+    its shield and its energy in parts of what they can be, and where somebody heals there is one more kind. What an
+    enemy was given back is paid for again when it is lost again: a battle may be worth more than 2.
+
     Args:
         map: who meets whom, such as ``3s5z``; see :meth:`catalogue`.
+        rules: ``plain`` or ``detailed``; left out, as the map has it.
+        traits: what allies' numbers are multiplied by: kind or name -> ``health``, ``damage``, ``reach``, ``sight``,
+            ``reload`` or ``speed`` -> factor. Those of a kind who differ have bodies of their own.
         enemy: whom the enemies shoot at first, the ``closest`` of those in reach or a ``random`` one.
         n_envs: environments in the batch, ``N``.
         horizon: steps after which an episode is truncated.
@@ -62,7 +73,7 @@ class Battle(TeamEnv):
         RunError: at the first step, ``capture`` is true and nothing can be compiled here.
     Source: SMAX, Rutherford et al. 2023, arXiv:2311.10090, JaxMARL 0.2.0, with the maps of SMAC, Samvelyan et al. 2019,
         arXiv:1902.04043, and SMACv2, Ellis et al. 2023, arXiv:2212.07489.
-    Differs: the rules are the original's, number by number, but for three things. When time is up an episode is
+    Differs: plain rules are the original's, number by number, but for three things. When time is up an episode is
         truncated, and a value follows; there it counts as an end. It lasts for 101 steps by default, as it does there,
         where it is said to be 100. And the state is scaled by default (``state: original`` has cells up to 32 and
         cooldowns down to -50 in it, next to numbers within 0 and 1), without the sides' and kinds' numbers at its end.
@@ -70,10 +81,14 @@ class Battle(TeamEnv):
         move, and push.
     """
 
+    pace = 6
+
     def __init__(
         self,
         *,
         map: str = "3m",
+        rules: Rules | None = None,
+        traits: knobs.Knobs = {},  # noqa: B006 (never written to; the signature is the schema)
         enemy: script.Enemy = "closest",
         n_envs: Count = 64,
         horizon: Count = 101,
@@ -83,11 +98,13 @@ class Battle(TeamEnv):
         seed: Seed = 0,
         device: str = "cpu",
     ) -> None:
+        self.check_arguments({"map": map, "rules": rules, "traits": traits, "state": state})
         plan = battle_map(map)
         super().__init__(n_envs=n_envs, horizon=horizon, reward=reward, device=device)
         self.map, self.enemy, self.state_kind, self.capture = map, enemy, state, capture
-        self._ground = Ground(plan, self.device)
-        self.team = self._make_team()
+        factors = knobs.factors(plan, traits)
+        self._ground = Ground(plan, self.device, _detailed(plan, rules), factors)
+        self.team = self._make_team(factors)
         self._generator = torch.Generator(self.device).manual_seed(seed)
         self._taken = 0
         self._play = Play(self._ground, enemy, capture=False)  # nothing is compiled for an environment that is asked
@@ -101,12 +118,18 @@ class Battle(TeamEnv):
 
     @classmethod
     def check_arguments(cls, arguments: Mapping[str, Any]) -> None:
-        """Refuse a map that there is not.
+        """Refuse a map that there is not, or unlike its rules; and traits of who is not there.
 
         Raises:
-            RecipeError: with the nearest name.
+            RecipeError: with the nearest name, or what to write instead.
         """
-        battle_map(arguments.get("map", "3m"))
+        plan = battle_map(arguments.get("map", "3m"))
+        asked = arguments.get("rules")
+        if asked == "plain" and plan.heals:
+            raise RecipeError("task.rules: plain ones know nobody who heals, and the map has some; drop the word.")
+        if _detailed(plan, asked) and arguments.get("state") == "original":
+            raise RecipeError("task.state: the original knows no detailed rules; write scaled, or rules: plain.")
+        knobs.factors(plan, arguments.get("traits", {}))
 
     @classmethod
     def catalogue(cls) -> Mapping[str, str]:
@@ -141,12 +164,11 @@ class Battle(TeamEnv):
         """
         dead = ~self._field.alive
         allies, enemies = self._ground.units
-        fallen, killed = dead[:, allies], dead[:, enemies]
         told = {
-            "won": killed.all(-1) & ~fallen.all(-1),
-            "lost": fallen.all(-1) & ~killed.all(-1),
-            "killed": killed.sum(-1),
-            "fallen": fallen.sum(-1),
+            "won": outcome.standing(self._ground, self._field, ALLIES).won,
+            "lost": outcome.standing(self._ground, self._field, ENEMIES).won,
+            "killed": dead[:, enemies].sum(-1),
+            "fallen": dead[:, allies].sum(-1),
         }
         return {name: value.to(torch.float32) for name, value in told.items()}
 
@@ -185,16 +207,22 @@ class Battle(TeamEnv):
         due = self.capture is True or self._taken >= PATIENCE
         return Play(self._ground, self.enemy, self.capture if due else False)
 
-    def _make_team(self) -> Team:
-        ground = self._ground
-        names = ground.plan.allies
-        size, action = sight.observation_size(ground), Discrete((N_MOVES + ground.counts[ENEMIES],))
+    def _make_team(self, factors: knobs.Factors) -> Team:
+        ground, plan = self._ground, self._ground.plan
+        size, action = sight.observation_size(ground), Discrete((ground.n_options[ALLIES],))
+        listed = sight.listings(ground)
         agents = tuple(
-            Agent(f"{kind}_{names[:place].count(kind)}", GROUP, place, size, action, body=kind)
-            for place, kind in enumerate(names)
+            Agent(name, GROUP, place, size, action, body, listings=listed)
+            for place, (name, body) in enumerate(zip(knobs.names(plan), knobs.bodies(plan, factors), strict=True))
         )
-        n_state = ground.n_units * (12 if self.state_kind == "original" else sight.N_OWN)
-        return Team(agents, state_size=n_state, state_shape=(n_state,))
+        n_state = ground.n_units * (12 if self.state_kind == "original" else sight.n_own(ground))
+        listed = sight.state_listings(ground, self.state_kind == "original")
+        return Team(agents, state_size=n_state, state_shape=(n_state,), state_listings=listed)
+
+    def _picture(self, row: int) -> np.ndarray:
+        from hetrl.env.combat.picture import paint
+
+        return paint(self._ground, self._field, row)
 
     # ----- random numbers and exact continuation
 
@@ -204,7 +232,7 @@ class Battle(TeamEnv):
 
     def state_dict(self, *_: Any, **__: Any) -> dict[str, Any]:
         """Everything that the next steps depend on, as tensors."""
-        field = {f.name: getattr(self._field, f.name).clone() for f in fields(self._field)}
+        field = {name: tensor.clone() for name, tensor in self._field.state_dict().items()}
         numbers = {"steps": self._steps.clone(), "generator": self._generator.get_state(), "taken": self._taken}
         return {"field": field, **numbers}
 
@@ -223,3 +251,7 @@ class Battle(TeamEnv):
         self._taken = state["taken"]
         self._play = self._make_play()
         self._look()
+
+
+def _detailed(plan: BattleMap, rules: Rules | None) -> bool:
+    return plan.detailed if rules is None else rules == "detailed"

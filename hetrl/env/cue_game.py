@@ -7,6 +7,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
+from hetrl import rng
 from hetrl.arguments import Count, Fraction, Seed, checked
 from hetrl.env.team_env import Reward, TeamEnv
 from hetrl.env.transition import Masks
@@ -213,7 +214,7 @@ class CueGame(TeamEnv):
         self._cue, self._steps, self._active = (
             state[word].to(self.device, copy=True) for word in ("cue", "steps", "active")
         )
-        self._generator.set_state(state["generator"].cpu())
+        rng.go_on(self._generator, state["generator"])
         self._observe()
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hetrl import rng
 from hetrl.env.team_env import Reward, TeamEnv
 from hetrl.errors import RunError
 from hetrl.ops.markov_game import MarkovGame
@@ -114,7 +115,7 @@ class FiniteGame(TeamEnv):
         if state["steps"].shape != self._steps.shape:
             raise RunError(f"state: saved with n_envs = {len(state['steps'])}, this task has n_envs = {self.n_envs}.")
         self._at, self._steps = (state[word].to(self.device, copy=True) for word in ("at", "steps"))
-        self._generator.set_state(state["generator"].cpu())
+        rng.go_on(self._generator, state["generator"])
         self._observe()
 
 

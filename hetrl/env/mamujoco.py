@@ -81,6 +81,7 @@ class Mamujoco(TeamEnv):
         self.check_arguments({"robot": robot, "parts": parts})
         self.robot = chosen = robots.robot(robot)
         super().__init__(n_envs=n_envs, horizon=horizon or chosen.horizon, reward=reward, device=device)
+        self.asks = True  # its simulators are on the host, which every step has to ask anyway
         self.name, self.parts = robot, parts
         self.team = robots.team(chosen, parts, observation, k)
         model = load_model(chosen.model)

@@ -35,10 +35,10 @@ PALETTE: tuple[Colour, ...] = (
 """Agents' colours, in team order; the ninth begins again."""
 
 _BACKGROUND: Colour = (238, 240, 243)
-_FLOOR: Colour = (252, 252, 253)
-_EDGE: Colour = (205, 210, 217)
-_INK: Colour = (52, 58, 66)
-_FINE = 2
+FLOOR: Colour = (252, 252, 253)
+EDGE: Colour = (205, 210, 217)
+INK: Colour = (52, 58, 66)
+FINE = 2
 """Everything is drawn this many times larger and then scaled down, which makes edges smooth."""
 _ZOOM = 1.25
 """The view widens by this factor at a time, so that it does not creep while an agent walks out of it."""
@@ -92,7 +92,7 @@ class _Canvas:
         }
         self._origin = [float(coordinate) for coordinate in self._scenario.render_origin]
         self._set_view()
-        self._image = Image.new("RGB", (_FINE * self._width, _FINE * self._height), _BACKGROUND)
+        self._image = Image.new("RGB", (FINE * self._width, FINE * self._height), _BACKGROUND)
         self._draw = ImageDraw.Draw(self._image)
         self._labels: list[tuple[Point, float, str, Colour]] = []
 
@@ -109,10 +109,10 @@ class _Canvas:
                 for distance, side in ((x - self._origin[0], across), (y - self._origin[1], up)):
                     excess = max(excess, (abs(distance) + margin) / (half * side))
         half *= _ZOOM ** math.ceil(math.log(excess, _ZOOM) - 1e-9)
-        self._scale = _FINE * SIDE / (2 * half * longest)
+        self._scale = FINE * SIDE / (2 * half * longest)
 
     def _pixels(self, points: Sequence[Point]) -> list[Point]:
-        left, top = _FINE * self._width / 2, _FINE * self._height / 2
+        left, top = FINE * self._width / 2, FINE * self._height / 2
         return [
             (left + (x - self._origin[0]) * self._scale, top - (y - self._origin[1]) * self._scale) for x, y in points
         ]
@@ -132,7 +132,7 @@ class _Canvas:
             far = 1e3  # a world may be bounded in one direction only
             x, y = (far if limit is None else float(limit) for limit in (world.x_semidim, world.y_semidim))
             corners = self._pixels([(-x, y), (x, -y)])
-            self._draw.rectangle(corners, fill=_FLOOR, outline=_EDGE, width=2 * _FINE)
+            self._draw.rectangle(corners, fill=FLOOR, outline=EDGE, width=2 * FINE)
         for corners, colour in getattr(self._scenario, "decor", ()):
             self._draw.polygon(self._pixels(corners), fill=colour)
 
@@ -140,7 +140,7 @@ class _Canvas:
         """What can be run into is solid, and what can be crossed (a goal, a zone) is pale with an edge."""
         colour = _colour(landmark, self._row)
         solid = landmark.collide or getattr(landmark, "is_joint", False)
-        self._shape(landmark, colour if solid else _mixed(colour, _FLOOR, 0.7), colour)
+        self._shape(landmark, colour if solid else mixed(colour, FLOOR, 0.7), colour)
 
     def body(self, agent: Any, colour: Colour) -> None:
         """An agent, with a nose where it is heading if its way of moving has a direction, and its name."""
@@ -149,8 +149,8 @@ class _Canvas:
         radius = agent.shape.circumscribed_radius()
         if type(agent.dynamics).__name__ not in ("Holonomic", "Static"):
             nose = [(0.75 * radius, -0.6 * radius), (1.5 * radius, 0.0), (0.75 * radius, 0.6 * radius)]
-            self._draw.polygon(self._outline(agent, nose), fill=_mixed(colour, _INK, 0.35))
-        self._shape(agent, colour, _mixed(colour, _INK, 0.35))
+            self._draw.polygon(self._outline(agent, nose), fill=mixed(colour, INK, 0.35))
+        self._shape(agent, colour, mixed(colour, INK, 0.35))
         if agent in self._simulator.agents:
             (place,) = self._outline(agent, [(0.0, 0.0)])
             label = agent.name.removeprefix("agent").replace("_", " ").strip() or agent.name
@@ -162,40 +162,40 @@ class _Canvas:
         shape, kind = body.shape, type(body.shape).__name__
         if kind == "Sphere":
             ((x, y),), radius = self._outline(body, [(0.0, 0.0)]), shape.radius * self._scale
-            self._draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=fill, outline=edge, width=_FINE)
+            self._draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=fill, outline=edge, width=FINE)
         elif kind == "Line":
             half = shape.length / 2
-            self._draw.line(self._outline(body, [(-half, 0.0), (half, 0.0)]), fill=edge, width=3 * _FINE)
+            self._draw.line(self._outline(body, [(-half, 0.0), (half, 0.0)]), fill=edge, width=3 * FINE)
         else:
             a, b = shape.length / 2, shape.width / 2
             corners = self._outline(body, [(-a, -b), (a, -b), (a, b), (-a, b)])
-            self._draw.polygon(corners, fill=None if shape.hollow else fill, outline=edge, width=_FINE)
+            self._draw.polygon(corners, fill=None if shape.hollow else fill, outline=edge, width=FINE)
 
     def finish(self) -> np.ndarray:
         """Scale down to the picture's size and write the names: in the body where it has room, else below."""
-        picture = self._image.reduce(_FINE)
+        picture = self._image.reduce(FINE)
         draw = ImageDraw.Draw(picture)
         for (x, y), radius, label, colour in self._labels:
-            x, y, radius = x / _FINE, y / _FINE, radius / _FINE
+            x, y, radius = x / FINE, y / FINE, radius / FINE
             if len(label) <= 2 and radius >= 7:
-                draw.text((x, y), label, (255, 255, 255), _font(min(16, round(1.2 * radius))), anchor="mm")
+                draw.text((x, y), label, (255, 255, 255), font(min(16, round(1.2 * radius))), anchor="mm")
             else:
-                draw.text((x, y + radius + 2), label, _mixed(colour, _INK, 0.6), _font(11), anchor="mt")
+                draw.text((x, y + radius + 2), label, mixed(colour, INK, 0.6), font(11), anchor="mt")
         return np.asarray(picture)
 
 
 _FONTS: dict[int, Any] = {}
 
 
-def _font(size: int) -> Any:
-    """Pillow's own font."""
+def font(size: int) -> Any:
+    """Return Pillow's own font."""
     if size not in _FONTS:
         _FONTS[size] = ImageFont.load_default(size)
     return _FONTS[size]
 
 
-def _mixed(colour: Colour, other: Colour, share: float) -> Colour:
-    """``colour`` with a ``share`` of ``other``."""
+def mixed(colour: Colour, other: Colour, share: float) -> Colour:
+    """Return ``colour`` with a ``share`` of ``other``."""
     red, green, blue = (round((1 - share) * a + share * b) for a, b in zip(colour, other, strict=True))
     return red, green, blue
 
@@ -206,5 +206,5 @@ def _colour(body: Any, row: int) -> Colour:
     if isinstance(given, torch.Tensor):
         given = (given[row] if given.dim() > 1 else given).tolist()
     red, green, blue = (round(255 * min(max(part, 0.0), 1.0)) for part in given[:3])
-    soft = _mixed((red, green, blue), (255, 255, 255), 0.15)
-    return _mixed(soft, _INK, 0.3) if min(soft) > 170 else soft
+    soft = mixed((red, green, blue), (255, 255, 255), 0.15)
+    return mixed(soft, INK, 0.3) if min(soft) > 170 else soft

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor
 
 from hetrl.errors import RunError
+from hetrl.graph import Played
 
 KeyPath = tuple[str | int, ...]
 Snapshot = dict[str, Any]
@@ -132,18 +134,18 @@ def _assign(holder: Any, key: Any, value: Any) -> None:
 
 def _twins(tensors: Sequence[Tensor], devices: Sequence[str | torch.device]) -> list[Tensor]:
     """Copies on ``devices`` that share storage with each other exactly as the originals do (views stay views)."""
-    storages: dict[int, torch.UntypedStorage] = {}
+    wholes: dict[int, Tensor] = {}
     twins = []
     for tensor, device in zip(tensors, devices, strict=True):
         if not tensor.numel():
             twins.append(tensor.to(device, copy=True))
             continue
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in storages:
-            storages[storage.data_ptr()] = torch.UntypedStorage(len(storage), device=device).copy_(storage)
-        twin = torch.empty(0, dtype=tensor.dtype, device=device)
-        twin.set_(storages[storage.data_ptr()], tensor.storage_offset(), tensor.size(), tensor.stride())
-        twins.append(twin)
+        if storage.data_ptr() not in wholes:
+            whole = tensor.as_strided((len(storage) // tensor.element_size(),), (1,), 0)
+            wholes[storage.data_ptr()] = whole.to(device, copy=True)
+        whole = wholes[storage.data_ptr()].view(tensor.dtype)
+        twins.append(whole.as_strided(tensor.size(), tensor.stride(), tensor.storage_offset()))
     return twins
 
 
@@ -186,14 +188,20 @@ def snapshot(root: object, first: Sequence[KeyPath] = (), closed: tuple[type, ..
     return {"nodes": content, "tensors": _twins(originals, devices), "devices": list(map(str, devices))}
 
 
-def restore(root: object, state: Snapshot) -> None:
+def restore(root: object, state: Snapshot, device: str | torch.device | None = None) -> None:
     """Put a :func:`snapshot` into a simulator built with the same arguments, whatever it has done since.
+
+    Args:
+        root: the simulator.
+        state: the snapshot.
+        device: where the simulator lives; if left out, tensors go back to where they were saved. Of a snapshot taken on
+            another device, a tensor goes where the simulator has the one in its place, or else to this device.
 
     Raises:
         RunError: the simulator lacks an object of the snapshot, so it was built with other arguments.
     """
     nodes = state["nodes"]
-    tensors = _twins(state["tensors"], state["devices"])
+    tensors = _twins(state["tensors"], _devices(root, state, device))
     live: dict[str, Any] = {}
     for name, node in nodes.items():
         try:
@@ -246,6 +254,24 @@ def restore(root: object, state: Snapshot) -> None:
                 pairs.append((key, decode(value, target.get(key))))
             target.clear()
             target.update(pairs)
+
+
+def _devices(root: object, state: Snapshot, device: str | torch.device | None) -> list[str | torch.device]:
+    """Return where the tensors of a snapshot belong."""
+    saved: list[str | torch.device] = state["devices"]
+    if device is None or set(map(str, saved)) == {str(torch.device(device))}:
+        return saved
+    found: dict[int, torch.device] = {}
+    for node in state["nodes"].values():
+        for key, value in node["items"]:
+            if isinstance(value, dict) and "tensor" in value and value["tensor"] not in found:
+                try:
+                    live = get(root, (*node["path"], key))
+                except (KeyError, IndexError, TypeError):
+                    continue
+                if isinstance(live, Tensor):
+                    found[value["tensor"]] = live.device
+    return [found.get(number, torch.device(device)) for number in range(len(saved))]
 
 
 def python_values(root: object, first: Sequence[KeyPath] = ()) -> dict[KeyPath, Any]:
@@ -370,15 +396,47 @@ def footprint(
     return Footprint(tuple(rows), tuple(shared))
 
 
-def copy_rows(rows: Sequence[Row], source: object, target: object, chosen: Tensor) -> None:
+Choose = Callable[[Sequence[Tensor], tuple[int, ...]], Sequence[Tensor]]
+"""From which rows are chosen, ``[N]`` bool, and tensors two by two, and the dimension of each two that counts rows, to
+each two's tensor with the chosen rows of the first and the others of the second."""
+
+
+def choose_rows(given: Sequence[Tensor], dims: tuple[int, ...]) -> list[Tensor]:
+    """Choose rows, see :data:`Choose`: one kernel for each tensor, where indexing takes two."""
+    chosen, *both = given
+    twos = zip(both[::2], both[1::2], dims, strict=True)
+    return [torch.where(chosen.view(-1, *(1,) * (old.dim() - dim - 1)), new, old) for new, old, dim in twos]
+
+
+class PlayedChoice:
+    """The same, recorded once and played, see :class:`hetrl.graph.Played`; results stay until the next call alone.
+
+    Args:
+        what: what a line that says why it is not played calls it.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._played: dict[tuple[int, ...], Played] = {}
+
+    def __call__(self, given: Sequence[Tensor], dims: tuple[int, ...]) -> Sequence[Tensor]:
+        """Choose rows."""
+        if dims not in self._played:
+            self._played[dims] = Played(partial(choose_rows, dims=dims), list, self._what)
+        return self._played[dims](given)
+
+
+def copy_rows(
+    rows: Sequence[Row], source: object, target: object, chosen: Tensor, choose: Choose = choose_rows
+) -> None:
     """Give ``target`` the rows of ``source`` where ``chosen`` (``[N]`` bool) is set, in every tensor of ``rows``.
 
     What the reset wrote in place is written in place, what it replaced is replaced, and slots that held one tensor
     hold one tensor afterwards: exactly the sharing that a reset leaves. Other rows keep their bits.
     """
     holders: dict[KeyPath, tuple[Any, Any] | None] = {}
-    done: dict[tuple[int, int], Tensor] = {}
-    held = []  # keeps replaced tensors alive, so that identities stay unique while we compare them
+    twos: dict[tuple[int, int], tuple[Tensor, Tensor, Row]] = {}
+    slots: list[tuple[Row, Any, tuple[int, int]]] = []
     for row in rows:
         path, key = row.path[:-1], row.path[-1]
         if path not in holders:
@@ -390,16 +448,21 @@ def copy_rows(rows: Sequence[Row], source: object, target: object, chosen: Tenso
         if not isinstance(new, Tensor) or not isinstance(old, Tensor) or new.shape != old.shape:
             continue
         same = (id(new), id(old))
-        if same not in done:
-            mask = chosen.view(-1, *(1,) * (old.dim() - row.dim - 1))
-            # One kernel for each tensor; indexing takes two.
-            done[same] = torch.where(mask, new, old, out=old if row.in_place and _is_dense(old) else None)
-            held.append(old)
-        if done[same] is not old:
-            if isinstance(pair[1], tuple):
-                put(target, row.path, done[same])
-            else:
-                _assign(pair[1], key, done[same])
+        twos.setdefault(same, (new, old, row))
+        slots.append((row, pair[1], same))
+    given = [tensor for new, old, _ in twos.values() for tensor in (new, old)]
+    results = choose([chosen, *given], tuple(row.dim for *_, row in twos.values()))
+    found = dict(zip(twos, results, strict=True))
+    inside = [same for same, (_, old, row) in twos.items() if row.in_place and _is_dense(old)]
+    if inside:
+        torch._foreach_copy_([twos[same][1] for same in inside], [found[same] for same in inside])
+    for row, holder, same in slots:
+        if same in inside:
+            continue
+        if isinstance(holder, tuple):
+            put(target, row.path, found[same])
+        else:
+            _assign(holder, row.path[-1], found[same])
 
 
 def _is_dense(tensor: Tensor) -> bool:

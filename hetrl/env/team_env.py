@@ -1,7 +1,7 @@
 """What every environment of a team has in common: its TorchRL face, team reward, state, and resets."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -42,6 +42,8 @@ class TeamEnv(EnvBase):
     """
 
     team: Team
+    pace: ClassVar[int] = 20
+    """Steps that a film shows in a second."""
 
     def __init__(self, *, n_envs: int, horizon: int, reward: Reward, device: str) -> None:
         try:

@@ -37,7 +37,17 @@ from hetrl.env.adapter.scenario import look_over
 from hetrl.env.capture import When
 from hetrl.env.physique import physique
 from hetrl.env.scenarios import scenario_class, scenarios, shipped, world_arguments
-from hetrl.env.simulator_state import Footprint, copy_rows, copy_shared, footprint, restore, snapshot
+from hetrl.env.simulator_state import (
+    Choose,
+    Footprint,
+    PlayedChoice,
+    choose_rows,
+    copy_rows,
+    copy_shared,
+    footprint,
+    restore,
+    snapshot,
+)  # fmt: skip
 from hetrl.env.team_env import Reward, TeamEnv
 from hetrl.errors import RecipeError, RunError, nearest
 from hetrl.rng import Stream
@@ -125,6 +135,9 @@ class Vmas(TeamEnv):
             from hetrl.env.capture.capture import Capture  # brings torch's tracing, of no use to others
 
             self._capture = Capture(self, capture, _OWNERS)
+        # What is captured is recorded where the host does not ask; whoever is not has a thousand launches besides.
+        recorded = self._capture is not None and not self.asks
+        self._choose: Choose = PlayedChoice("task.capture: a reset") if recorded else choose_rows
         self._given, self._built_with = scenario_args, seed
         self._scenario_args = world_arguments(scenario, scenario_args, _words(type(self)))
         self._scenario = scenario_class(scenario)
@@ -234,7 +247,7 @@ class Vmas(TeamEnv):
         """
         if state["steps"].shape != self._steps.shape:
             raise RunError(f"state: saved with n_envs = {len(state['steps'])}, this task has n_envs = {self.n_envs}.")
-        restore(self._simulator, state["simulator"])
+        restore(self._simulator, state["simulator"], self.device)
         self._stream.load_state_dict(state["stream"])
         self._spare_stream.load_state_dict(state["spare_stream"])
         self._steps = state["steps"].to(self.device, copy=True)
@@ -248,10 +261,23 @@ class Vmas(TeamEnv):
             self._spare = None
             return
         spare = self._spare = self._spare or self._make_spare()
-        restore(spare.simulator, saved["simulator"])
+        restore(spare.simulator, saved["simulator"], self.device)
         spare.fresh = saved["fresh"].to(self.device, copy=True)
         spare.age = saved.get("age", _FRESH_FOR)  # earlier checkpoints, and those of a CPU, have no schedule
         spare.observation = _copied(saved["observation"], self.device)
+
+    # ----- steps on trust
+
+    def trust(self) -> bool:
+        """Do not ask from now on, at each step, whether it went as the traced one; see :meth:`held`.
+
+        Returns whether there was anything to ask. On a CPU asking costs nothing.
+        """
+        return self._capture is not None and not self.asks and self._capture.trust()
+
+    def held(self) -> bool:
+        """Whether all steps since :meth:`trust` went as the traced one; it waits for the device, and asks again."""
+        return self._capture is None or self._capture.held()
 
     # ----- the simulator
 
@@ -369,7 +395,7 @@ class Vmas(TeamEnv):
         spare = self._spare = self._spare or self._make_spare()
         if self._is_used_up(spare, done):
             self._refresh(spare)
-        copy_rows(spare.footprint.rows, spare.simulator, self._simulator, done)
+        copy_rows(spare.footprint.rows, spare.simulator, self._simulator, done, self._choose)
         spare.fresh.masked_fill_(done, False)
         self._steps.masked_fill_(done, 0)
         self._observation = {

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 
 _UNAVAILABLE = -1e10  # finite, so that p log p is 0 and not NaN
@@ -46,6 +46,33 @@ def kl(
 def argmax(scores: Float[Tensor, "*batch options"], choices: Sequence[int]) -> Int[Tensor, "*batch dim"]:
     """Return the best option of each choice. With Gumbel noise added to logits, that is a sample."""
     return torch.stack([part.argmax(-1) for part in scores.split(list(choices), -1)], -1)
+
+
+def one_hot(
+    action: Int[Tensor, "*batch dim"], choices: Sequence[int], dtype: torch.dtype
+) -> Float[Tensor, "*batch options"]:
+    """Return the options taken as ones among zeros, those of several choices side by side."""
+    parts = [
+        action.new_zeros(*action.shape[:-1], size, dtype=dtype).scatter(-1, action[..., dim : dim + 1].long(), 1.0)
+        for dim, size in enumerate(choices)
+    ]
+    return torch.cat(parts, -1)
+
+
+def taken(
+    values: Float[Tensor, "*batch options"], action: Num[Tensor, "*batch dim"], choices: Sequence[int]
+) -> Float[Tensor, "*batch"]:
+    """Return the values of the options taken, summed over the choices; ``action`` as indices or, floating, one-hot.
+
+    >>> values = torch.tensor([[1.0, 2.0, 4.0, 8.0, 16.0]])
+    >>> taken(values, torch.tensor([[1, 2]]), [2, 3]), taken(values, torch.tensor([[0.0, 1.0, 0.0, 0.0, 1.0]]), [2, 3])
+    (tensor([18.]), tensor([18.]))
+    """
+    if action.is_floating_point():
+        return (values * action).sum(-1)
+    parts = values.split(list(choices), -1)
+    each = [part.gather(-1, action[..., dim : dim + 1].long()).squeeze(-1) for dim, part in enumerate(parts)]
+    return sum(each[1:], each[0])
 
 
 def gumbel(like: Tensor, generator: torch.Generator | None = None) -> Tensor:

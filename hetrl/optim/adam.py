@@ -9,6 +9,7 @@ from annotated_types import Interval
 from torch import Tensor, nn
 
 from hetrl.arguments import SCHEDULABLE, NonNegative, Positive, checked
+from hetrl.graph import Played
 from hetrl.optim import Closure, Optim
 
 Decay = Annotated[float, Interval(ge=0, lt=1)]
@@ -79,6 +80,15 @@ class ClippedAdam(torch.optim.Adam):
         self.max_grad_norm = max_grad_norm
         self._kernel = torch._fused_adamw_ if options.get("weight_decay") else torch._fused_adam_
         self._gathered: _Gathered | None = None
+        self._played: Played | None = None
+
+    def play(self, where: str) -> None:
+        """From now on record what the step does with its gradients, and play it, see :mod:`hetrl.graph`.
+
+        Args:
+            where: place of the phase in the recipe.
+        """
+        self._played = Played(self._move_at_its_rate, self._touched, f"run.graphs: {where}.optim")
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
@@ -87,26 +97,50 @@ class ClippedAdam(torch.optim.Adam):
         if closure is not None:
             with torch.enable_grad():
                 evaluated = closure()
-        if self._gathered is None:
-            self._gathered = self._gather()
         own = self._gathered
-        torch._foreach_copy_(own.gradients, [parameter.grad for parameter in own.parameters])  # type: ignore[misc]
-        norm = torch.linalg.vector_norm(own.buffer)
+        if own is None or self.state[own.parameters[0]]["exp_avg"] is not own.first[0]:  # a Trainer has moved it
+            own = self._gathered = self._gather()
+        gradients: list[Tensor] = [parameter.grad for parameter in own.parameters]  # type: ignore[misc]
+        rate = self.param_groups[0]["lr"]
+        if self._played is None:
+            norm = self._move(gradients, rate)
+        else:
+            if own.rate != rate:
+                own.rate = rate
+                own.rate_there.fill_(rate)
+            norm = self._played(gradients)[0].clone()
         self.figures = {"grad_norm": norm}
-        if self.max_grad_norm is not None:
-            own.buffer.mul_((self.max_grad_norm / (norm + 1e-6)).clamp_(max=1))
-        own.steps[0].add_(1)
-        group = self.param_groups[0]
-        beta1, beta2 = group["betas"]
-        self._kernel(
-            own.parameters, own.gradients, own.first, own.second, [], own.steps,
-            lr=group["lr"], beta1=beta1, beta2=beta2, weight_decay=group["weight_decay"], eps=group["eps"],
-            amsgrad=False, maximize=False,
-        )  # fmt: skip
         return evaluated
 
     # Tells torch not to wrap the step in its profiling hook, which costs as much as the kernel.
     step.hooked = True  # type: ignore[attr-defined]
+
+    def _move(self, gradients: Sequence[Tensor], rate: float | Tensor) -> Tensor:
+        """Clip the gradients, move the parameters, and return the norm before clipping."""
+        own, group = self._gathered, self.param_groups[0]
+        assert own is not None
+        torch._foreach_copy_(own.gradients, list(gradients))
+        norm = torch.linalg.vector_norm(own.buffer)
+        if self.max_grad_norm is not None:
+            own.buffer.mul_((self.max_grad_norm / (norm + 1e-6)).clamp_(max=1))
+        own.steps[0].add_(1)
+        beta1, beta2 = group["betas"]
+        self._kernel(
+            own.parameters, own.gradients, own.first, own.second, [], own.steps,
+            lr=rate, beta1=beta1, beta2=beta2, weight_decay=group["weight_decay"], eps=group["eps"],
+            amsgrad=False, maximize=False,
+        )  # fmt: skip
+        return norm
+
+    def _move_at_its_rate(self, gradients: Sequence[Tensor]) -> list[Tensor]:
+        assert self._gathered is not None
+        return [self._move(gradients, self._gathered.rate_there)]
+
+    def _touched(self) -> list[Tensor]:
+        """Return all that a step reads and writes besides the gradients."""
+        own = self._gathered
+        assert own is not None
+        return [*own.parameters, *own.first, *own.second, own.steps[0], own.buffer, own.rate_there]
 
     def _gather(self) -> "_Gathered":
         parameters: list[Tensor] = []
@@ -114,12 +148,15 @@ class ClippedAdam(torch.optim.Adam):
         second: list[Tensor] = []
         steps: list[Tensor] = []
         self._init_group(self.param_groups[0], parameters, [], first, second, [], steps)
+        count = steps[0].to(parameters[0].device)
         for parameter in parameters:  # all step together, so they count together
-            self.state[parameter]["step"] = steps[0]
+            self.state[parameter]["step"] = count
         buffer = torch.cat([torch.zeros_like(parameter).flatten() for parameter in parameters])
         parts = buffer.split([parameter.numel() for parameter in parameters])
         gradients = [part.view_as(parameter) for part, parameter in zip(parts, parameters, strict=True)]
-        return _Gathered(parameters, buffer, gradients, first, second, [steps[0]] * len(parameters))
+        return _Gathered(
+            parameters, buffer, gradients, first, second, [count] * len(parameters), -1.0, count.new_empty(())
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state as ``torch.optim.Adam`` has it: a counter for each parameter."""
@@ -133,7 +170,7 @@ class ClippedAdam(torch.optim.Adam):
         self._gathered = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Gathered:
     """The tensors of a step, as the kernel takes them."""
 
@@ -145,3 +182,7 @@ class _Gathered:
     second: list[Tensor]
     steps: list[Tensor]
     """One counter, once for each parameter."""
+    rate: float
+    """The learning rate that is noted on the device; none is below 0."""
+    rate_there: Tensor
+    """The same on the device, where what is played reads it."""

@@ -27,8 +27,9 @@ class TrustRegion(Optim):
     Steps that draw random numbers draw the same ones at every try. Steps that keep state are refused: each try would
     move it.
 
-    The line search waits for the device, once for each try. Second derivatives are not compiled: with ``run.compile``
-    a phase with this optimiser runs as it is.
+    On a CPU the line search ends with the try that it takes. On a GPU the host would have to wait to know which one
+    that is: there all are made, and the first that keeps what it promises is taken. Second derivatives are not
+    compiled: with ``run.compile`` a phase with this optimiser runs as it is.
 
     Args:
         radius: largest mean KL of a step [nat], above 0; may follow a schedule.
@@ -103,21 +104,24 @@ class NaturalGradient(torch.optim.Optimizer):
         direction = conjugate_gradient(curvature, gradient, group["cg_steps"])
         full = direction * (2 * group["radius"] / (direction @ curvature(direction))).sqrt()
         expected = gradient @ full
-        start = _flat(parameters)
-        fraction = 1.0
+        start, fraction = _flat(parameters), 1.0
         self.figures = dict.fromkeys(("kl", "gain", "expected_gain", "step"), torch.zeros_like(loss.detach()))
+        accepted = torch.zeros_like(loss.detach(), dtype=torch.bool)
         for _ in range(group["backtracks"]):
             _assign(parameters, start + fraction * full)
             draws.restore()
             now, tried = closure()
             kl, gain = tried["agent.kl"], loss.detach() - now
-            if (kl < group["radius"]) & (gain > 0) & (gain > group["accept_ratio"] * fraction * expected):
-                taken = torch.full_like(kl, fraction)
-                self.figures = {"kl": kl, "gain": gain, "expected_gain": fraction * expected, "step": taken}
+            keeps = (kl < group["radius"]) & (gain > 0) & (gain > group["accept_ratio"] * fraction * expected)
+            taken = torch.full_like(kl, fraction)
+            found = {"kl": kl, "gain": gain, "expected_gain": fraction * expected, "step": taken}
+            first = keeps & ~accepted
+            self.figures = {name: torch.where(first, value, self.figures[name]) for name, value in found.items()}
+            accepted = accepted | keeps
+            if kl.device.type == "cpu" and accepted:  # elsewhere the host would wait for the answer
                 break
             fraction *= group["shrink"]
-        else:
-            _assign(parameters, start)
+        _assign(parameters, torch.where(accepted, start + self.figures["step"] * full, start))
         self.figures["radius"] = torch.full_like(loss.detach(), group["radius"])
         return evaluated
 

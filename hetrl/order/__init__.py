@@ -6,9 +6,11 @@ other keys as well, of the team or of all agents (``{"advantage": "agents.advant
 none of ``agent.``: nobody's turn has come.
 """
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
+from torch import Tensor
 
 from hetrl.errors import RecipeError
 
@@ -36,3 +38,18 @@ def check_rounds(numbers: list[object], n_members: int) -> None:
         raise RecipeError(
             f"the rounds of {members} are {numbers}; give one whole number for each, counted from 0 on without holes."
         )
+
+
+def sizes(members: Tensor, values: Sequence[Tensor]) -> Tensor:
+    """Return the mean size of each member's values over the batch, ``n``.
+
+    Args:
+        members: who is put in order.
+        values: one of each agent, ``*B``, in team order.
+
+    Raises:
+        RecipeError: the members are not the agents.
+    """
+    if len(members) != len(values):
+        raise RecipeError(f"{len(members)} members have the values of {len(values)} agents; write of: agent.")
+    return torch.stack([each.abs().mean() for each in values])

@@ -13,14 +13,15 @@ from rich.text import Text
 from hetrl import arguments, catalog
 from hetrl.recipe.check import check
 from hetrl.recipe.net import Net
+from hetrl.recipe.order import Order
 from hetrl.recipe.plan import Plan
-from hetrl.recipe.schema import STAGES, Order, Phase, Recipe
+from hetrl.recipe.schema import STAGES, Phase, Recipe
 from hetrl.recipe.section import Use
 from hetrl.recipe.sheet import Sheet
 from hetrl.recipe.step import Step
 
 _ABSENT = "-"
-_OF_A_PHASE = ("train", "epochs", "minibatches", "every", "inactive")
+_OF_A_PHASE = ("epochs", "minibatches", "every", "inactive")
 """Words of a phase that stand for themselves."""
 
 
@@ -194,24 +195,33 @@ def _aligned(one: Sequence[str], other: Sequence[str]) -> Iterator[tuple[int | N
 
 def _outline(phase: Phase) -> str:
     """Return all that a phase says, for the side that alone has it."""
-    words = [f"train {phase.train}, {turns(phase)}" if phase.train else "no gradient"]
+    words = [outset(phase)]
     if phase.order is not None and phase.order.arguments:
         words.append(f"order {_entry(phase.order)}")
     if phase.optim is not None:
         words.append(f"optim {_entry(phase.optim)}")
-    words.append(_text({word: getattr(phase, word) for word in _OF_A_PHASE if word != "train"}))
+    words.append(_text({word: getattr(phase, word) for word in _OF_A_PHASE}))
     for stage, steps in phase.stages.items():
         words += [f"{stage}: {_step(step)}" for step in steps]
     return "\n".join(words)
 
 
-def turns(phase: Phase) -> str:
-    """Return in words who takes a turn, and in which order."""
-    return "at once" if phase.order is None else f"{phase.order.of}s by {phase.order.name}"
+def outset(phase: Phase) -> str:
+    """Return in words what a phase trains, who takes a turn, and in which order."""
+    if not phase.trained:
+        return "no gradient"
+    turns = "at once" if phase.order is None else f"{phase.order.of}s by {phase.order.name}"
+    return f"train {_listed(phase)}, {turns}"
+
+
+def _listed(phase: Phase) -> str | None:
+    """Return the nets that a phase trains; None where it trains none."""
+    return ", ".join(phase.trained) or None
 
 
 def _phase(mine: Phase, theirs: Phase) -> Iterator[Difference]:
     name = mine.name
+    yield from _values(name, "", *({"train": _listed(phase)} for phase in (mine, theirs)))
     yield from _values(name, "", *({word: getattr(phase, word) for word in _OF_A_PHASE} for phase in (mine, theirs)))
     orders = mine.order, theirs.order
     yield from _values(name, "order", *({"of": order and order.of} for order in orders))

@@ -1,5 +1,6 @@
-"""An encoder in front of a net, as a recipe writes it: ``encoder: {use: net/...}``."""
+"""An encoder in front of a net, as a recipe writes it: ``encoder: {use: net/...}``, or ``encoder: {net: name}``."""
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, get_args, get_type_hints
 
@@ -15,6 +16,21 @@ def encoders(found: Any) -> frozenset[str]:
     init = found.__init__
     hints = get_type_hints(init)
     return frozenset(name for name in arguments.parameters(init) if Encoding in (hints[name], *get_args(hints[name])))
+
+
+def net_in_front(tree: Any, where: str) -> str | None:
+    """Return the net of the recipe that ``encoder: {net: name}`` names; None where the encoder is written out.
+
+    Raises:
+        RecipeError: it says more than a name.
+    """
+    if not isinstance(tree, Mapping) or "net" not in tree:
+        return None
+    if len(tree) > 1 or not isinstance(tree["net"], str):
+        raise RecipeError(
+            f"{where}: write {{net: name}}, a net of this recipe, or {{use: net/...}}; not {dict(tree)!r}."
+        )
+    return str(tree["net"])
 
 
 def encoding(tree: Any, where: str) -> Encoding:

@@ -1,6 +1,6 @@
 """The nets of a recipe: what each is, who shares it, whether it has a slow copy, and which modes can be called."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -11,7 +11,7 @@ from hetrl.arguments import Count, Share
 from hetrl.component import Table
 from hetrl.errors import RecipeError, nearest
 from hetrl.network import Network
-from hetrl.recipe.encoder import encoders, encoding
+from hetrl.recipe.encoder import encoders, encoding, net_in_front
 from hetrl.recipe.frozen import frozen
 from hetrl.recipe.section import Section, catalogued, checked, mapping, named, used
 
@@ -68,11 +68,27 @@ class Net(Section):
         Raises:
             RecipeError: there is no such net, or no such encoder, or an argument does not suit that.
         """
-        names = encoders(catalogued(self.use, self.where, "net"))
+        written = {word: value for word, value in self.arguments.items() if word not in self._fronts}
         return {
-            word: value if word not in names or value is None else encoding(value, f"{self.where}.{word}")
-            for word, value in self.arguments.items()
+            word: value if word not in self._encoders or value is None else encoding(value, f"{self.where}.{word}")
+            for word, value in written.items()
         }
+
+    @cached_property
+    def _encoders(self) -> frozenset[str]:
+        """Names of its arguments that take an encoder."""
+        return encoders(catalogued(self.use, self.where, "net"))
+
+    @cached_property
+    def _fronts(self) -> Mapping[str, str]:
+        """Argument that takes an encoder -> the net of the recipe that stands there."""
+        named = {word: net_in_front(self.arguments.get(word), f"{self.where}.{word}") for word in self._encoders}
+        return {word: name for word, name in named.items() if name is not None}
+
+    @property
+    def behind(self) -> str | None:
+        """The net of the recipe whose features it reads in place of observations, ``encoder: {net: name}``."""
+        return next(iter(self._fronts.values()), None)
 
     @property
     def sharing(self) -> Per:
@@ -88,6 +104,27 @@ class Net(Section):
     def chunk(self) -> int | None:
         """Steps that it unrolls at once; None where it is not recurrent."""
         return self.network.chunk_of(self.arguments)
+
+
+def trained_nets(named: Any, where: str, nets: Sequence[str]) -> str | tuple[str, ...]:
+    """Return the net, or the nets in the order of ``nets``, that a phase's ``train`` names.
+
+    Raises:
+        RecipeError: it is neither a name nor a list of names, or names one twice.
+    """
+    if isinstance(named, str):
+        return named
+    if not isinstance(named, Sequence) or not named or not all(isinstance(name, str) for name in named):
+        raise RecipeError(f"{where} must be the name of a net, or a list of names, not {named!r}.")
+    twice = next((name for name in named if named.count(name) > 1), None)
+    if twice is not None:
+        raise RecipeError(f"{where} names '{twice}' twice; once is enough.")
+    return tuple(sorted(named, key=lambda name: nets.index(name) if name in nets else len(nets)))
+
+
+def _of_features(key: str) -> str:
+    """Return the key that takes an observation's place where another net has made features of it."""
+    return "agent.features" if key == "agent.observation" else key
 
 
 def without(tree: Mapping[str, Any], *words: str) -> dict[str, Any]:
@@ -127,6 +164,8 @@ class Mode:
         if mode in modes:
             # A gradient passes through a slow copy's inputs alone.
             table = replace(modes[mode], learned=False) if slow else modes[mode]
+            if net.behind is not None:
+                table = replace(table, reads={role: _of_features(key) for role, key in table.reads.items()})
             return cls(name, mode, slow, table, getattr(net.network, mode))
         if mode.split(".")[0] == TARGET:
             raise RecipeError(f"net '{name}' has no slow copy; give it one, nets.{name}.target: {{tau: 0.005}}.")

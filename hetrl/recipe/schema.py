@@ -1,9 +1,9 @@
 """A recipe and its sections: the tree as it was written, and every part of it checked for its words and types."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 from omegaconf import OmegaConf
 from pydantic import InstanceOf
@@ -12,59 +12,27 @@ from hetrl.arguments import Count, Seed
 from hetrl.errors import RecipeError, nearest
 from hetrl.recipe.frozen import FrozenDict, Tree, frozen, refuse, thawed
 from hetrl.recipe.keep import Keep
-from hetrl.recipe.net import Net
-from hetrl.recipe.section import Section, Use, close, entry, known_only, mapping, named, sequence
+from hetrl.recipe.net import Net, trained_nets
+from hetrl.recipe.order import Order
+from hetrl.recipe.section import Section, Use, close, known_only, mapping, named, sequence
 from hetrl.recipe.step import Step
 
 FORMAT = 2
 SECTIONS = ("hetrl", "about", "task", "nets", "data", "update", "run")
-Of = Literal["agent", "group"]
 Inactive = Literal["skip", "count"]
+_DEVICES = ("auto", "cpu", "cuda")
 _MAY_BE_NULL = ("train", "order", "optim", "before", "prepare", "after")
 """Words of a phase that an override may take away again."""
 STAGES = ("before", "prepare", "steps", "after")
 """The lists of steps in a phase, in the order in which they run."""
 
 
-@dataclass(frozen=True, eq=False)
-class Order:
-    """Who is next: a catalog entry with its arguments, and whether it puts agents or sharing groups in order."""
-
-    where: str
-    name: str
-    arguments: Mapping[str, Any]
-    of: Of
-
-    @classmethod
-    def parse(cls, tree: Any, where: str) -> "Order":
-        """Return what ``{use: order/name, of: agent, argument: value, ...}`` says.
-
-        Raises:
-            RecipeError: it names no entry, or does not say whose turns it orders.
-        """
-        tree = mapping(tree, where)
-        of = tree.pop("of", None)
-        use = Use.parse(tree, where)
-        if of not in get_args(Of):
-            said = "" if of is None else f"; {of!r} is neither"
-            hint = "" if of is None else close(str(of), get_args(Of))
-            raise RecipeError(f"{where} needs 'of: agent' or 'of: group', whose turns it puts in order{said}.{hint}")
-        return cls(where, use.name, use.arguments, of)
-
-    def entry(self) -> Any:
-        """Return the class behind it, its arguments checked.
-
-        Raises:
-            RecipeError: there is no such order, or an argument does not suit it.
-        """
-        return entry(self.name, self.arguments, self.where, "order")
-
-
 class Phase(Section):
     """One entry of ``update``."""
 
     name: str
-    train: str | None = None
+    train: str | tuple[str, ...] | None = None
+    """The net that it trains, or several nets that are trained together; see :attr:`trained`."""
     order: InstanceOf[Order] | None = None
     """In which order agents (or groups) take their turns; left out, the team is trained at once."""
     epochs: Count = 1
@@ -102,8 +70,8 @@ class Phase(Section):
         tree = {word: each for word, each in tree.items() if each is not None or word not in _MAY_BE_NULL}
         if "steps" not in tree:
             raise RecipeError(f"{where} has no steps.")
-        if "train" in tree and not isinstance(tree["train"], str):
-            raise RecipeError(f"{where}.train must be the name of a net, not {tree['train']!r}.")
+        if "train" in tree:
+            tree["train"] = trained_nets(tree["train"], f"{where}.train", list(nets))
         for word in STAGES:
             if word in tree:
                 entries = enumerate(sequence(tree[word], f"{where}.{word}"))
@@ -111,6 +79,16 @@ class Phase(Section):
         parts: dict[str, type[Order] | type[Use]] = {"order": Order, "optim": Use}
         tree |= {word: part.parse(tree[word], f"{where}.{word}") for word, part in parts.items() if word in tree}
         return cls.read(tree, where, name=name)
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """The nets that it trains, in the order in which the recipe lists them; nothing where it trains none."""
+        return (self.train,) if isinstance(self.train, str) else self.train or ()
+
+    @property
+    def names_trained(self) -> str:
+        """The nets that it trains, as messages name them."""
+        return " and ".join(f"'{name}'" for name in self.trained)
 
     @property
     def stages(self) -> Mapping[str, tuple[Step, ...]]:
@@ -128,8 +106,11 @@ class RunSettings(Section):
 
     frames: Count
     seed: Seed = 0
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: str = "auto"
+    """``auto``, ``cpu``, ``cuda``, or one of several GPUs: ``cuda:1``."""
     compile: bool = False
+    graphs: bool | Literal["auto"] = False
+    """Whether minibatches are recorded once and played, see :mod:`hetrl.graph`; ``auto`` does so on a GPU."""
     threads: Count | None = None
     eval_every: Count | None = None
     n_eval_episodes: Count = 64
@@ -145,6 +126,10 @@ class RunSettings(Section):
             RecipeError: a word is unknown, missing or wrong.
         """
         run = cls.read(tree, "run")
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", run.device):
+            raise RecipeError(
+                f"run.device: {run.device!r} is not one of auto, cpu, cuda, cuda:N.{close(run.device, _DEVICES)}"
+            )
         if Keep.parse(run.keep).best and run.eval_every is None:
             raise RecipeError("run.keep: the best of what? Say run.eval_every=... as well.")
         return run

@@ -122,7 +122,7 @@ def _rounds(linked: Linked, before: BeforeSweep) -> list[int]:
     """Return the round in which each agent is updated; one after the other where nothing orders them."""
     team, trained = linked.team, linked.plan.policy
     for phase in linked.recipe.update:
-        if phase.train == trained and phase.order is not None:
+        if trained in phase.trained and phase.order is not None:
             rounds = in_rounds(before.orders[phase.name], team.members(phase.order.of), {})
             return [next(number for number, agents in enumerate(rounds) if agent in agents) for agent in team.agents]
     return list(range(len(team.agents)))

@@ -64,6 +64,11 @@ class BoundMonitor(L.Callback):
         assert isinstance(pl_module, Learner)
         if pl_module.linked.policy(pl_module.linked.team.agents[:1]).memory:
             raise RunError("the bound monitor measures policies without a memory; train recurrent ones without it.")
+        if pl_module.recipe.nets[pl_module.linked.plan.policy].behind is not None:
+            raise RunError(
+                "the bound monitor measures policies that read observations themselves; train those behind another net "
+                "without it."
+            )
         if pl_module.recipe.run.n_eval_episodes < 2:
             raise RunError("the bound monitor needs run.n_eval_episodes of 2 or more for its standard errors.")
         if critic_of(pl_module.linked) is not None:
@@ -103,5 +108,5 @@ def _trains_policies(learner: Learner, collected: Collected) -> bool:
     if collected.samples == ():
         return False
     start, samples = learner.iteration, learner.recipe.data.arguments.get("updates", 1)
-    everies = [phase.every for phase in learner.recipe.update if phase.train == learner.linked.plan.policy]
+    everies = [phase.every for phase in learner.recipe.update if learner.linked.plan.policy in phase.trained]
     return any((start + samples) // every > start // every for every in everies)

@@ -15,7 +15,7 @@ from hetrl.disk import writes
 from hetrl.errors import DependencyError, RunError
 
 FPS = 20
-"""Steps shown in a second."""
+"""Steps shown in a second, unless the environment says otherwise (``pace``)."""
 
 _STRIP = 32
 _PAPER, _INK = (252, 252, 253), (52, 58, 66)
@@ -96,7 +96,7 @@ class Film:
         if self._writer is None:  # only now is it sure that there is something to write
             with writes(self.path):
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._writer = self._make(self._unfinished)
+                self._writer = self._make(self._unfinished, getattr(env, "pace", FPS))
         with writes(self.path):
             self._writer.add(frame)
 
@@ -121,7 +121,7 @@ def _can_write_mp4() -> bool:
 
 
 class _Writer(Protocol):
-    def __init__(self, path: Path) -> None: ...
+    def __init__(self, path: Path, fps: int) -> None: ...
 
     def add(self, frame: np.ndarray) -> None: ...
 
@@ -131,11 +131,11 @@ class _Writer(Protocol):
 class _Mp4:
     """Frames go to ffmpeg as they come."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, fps: int) -> None:
         import imageio.v2 as imageio
 
         # H.264 asks for even sides; imageio would by default stretch every frame to multiples of 16.
-        self._file = imageio.get_writer(path, format="FFMPEG", fps=FPS, quality=8, macro_block_size=2)
+        self._file = imageio.get_writer(path, format="FFMPEG", fps=fps, quality=8, macro_block_size=2)
 
     def add(self, frame: np.ndarray) -> None:
         self._file.append_data(frame)
@@ -147,8 +147,8 @@ class _Mp4:
 class _Gif:
     """A gif is written in one go; until then its frames wait with one byte for each pixel."""
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._frames = path, list[Image.Image]()
+    def __init__(self, path: Path, fps: int) -> None:
+        self._path, self._fps, self._frames = path, fps, list[Image.Image]()
 
     def add(self, frame: np.ndarray) -> None:
         # Few and flat colours: a palette of each frame's own, without dithering, loses nothing that can be seen.
@@ -156,4 +156,4 @@ class _Gif:
 
     def close(self) -> None:
         first, *rest = self._frames
-        first.save(self._path, save_all=True, append_images=rest, duration=1000 // FPS, loop=0, disposal=1)
+        first.save(self._path, save_all=True, append_images=rest, duration=1000 // self._fps, loop=0, disposal=1)

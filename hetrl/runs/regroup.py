@@ -10,6 +10,7 @@ from hetrl.data.environment import close
 from hetrl.disk import writes
 from hetrl.engine.link import link
 from hetrl.engine.linked import Linked, SharedNetwork
+from hetrl.engine.moved import Modules, moved_by
 from hetrl.errors import RunError
 from hetrl.recipe.read import load
 from hetrl.recipe.schema import Recipe
@@ -50,10 +51,7 @@ def regroup(run: Path, groups: Mapping[str, Sequence[str]], models: Mapping[str,
     weights = checkpoint["state_dict"]
     checkpoint["state_dict"] = {f"linked.{name}": weights[f"linked.{_was(name, sources)}"] for name in new.state_dict()}
     states = dict(zip(_trained(old), checkpoint["optimizer_states"], strict=True))
-    checkpoint["optimizer_states"] = [
-        copy.deepcopy(states[phase, net, sources[net, module]])  # two may have the same one
-        for phase, net, module in _trained(new)
-    ]
+    checkpoint["optimizer_states"] = [copy.deepcopy(_state(states, each, sources)) for each in _trained(new)]
     checkpoint["hetrl"]["recipe"] = recipe.yaml()
     return _written(to, recipe, checkpoint, Folder(run))
 
@@ -73,7 +71,7 @@ def _written(to: Path, recipe: Recipe, checkpoint: Mapping[str, Any], run: Folde
 def _shared(run: Path, recipe: Recipe, policy: str, groups: Mapping[str, Sequence[str]]) -> Recipe:
     """Return the recipe with these groups, their policies, and their turns."""
     named = ", ".join(f"{name}: [{', '.join(members)}]" for name, members in groups.items())
-    orders = {phase.name: phase.order for phase in recipe.update if phase.train == policy}
+    orders = {phase.name: phase.order for phase in recipe.update if policy in phase.trained}
     turns = [name for name, order in orders.items() if order is not None and order.of == "agent"]
     return load(
         Folder(run).recipe,
@@ -106,11 +104,23 @@ def _was(name: str, sources: Mapping[tuple[str, str], str]) -> str:
     return ".".join(words)
 
 
-def _trained(linked: Linked) -> list[tuple[str, str, str]]:
-    """Return phase, net and module of every optimiser, in the order in which a checkpoint has them."""
-    return [
-        (phase.name, phase.train, module)
-        for phase in linked.recipe.update
-        if phase.train is not None
-        for module in linked.nets[phase.train]  # type: ignore[attr-defined]
-    ]
+def _trained(linked: Linked) -> list[tuple[str, Modules]]:
+    """Return phase and modules of every optimiser, in the order in which a checkpoint has them."""
+    phases = linked.recipe.update
+    return [(phase.name, modules) for phase in phases for modules in moved_by(phase, linked).values()]
+
+
+def _state(states: Mapping[Any, Any], optimizer: tuple[str, Modules], sources: Mapping[tuple[str, str], str]) -> Any:
+    """Return the state that an optimiser takes over; two may have the same one.
+
+    Raises:
+        RunError: one optimiser moved the policies of all agents, and has no state for those of groups.
+    """
+    phase, modules = optimizer
+    was = tuple((net, sources[net, module]) for net, module in modules)
+    if (phase, was) not in states:
+        raise RunError(
+            f"update.{phase} trains all agents' modules with one optimiser, whose moments are of all of them; groups "
+            "cannot go on from that. Start a new run from its weights: hetrl train RECIPE --init RUN."
+        )
+    return states[phase, was]

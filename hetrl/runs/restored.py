@@ -6,10 +6,11 @@ from typing import Any
 
 from torch import Tensor
 
+from hetrl.engine.device import resolve_device
 from hetrl.engine.link import link
 from hetrl.engine.linked import Linked, SharedNetwork
 from hetrl.engine.statistics import Statistics
-from hetrl.engine.task import evaluation_env, resolve_device
+from hetrl.engine.task import evaluation_env
 from hetrl.errors import RunError
 from hetrl.recipe.read import load
 from hetrl.recipe.schema import Recipe
@@ -25,11 +26,11 @@ def restored(path: Path, *overrides: str) -> tuple[Recipe, Linked, Any]:
         RunError: the folder holds no run, or no checkpoint, or the overrides make other networks.
     """
     folder, recipe, linked, env = _built(path, overrides)
-    weights = _weights(folder)
+    weights = _weights(folder, linked)
     for problem in other_weights(linked.state_dict(), weights):
         raise RunError(f"{path} was trained with other networks than this makes of its recipe: {problem}.")
     linked.load_state_dict(weights)
-    return recipe, linked.to(resolve_device(recipe.run.device)), env
+    return recipe, linked.to(resolve_device(recipe)), env
 
 
 def restored_actors(path: Path, *overrides: str, checkpoint: str = LAST) -> tuple[Recipe, Linked, Any]:
@@ -42,8 +43,8 @@ def restored_actors(path: Path, *overrides: str, checkpoint: str = LAST) -> tupl
         RunError: the folder holds no run, or no checkpoint, or an agent has no policy in it, or one of other sizes.
     """
     folder, recipe, linked, env = _built(path, overrides)
-    _load_actors(path, linked, _weights(folder, checkpoint))
-    return recipe, linked.to(resolve_device(recipe.run.device)), env
+    _load_actors(path, linked, _weights(folder, linked, checkpoint))
+    return recipe, linked.to(resolve_device(recipe)), env
 
 
 def _built(path: Path, overrides: Sequence[str]) -> tuple[Folder, Recipe, Linked, Any]:
@@ -51,23 +52,25 @@ def _built(path: Path, overrides: Sequence[str]) -> tuple[Folder, Recipe, Linked
     folder.refuse_if_empty()
     folder.need_parts()
     recipe = load(folder.recipe, *overrides)
-    env = evaluation_env(recipe, resolve_device(recipe.run.device))
+    env = evaluation_env(recipe, resolve_device(recipe))
     return folder, recipe, link(recipe, env.team), env
 
 
-def _weights(folder: Folder, checkpoint: str = LAST) -> dict[str, Any]:
-    saved = folder.load_checkpoint(checkpoint)["state_dict"]
-    return {name.removeprefix("linked."): value for name, value in saved.items()}
+def _weights(folder: Folder, linked: Linked, checkpoint: str = LAST) -> dict[str, Any]:
+    """Return what a checkpoint holds of the networks, and set what follows a schedule to where the run was by then."""
+    saved = folder.load_checkpoint(checkpoint)
+    linked.follow_schedules(saved["hetrl"]["frames"] / linked.recipe.run.frames)
+    return {name.removeprefix("linked."): value for name, value in saved["state_dict"].items()}
 
 
 def _load_actors(path: Path, linked: Linked, weights: Mapping[str, Any]) -> None:
-    net = linked.plan.policy
-    shared: SharedNetwork = linked.nets[net]  # type: ignore[assignment]
-    found = _under(f"nets.{net}.", weights)
-    for problem in _misfits(linked, shared, found):
-        raise RunError(f"{path}: {problem}")
-    known = {name: value for name, value in found.items() if name.split(".")[0] in shared}
-    shared.load_state_dict(known)
+    policy = linked.plan.policy
+    for net in filter(None, (policy, linked.recipe.nets[policy].behind)):
+        shared: SharedNetwork = linked.nets[net]  # type: ignore[assignment]
+        found = _under(f"nets.{net}.", weights)
+        for problem in _misfits(linked, shared, found):
+            raise RunError(f"{path}: {problem}")
+        shared.load_state_dict({name: value for name, value in found.items() if name.split(".")[0] in shared})
     if linked.statistics is not None:
         _load_statistics(path, linked.team, linked.statistics, _under("statistics.", weights))
 
@@ -87,12 +90,13 @@ def _misfits(linked: Linked, shared: SharedNetwork, found: Mapping[str, Any]) ->
     owners = list(dict.fromkeys(name.split(".")[0] for name in found))
     for agent in linked.team.agents:
         owner = shared.owner(agent)
-        if owner not in owners:
+        own = shared[owner].state_dict()  # an encoder's may be empty: it hands over what is seen
+        if own and owner not in owners:
             yield (
                 f"it has no policy for '{agent.name}', only for {', '.join(owners) or 'nobody'}; agents that were not "
                 "there in training need a policy that is shared, per: group or per: team."
             )
-        for problem in other_weights(shared[owner].state_dict(), _under(f"{owner}.", found)):
+        for problem in other_weights(own, _under(f"{owner}.", found)):
             yield (
                 f"the policy of '{agent.name}', which sees {agent.sees} and does {agent.action} "
                 f"here, was trained as another network: {problem}."

@@ -33,7 +33,7 @@ from hetrl.runs.restored import restored_actors
 from hetrl.train.begun import Begun
 from hetrl.train.board import Board, silent_threads
 from hetrl.train.build import build
-from hetrl.train.callbacks import Checkpoints, GracefulStop, ProgressBar, SizeNote
+from hetrl.train.callbacks import Checkpoints, DeviceNote, GracefulStop, ProgressBar, SizeNote
 from hetrl.train.checkpoint_file import CheckpointFiles
 from hetrl.train.collection import Collection
 from hetrl.train.keeping import Keeping
@@ -169,7 +169,7 @@ def _fit(
         trainer = L.Trainer(
             max_epochs=-1,
             accelerator="gpu" if data.device.type == "cuda" else "cpu",
-            devices=1,
+            devices=[data.device.index or 0] if data.device.type == "cuda" else 1,
             logger=list(loggers),
             callbacks=[begun, GracefulStop(), *keeping, saving, Timings(CsvTable(folder.timings, frames)), *callbacks],
             # One process, whatever a cluster has set aside, whose signals are not Lightning's business; checkpoints as
@@ -248,7 +248,7 @@ def _refuse_unfit_callbacks(callbacks: Sequence[L.Callback]) -> None:
 
 
 def _progress(quiet: bool) -> list[L.Callback]:
-    return [] if quiet else [SizeNote(), ProgressBar()]
+    return [] if quiet else [SizeNote(), DeviceNote(), ProgressBar()]
 
 
 def evaluate_run(

@@ -8,7 +8,8 @@ from pathlib import Path
 from rich.console import Console
 
 from hetrl.disk import replace_text, writes
-from hetrl.engine.task import resolve_device, team_of
+from hetrl.engine.device import resolve_device
+from hetrl.engine.task import team_of
 from hetrl.errors import RunError
 from hetrl.recipe.check import check
 from hetrl.recipe.read import load
@@ -82,7 +83,7 @@ def train_seeds(
             Folder(origin.of_seed(seed).run).refuse_if_empty()
     check(recipe, team_of(recipe))  # before anything is written
     options(recipe.tree)
-    resolve_device(recipe.run.device)
+    resolve_device(recipe)
     folder = SeedsFolder(path or default_folder(recipe, seeds=True))
     with lock.sole_writer(folder.path):
         _make_room(folder)

@@ -8,11 +8,13 @@ import torch
 from hetrl import rng
 from hetrl.data.behaviour import Behaviour, BestOf
 from hetrl.data.environment import close
+from hetrl.engine.device import resolve_device
 from hetrl.engine.link import link
 from hetrl.engine.linked import Linked
 from hetrl.engine.linked import build as build_entry
-from hetrl.engine.task import evaluation_env, make_env, resolve_device
+from hetrl.engine.task import evaluation_env, make_env
 from hetrl.engine.trial import try_out
+from hetrl.graph import plays
 from hetrl.recipe.check import check
 from hetrl.recipe.schema import Recipe
 from hetrl.train.collection import Collection
@@ -35,7 +37,7 @@ def build(recipe: Recipe) -> tuple[Learner, Collection]:
 
 
 def _built(recipe: Recipe) -> tuple[Learner, Collection]:
-    device = resolve_device(recipe.run.device)
+    device = resolve_device(recipe)
     try_out(recipe)
     env = make_env(recipe, device, rng.derive(recipe.run.seed, "env"))
     try:
@@ -49,6 +51,8 @@ def _around(env: Any, recipe: Recipe, device: torch.device) -> tuple[Learner, Co
     run = recipe.run
     linked = link(recipe, env.team).to(device)
     behaviour = Behaviour(linked.team, linked.policy, None if linked.statistics is None else linked.statistics.watch)
+    if plays(run.graphs, device):
+        behaviour.play([] if linked.statistics is None else [linked.statistics])
     source = build_entry(recipe.data, "data")
     reward = recipe.task.arguments.get("reward", "mean")
     exploring = _exploring(source, linked, behaviour)

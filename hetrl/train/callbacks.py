@@ -10,6 +10,7 @@ import lightning as L
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from hetrl.engine.device import chosen
 from hetrl.train.checkpoint_file import previous
 from hetrl.train.checkpoint_size import large
 from hetrl.train.collection import Collection
@@ -61,6 +62,15 @@ class SizeNote(L.Callback):
         """Say it."""
         data = getattr(trainer, "datamodule", None)
         if isinstance(pl_module, Learner) and isinstance(data, Collection) and (line := large(pl_module, data)):
+            Console(markup=False).print(line, highlight=False, soft_wrap=True)
+
+
+class DeviceNote(L.Callback):
+    """Says before training which device ``run.device=auto`` took, where it had a choice."""
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Say it."""
+        if isinstance(pl_module, Learner) and (line := chosen(pl_module.recipe).why):
             Console(markup=False).print(line, highlight=False, soft_wrap=True)
 
 

@@ -15,7 +15,9 @@ from typing import Any
 from torch import Tensor
 
 from hetrl.engine.linked import SharedNetwork, SlowCopy
+from hetrl.engine.moved import Modules, moved, moved_by
 from hetrl.errors import RunError, nearest
+from hetrl.recipe.net import trained_nets
 from hetrl.recipe.same import ABSENT, differences, first_difference
 from hetrl.train.learner import Learner
 from hetrl.train.restorable import other_weights
@@ -137,13 +139,19 @@ class _Source:
                     self.slow.setdefault(net, {}).setdefault(owner, {})[".".join(rest)] = value
                 case ["linked", "statistics", *rest]:
                     self.statistics[".".join(rest)] = value
-        phases = [phase for phase in tree["update"] if "train" in phase]
-        trained = [(phase, owner) for phase in phases for owner in self.nets[phase["train"]]]
         states = checkpoint.get("optimizer_states", [])
         self.optimizers = {
-            (phase["phase"], owner): (phase.get("optim"), state)
-            for (phase, owner), state in zip(trained, states, strict=False)
+            (phase["phase"], modules): (phase.get("optim"), state)
+            for (phase, modules), state in zip(self._moved(), states, strict=False)
         }
+
+    def _moved(self) -> Iterator[tuple[Mapping[str, Any], Modules]]:
+        """Yield the phase and the modules of every optimiser, in the order in which a checkpoint has them."""
+        for phase in self.tree["update"]:
+            if phase.get("train") is not None:
+                nets = trained_nets(phase["train"], f"update.{phase['phase']}.train", list(self.tree["nets"]))
+                each = moved([nets] if isinstance(nets, str) else nets, phase.get("order") is not None, self.nets)
+                yield from ((phase, modules) for modules in each.values())
 
 
 def _sort(name: str, module: Learner, source: _Source, mine: Mapping[str, Any], report: Inherited) -> None:
@@ -208,13 +216,13 @@ def _go_on(module: Learner, source: _Source, report: Inherited) -> None:
     """Give the optimisers of what was taken the moments that they had there."""
     tree = {phase["phase"]: phase for phase in module.recipe.tree["update"]}
     for phase in module.phases:
-        for owner, optimizer in phase.optimizers.items():
-            theirs = report.loaded.get(str(phase.phase.train), {}).get(owner)
-            used, state = source.optimizers.get((phase.phase.name, str(theirs)), (None, None))
+        for owner, modules in moved_by(phase.phase, module.linked).items():
+            theirs = tuple((net, report.loaded.get(net, {}).get(own, "")) for net, own in modules)
+            used, state = source.optimizers.get((phase.phase.name, theirs), (None, None))
             own = tree[phase.phase.name].get("optim")
             if state is None or used is None or own is None or used["use"] != own["use"]:
                 continue
-            found = copy.deepcopy(state)
+            found, optimizer = copy.deepcopy(state), phase.optimizers[owner]
             found["param_groups"] = optimizer.state_dict()["param_groups"]
             if all(map(_fits, found["state"].values(), _of(optimizer))):
                 optimizer.load_state_dict(found)

@@ -1,5 +1,6 @@
 """The LightningModule: a batch in, the recipe's phases over its samples, metrics out."""
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from hetrl import rng
 from hetrl.allocation import allocating
 from hetrl.data.collected import Collected
 from hetrl.engine.linked import Linked
-from hetrl.engine.phase import PhaseRunner
+from hetrl.engine.phases import phase_runners
 from hetrl.engine.store import Store
 from hetrl.errors import DivergenceError, RunError
 from hetrl.optim import Closure
@@ -47,7 +48,7 @@ class Learner(L.LightningModule):
         self.automatic_optimization = False
         self.linked = linked
         self.recipe: Recipe = linked.recipe
-        self.phases = [PhaseRunner(phase, linked, self.recipe.run.compile) for phase in self.recipe.update]
+        self.phases = phase_runners(linked)
         self.evaluation = evaluation
         self.frames = 0
         self.batch_frames = 0
@@ -100,15 +101,22 @@ class Learner(L.LightningModule):
                 f"the Trainer runs on {self.device.type} but the environments on {collected.type}; load the recipe "
                 f"with run.device={self.device.type}, or use L.Trainer(accelerator='{collected.type}')."
             )
+        if (collected.index or 0) != (self.device.index or 0):
+            raise RunError(
+                f"the Trainer runs on {self.device} but the environments on {collected}; load the recipe with "
+                f"run.device={self.device}, or use L.Trainer(devices=[{collected.index or 0}])."
+            )
 
     def on_train_start(self) -> None:
         """Take up the random states of a resumed run, or seed a new one and evaluate the untrained policies."""
+        self._follow_schedules()
         optimizers = self.optimizers()
         wrapped = optimizers if isinstance(optimizers, list) else [optimizers]
         self._wrapped = {id(each.optimizer): each for each in wrapped}
         if self._pending is not None:
-            self.generator.set_state(self._pending["generator"].cpu())
+            rng.go_on(self.generator, self._pending["generator"])
             rng.restore(self._pending["global"], self.device)
+            self._say_of_another_device(self._pending["global"])
             self._pending = None
             if self.awaits_evaluation:
                 self._evaluate()
@@ -116,6 +124,16 @@ class Learner(L.LightningModule):
         rng.seed(rng.derive(self.recipe.run.seed, "training"))
         if self.evaluates and self.trainer.enable_validation and self.frames == 0:
             self._evaluate()
+
+    def _say_of_another_device(self, state: Mapping[str, Any]) -> None:
+        """Say what does not go on exactly where the checkpoint is of another kind of device."""
+        saved = "cuda" if "cuda" in state else "cpu"
+        if saved != self.device.type:
+            warnings.warn(
+                f"the checkpoint is of a run on {saved} and goes on on {self.device.type}: all of it is taken over but "
+                "the states of the random generators, which begin anew.",
+                stacklevel=2,
+            )
 
     @property
     def generator(self) -> torch.Generator:
@@ -127,8 +145,7 @@ class Learner(L.LightningModule):
     def training_step(self, batch: Collected | TensorDictBase, batch_idx: int) -> None:
         """Run the phases on every sample of a batch, a phase with ``every: k`` on each k-th sample of the run."""
         collected = batch if isinstance(batch, Collected) else Collected.of(batch)
-        progress = min(self.frames / self.recipe.run.frames, 1.0)
-        self.linked.follow_schedules(progress)
+        progress = self._follow_schedules()
         logged: dict[str, list[Tensor]] = {}
         for sample in collected.samples if self._sees() else ():
             self.iteration += 1
@@ -141,6 +158,7 @@ class Learner(L.LightningModule):
                         logged.setdefault(name, []).append(value)
         self.batch_frames = collected.frames
         self.frames += self.batch_frames
+        self._follow_schedules()  # of who acts, too, and they act next
         self._take_statistics()
         means = {name: torch.stack(values).mean() for name, values in logged.items()}
         self.metrics = to_host(of_episodes(collected) | means)
@@ -148,6 +166,12 @@ class Learner(L.LightningModule):
         self.awaits_evaluation = self.trainer.is_last_batch and self.trainer.enable_validation and self._is_due
         if not self.awaits_evaluation:
             self._log(self.metrics)
+
+    def _follow_schedules(self) -> float:
+        """Set what follows a schedule to where the run is, and return that, 0 to 1."""
+        progress = min(self.frames / self.recipe.run.frames, 1.0)
+        self.linked.follow_schedules(progress)
+        return progress
 
     @property
     def evaluates(self) -> bool:
@@ -224,8 +248,9 @@ class Learner(L.LightningModule):
 
     def _refuse_diverged_weights(self) -> None:
         """Refuse weights that are no numbers: an update may make them so while all that it logs still is finite."""
-        for name, value in self.linked.named_parameters():
-            if not value.isfinite().all():
+        finite = {name: value.isfinite().all() for name, value in self.linked.named_parameters()}
+        for name, sound in zip(finite, torch.stack(list(finite.values())).tolist(), strict=True):
+            if not sound:
                 raise DivergenceError(
                     f"{name} is not finite after {self.frames} frames; the run stops, and saves nothing of this."
                 )

@@ -18,6 +18,8 @@ _EXTRA = "_extra_state"
 """How the name of an entry ends that a module keeps beside its tensors."""
 _APART = ("env", "ring")
 """Parts of a source's state whose shapes change while it runs."""
+_DRAWING = ("generator", "sampler")
+"""States of random generators, which do not go from one kind of device to another."""
 
 
 def refuse_malformed(checkpoint: Mapping[str, Any], path: Path) -> None:
@@ -186,6 +188,8 @@ def _other_source(data: Collection, checkpoint: Mapping[str, Any]) -> Iterator[s
         if (word in expected) != (word in found):
             yield f"Collection.{word} is missing, or unknown"
     alike, other = ({word: each[word] for word in each if word not in _APART} for each in (expected, found))
+    if ("cuda" in checkpoint["hetrl"].get("global", {})) != (data.device.type == "cuda"):
+        alike, other = ({word: each[word] for word in each if word not in _DRAWING} for each in (alike, other))
     yield from _unlike(alike, other)
     if "ring" in expected and isinstance(found.get("observation"), dict):
         yield from _other_ring(found, bool(getattr(data.source, "save", True)))
@@ -193,11 +197,11 @@ def _other_source(data: Collection, checkpoint: Mapping[str, Any]) -> Iterator[s
 
 def _unlike(expected: Any, found: Any, where: str = "Collection") -> Iterator[str]:
     """Say where two trees have other words, types, or tensors of other sizes."""
-    if type(expected) is not type(found):
-        yield f"{where} is a {type(found).__name__} and should be a {type(expected).__name__}"
-    elif isinstance(expected, Tensor):
+    if isinstance(expected, Tensor) and isinstance(found, Tensor):
         if (expected.shape, expected.dtype) != (found.shape, found.dtype):
             yield f"{where} is {list(found.shape)} of {found.dtype}, not {list(expected.shape)} of {expected.dtype}"
+    elif type(expected) is not type(found):
+        yield f"{where} is a {type(found).__name__} and should be a {type(expected).__name__}"
     elif isinstance(expected, dict):
         for word in {**expected, **found}:
             if (word in expected) != (word in found):

@@ -145,9 +145,7 @@ def minibatch_step(hidden: list[int], compiled: bool, rows: int = 256, n_agents:
     runners = [PhaseRunner(phase, linked, compiled) for phase in recipe.update]
     turns = [runner._turns.of(agents)[0] for runner, agents in zip(runners, (team.agents, ()), strict=True)]
     # As the peer's, the minibatch is ready.
-    inputs = [
-        [Rows.of(program, lane, store).split([rows])[0] for lane, program in turn.programs["steps"]] for turn in turns
-    ]
+    inputs = [[Rows.of(reader, lane, store).split([rows])[0] for lane, reader in turn.lanes] for turn in turns]
     for net in linked.nets.values():
         net.requires_grad_(True)
 

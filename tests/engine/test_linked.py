@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from choosing import chooses
 from jaxtyping import Float
 from tensordict import TensorDict
 from torch import Tensor
@@ -89,8 +90,8 @@ def test_wrong_groups(groups, text):
 
 @pytest.mark.parametrize("name", [name for name in shipped() if not name.startswith("task/")])
 def test_every_shipped_recipe_links(name):
-    chooses = load(name).task.arguments.get("actions") == "discrete"
-    team = Team(tuple(replace(agent, action=Discrete((3,))) for agent in ALIKE.agents), 12) if chooses else ALIKE
+    one_choice = Team(tuple(replace(agent, action=Discrete((3,))) for agent in ALIKE.agents), 12)
+    team = one_choice if chooses(load(name)) else ALIKE
     assert linked(name, team=team).plan.recipe.name == name
 
 
@@ -514,6 +515,14 @@ def test_schedules_reach_the_components():
     log_prob = torch.log(torch.tensor([1.5]))
     one, zero = torch.ones(1), torch.zeros(1)
     assert clip.compute(log_prob, zero, one, one)["loss"].item() == pytest.approx(-1.2)
+
+
+def test_a_schedule_may_end_before_the_run():
+    found = linked("happo", "update.actors.steps.clipped_surrogate.clip={linear: [0.4, 0.2], until: 0.25}")
+    clip = found.component(found.recipe.phase("actors").steps[1], (A0,))
+    for progress, expected in ((0.0, 0.4), (0.125, 0.3), (0.25, 0.2), (1.0, 0.2)):
+        found.follow_schedules(progress)
+        assert clip.clip.item() == pytest.approx(expected)
 
 
 def test_a_schedule_reaches_the_loss():

@@ -5,6 +5,7 @@ import types
 
 import pytest
 import torch
+from choosing import chooses
 from torch import nn
 
 from hetrl import catalog
@@ -122,8 +123,7 @@ def test_a_loss_of_a_package_is_tried_out(monkeypatch, way, text):
 @pytest.mark.parametrize("name", [name for name in shipped() if not name.startswith("task/")])
 def test_every_step_of_every_recipe_finds_its_inputs(name):
     recipe = load(name)
-    chooses = recipe.task.arguments.get("actions") == "discrete"
-    space = Discrete((3,)) if chooses else BOX
+    space = Discrete((3,)) if chooses(recipe) else BOX
     team = Team(tuple(Agent(f"a{i}", "agents", i, 4, space, "agents") for i in range(3)), 12)
     linked = link(recipe, team)
     seen = {scene.step for scene in rehearse(linked, empty_batch(linked))}

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from choosing import chooses
 from rich.console import Console
 
 from hetrl.engine.rehearsal import team_batch
@@ -73,7 +74,7 @@ def test_shapes_of_other_teams():
 
 @pytest.mark.parametrize("name", [name for name in shipped() if not name.startswith("task/")])
 def test_every_shipped_recipe_prints(name):
-    discrete = load(name).task.arguments.get("actions") == "discrete"
+    discrete = chooses(load(name))
     one_choice = Team(tuple(replace(agent, action=Discrete((3,))) for agent in ALIKE.agents), 12)
     found = text(load(name), one_choice if discrete else ALIKE)
     assert all(f"{phase.name}: " in found for phase in load(name).update)

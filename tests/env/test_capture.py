@@ -13,15 +13,18 @@ import torch
 from env.drawn import actions
 from torch.overrides import _get_current_function_mode_stack
 
+from hetrl import graph
 from hetrl.env import vmas
 from hetrl.env.capture import capture
 from hetrl.env.capture.capture import make
 from hetrl.env.capture.masked_index import masked_index
 from hetrl.env.capture.places import RefusalError
 from hetrl.env.capture.proof import _refuse_merged
-from hetrl.env.capture.runner import as_it_is, compiled, replayed
+from hetrl.env.capture.runner import as_it_is, compiled, in_turns, replayed
+from hetrl.env.simulator_state import PlayedChoice, choose_rows
 from hetrl.env.vmas import _OWNERS, Vmas, scenario_class, scenarios
 from hetrl.errors import RecipeError, RunError
+from hetrl.testing.tape import Tape
 
 pytest.importorskip("vmas")
 
@@ -181,6 +184,100 @@ def test_an_impossible_action_is_told_by_the_simulator(cheap):
         env.advance(still)
     with pytest.raises(AssertionError):
         env.advance({"agents": torch.full((4, 1, 2), torch.nan)})
+
+
+# ----- recorded steps
+
+
+BOTH_SETS = [
+    {"scenario": "simple"},
+    *(
+        pytest.param({"scenario": name}, marks=pytest.mark.slow)
+        for name in ("balance", "navigation", "wheel", "football", "hetrl/mixed_transport")
+    ),
+]
+
+
+@pytest.mark.parametrize("task", BOTH_SETS, ids=lambda task: task["scenario"])
+def test_recorded_steps_leave_the_same_numbers(cheap, monkeypatch, task):
+    """In two sets of places that take turns; with resets, a state that is loaded, and what was given out kept."""
+    generator = torch.Generator().manual_seed(0)
+    plain = staggered(capture=True, **task)
+    monkeypatch.setitem(graph.RECORDERS, "cpu", Tape)
+    monkeypatch.setitem(capture.COMPILERS, "cpu", lambda traced: in_turns(traced, as_it_is(traced)))
+    recorded, steps = staggered(capture=True, **task), []
+    for number in range(24):
+        drawn = actions(plain, generator)
+        if not number:
+            monkeypatch.setitem(capture.COMPILERS, "cpu", as_it_is)
+        expected = plain.advance(drawn)
+        if not number:
+            monkeypatch.setitem(capture.COMPILERS, "cpu", lambda traced: in_turns(traced, as_it_is(traced)))
+        steps.append((expected, recorded.advance(drawn)))
+        if number == 15:
+            recorded.load_state_dict(through_file(recorded.state_dict()))
+    for expected, found in steps:
+        same(expected, found)
+    assert recorded._capture.n_own <= 3
+
+
+def test_recorded_resets_leave_the_same_numbers(cheap, monkeypatch):
+    """Where the host does not ask, every step ends with a reset, perhaps of nobody: called, and played."""
+    monkeypatch.setitem(graph.RECORDERS, "cpu", Tape)
+    monkeypatch.setitem(capture.COMPILERS, "cpu", lambda traced: in_turns(traced, as_it_is(traced)))
+    generator, envs = torch.Generator().manual_seed(0), []
+    for number in range(2):
+        env = Vmas(scenario="hetrl/relay", n_envs=4, horizon=5, seed=3, capture=True)
+        env.asks, env._apart = False, True
+        env._choose = PlayedChoice("a reset") if number else choose_rows
+        env.start()
+        env._steps += torch.arange(4) % 3 * 2
+        envs.append(env)
+    steps = []
+    for number in range(24):
+        drawn = actions(envs[0], generator)
+        steps.append([env.advance(drawn) for env in envs])
+        if number == 11:
+            envs[1].load_state_dict(through_file(envs[1].state_dict()))
+    for expected, found in steps:
+        same(expected, found)
+    (played,) = envs[1]._choose._played.values()
+    assert played.refused is None and sum(int(found.truncated.sum()) for _, found in steps) > 8
+
+
+def test_only_what_is_captured_and_never_asks_records_its_resets():
+    assert staggered(scenario="simple")._choose is choose_rows
+    assert staggered(scenario="simple", capture=True)._choose is choose_rows
+
+
+def trusting(monkeypatch):
+    """An environment, captured, that may leave questions for later, as on a GPU; and actions of nobody."""
+    monkeypatch.setitem(capture.COMPILERS, "cpu", lambda traced: in_turns(traced, as_it_is(traced)))
+    env, still = staggered(scenario="simple", capture=True), {"agents": torch.zeros(4, 1, 2)}
+    env.asks = False
+    for _ in range(3):
+        env.advance(still)
+    return env, still
+
+
+def test_steps_on_trust_are_asked_about_at_the_end(cheap, monkeypatch):
+    env, still = trusting(monkeypatch)
+    assert env.trust()
+    env.advance(still)
+    assert env.held() and env.trust()
+    before = env.state_dict()
+    env.advance({"agents": torch.full((4, 1, 2), torch.nan)})
+    assert not env.held() and not env.trust() and env.held()  # and no more on trust
+    env.load_state_dict(before)
+    with pytest.raises(AssertionError):
+        env.advance({"agents": torch.full((4, 1, 2), torch.nan)})
+
+
+def test_on_a_cpu_every_step_is_asked(cheap, monkeypatch):
+    env, _ = trusting(monkeypatch)
+    env.asks = True
+    assert not env.trust() and env.held()
+    assert not staggered(scenario="simple").trust()
 
 
 # ----- masks, filters, and who holds what

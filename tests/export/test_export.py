@@ -6,6 +6,7 @@ import json
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from hetrl.export.function import PolicyFunction, apart
 from hetrl.net.categorical_policy import CategoricalPolicy
 from hetrl.net.gaussian_policy import GaussianPolicy
 from hetrl.network import Policy
-from hetrl.team import Box, Discrete, Team
+from hetrl.team import Box, Discrete, Listing, Team
 
 PLAYER = Path(__file__).parent / "player.py"
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
@@ -279,13 +280,16 @@ def test_several_choices_and_images(tmp_path):
     [
         ("net/convolutional", {"filters": [2, 3], "kernels": [3, 3], "strides": [2, 1]}, (12, 12, 3), torch.uint8),
         ("net/entities", {"own": 3, "entity": 2}, (9,), torch.float32),
+        ("net/units", {"size": 8}, (9,), torch.float32),
     ],
-    ids=["convolutional", "entities"],
+    ids=["convolutional", "entities", "units"],
 )
 def test_encoders_are_inside(format, encoder, arguments, shape, dtype, tmp_path):
     if format == "onnx":
         onnx()
     team = Team.of(["a"], [shape], [Discrete((4,))], dtypes=[dtype])
+    if encoder == "net/units":
+        team = replace(team, agents=(replace(team.agents[0], listings=(Listing("others", 0, 3, 2),)),))
     front = Encoding(catalog.resolve(encoder), arguments)
     net = CategoricalPolicy(team.agents[0], team, hidden=[8], encoder=front)
     function = PolicyFunction(Lenses.of(team, None).before(net, team.agents[0]), team.agents[0], stochastic=False)

@@ -166,3 +166,19 @@ def test_an_unavailable_option_is_never_a_sample_and_has_no_gradient():
     torch.testing.assert_close(log_prob.exp(), torch.full((300,), 0.5))
     (log_prob + (sample * torch.randn(300, 4)).sum(-1)).sum().backward()
     assert logits.grad.isfinite().all() and (logits.grad[:, [1, 3]] == 0).all()
+
+
+def test_the_values_of_options_taken():
+    """Of 1 2 4 8 16, choices of 2 and 3: the second and the first, 2 + 4 = 6; as indices and one-hot."""
+    values, action = torch.tensor([[1.0, 2.0, 4.0, 8.0, 16.0]]), torch.tensor([[1, 0]])
+    encoded = categorical.one_hot(action, [2, 3], torch.float64)
+    assert encoded.tolist() == [[0.0, 1.0, 1.0, 0.0, 0.0]] and encoded.dtype == torch.float64
+    assert categorical.taken(values, action, [2, 3]).tolist() == [6.0]
+    assert categorical.taken(values, encoded.float(), [2, 3]).tolist() == [6.0]
+
+
+def test_values_taken_in_any_batch():
+    values = torch.randn(4, 3, 5)
+    action = torch.stack([torch.randint(2, (4, 3)), torch.randint(3, (4, 3))], -1)
+    wanted = values[..., :2].gather(-1, action[..., :1]) + values[..., 2:].gather(-1, action[..., 1:])
+    torch.testing.assert_close(categorical.taken(values, action, [2, 3]), wanted.squeeze(-1))

@@ -6,8 +6,10 @@ import torch
 from torch import nn
 
 import hetrl
+from hetrl import graph
 from hetrl.errors import RecipeError
 from hetrl.optim.adam import Adam
+from hetrl.testing.tape import Tape
 
 
 def network():
@@ -181,3 +183,24 @@ def test_an_optimiser_that_keeps_no_figures_or_asks_for_nothing_is_one_line():
         figures_of(plain)
     with pytest.raises(RunError, match=r"^the optimiser took a step without calling its closure; step\(closure\) "):
         Minibatch(None, None, [], [], None).figures()
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_a_played_step_is_the_step(weight_decay, monkeypatch):
+    """The rate is one that 32 bits hold, since a played step reads it from a tensor, and it changes on the way."""
+    monkeypatch.setitem(graph.RECORDERS, "cpu", Tape)
+    nets, optimizers, figures = [network(), network()], [], [[], []]
+    for net in nets:
+        optimizers.append(Adam(lr=0.5, max_grad_norm=1.0, weight_decay=weight_decay).optimizer([*net.parameters()]))
+    optimizers[1].play("update.actors")
+    for net, optimizer, seen in zip(nets, optimizers, figures, strict=True):
+        for number in range(3):
+            optimizer.param_groups[0]["lr"] = 2.0**-number
+            taken(optimizer, net, lambda optimizer=optimizer, seen=seen: seen.append(getattr(optimizer, "figures", {})))
+            if number == 1:
+                optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    assert figures[0] == figures[1] and len({float(each["grad_norm"]) for each in figures[1][1:]}) > 2
+    for left, right in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
+        assert torch.equal(left, right)
+    saved = [optimizer.state_dict()["state"] for optimizer in optimizers]
+    assert all(torch.equal(saved[0][at][word], saved[1][at][word]) for at in saved[0] for word in saved[0][at])

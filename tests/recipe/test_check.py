@@ -136,7 +136,21 @@ def literal(*texts):
         # order and train against each other
         ("update.critic.prepare=[{net: actor.act}]",
          "update.critic.prepare[0] (actor.act) is about one agent, but update.critic has no agent in "
-         "turn; add order: {use: order/random_permutation, of: agent}."),
+         "turn; add order: {use: order/random_permutation, of: agent}, or write train: [value] to train everybody at "
+         "once."),
+        # nets trained together
+        ("update.critic.train=[value,actr]", "update.critic.train: no net 'actr'. Nearest: 'actor'."),
+        ("update.critic.train=[value,value]", "update.critic.train names 'value' twice; once is enough."),
+        ("update.critic.train=[]", "update.critic.train must be the name of a net, or a list of names, not []."),
+        ("update.critic.train=[value,3]",
+         "update.critic.train must be the name of a net, or a list of names, not ['value', 3]."),
+        ("update.critic.train=[value,actor]",
+         "update.critic trains 'actor' too, and none of its losses (loss.value) depends on it; add one that does, or "
+         "write train: [value]."),
+        ("update.actors.train=[value,actor]",
+         "update.actors trains 'actor' per: agent and 'value' per: team in turns: what several agents share would be "
+         "moved in the turns of each, with moments of its own; share them alike, or drop order, which trains everybody "
+         "at once."),
         *[(f"update.estimate.{word}={value}",
            f"update.estimate.{word} belongs to a phase that trains a net; add train: or drop it.")
           for word, value in (("order", "{use: order/fixed, of: agent}"), ("optim", "{use: optim/adam}"),

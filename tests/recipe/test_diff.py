@@ -171,3 +171,15 @@ def test_a_folder_stands_for_its_recipe(tmp_path, capsys, monkeypatch):
     assert "seeds update.actors.epochs=9" in printed and "2 differences." in printed
     assert [line.split("│")[1:-1] for line in printed.splitlines() if "epochs " in line]
     assert Path("run").is_dir()
+
+
+def test_nets_that_are_trained_together_are_listed_in_the_order_of_the_nets():
+    """In which order a recipe names them, or whether one stands in a list, is no difference."""
+    assert not differences(hetrl.load("qmix"), hetrl.load("qmix", "update.values.train=[mixer, utility]"))
+    assert not differences(hetrl.load("happo"), hetrl.load("happo", "update.critic.train=[value]"))
+    own = "{use: net/mixer, hidden: [8]}"
+    steps = "update.values.steps=[{net: utility.chosen}, {net: mixer}, {net: two, writes: {q: q_two}}, " \
+            "{use: loss/single_td}, {use: loss/single_td, reads: {q: q_two}, writes: {loss: loss.two}}]"  # fmt: skip
+    three = hetrl.load("qmix", f"nets.two={own}", "update.values.train=[two, mixer, utility]", steps)
+    found = differences(hetrl.load("qmix"), three)
+    assert Difference("values", "train", "utility, mixer", "utility, mixer, two") in found

@@ -29,7 +29,7 @@ EYE = "nets.actor.encoder={use: net/convolutional, filters: [4], kernels: [3], s
         (["nets.actor.encoder={use: net/convolutional, filters: [0]}"],
          r"^nets.actor.encoder: net/convolutional: filters"),
         (["nets.actor.encoder={use: net/state_value}"],
-         r"^nets.actor.encoder: net/state_value is no encoder; use net/convolutional or net/entities\."),
+         r"^nets.actor.encoder: net/state_value is no encoder; use net/convolutional or net/entities or net/units\."),
         (["nets.actor.encoder={use: loss/td}"], r"^nets.actor.encoder: 'loss/td' cannot stand here"),
         (["nets.actor.encoder={filters: [4]}"], r"^nets.actor.encoder needs 'use: kind/name'"),
         (["nets.actor.encoder=net/convolutional"], r"^nets.actor.encoder must be a mapping, not 'net/convolutional'"),

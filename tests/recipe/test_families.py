@@ -103,7 +103,7 @@ def test_counting_inactive_rows_counts_them_though_a_step_reads_the_mask(monkeyp
         module.phases[0].run(store, 0.0, torch.Generator(), None)
         (turn,) = module.phases[1]._turns.of(module.linked.team.agents[:1])
         run_programs(turn.programs["prepare"], store)
-        ((lane, program),) = turn.programs["steps"]
+        ((lane, program),) = turn.lanes
         inputs = Rows.of(program, lane, store).split([144])[0]
         _, means = turn.objective([dict(inputs)])
         expected = program(dict(inputs))["loss.agent.surrogate"]

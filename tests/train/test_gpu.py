@@ -1,4 +1,4 @@
-"""What must hold on a GPU; run with ``pytest -m gpu`` where there is one."""
+"""What must hold on a GPU; run with ``pytest -m gpu`` where there is one, rehearsed on a pretended one elsewhere."""
 
 import lightning as L
 import pytest
@@ -7,7 +7,12 @@ import torch
 import hetrl
 from hetrl.engine.store import Store
 
-pytestmark = pytest.mark.gpu
+pytestmark = [
+    pytest.mark.gpu,
+    # Warnings of vmas itself, and Lightning's advice for other kinds of training.
+    pytest.mark.filterwarnings("ignore::UserWarning:vmas"),
+    pytest.mark.filterwarnings("ignore:.*smaller than the logging interval.*"),
+]
 
 TINY = ["task.n_envs=16", "task.horizon=10", "data.frames=160", "run.frames=320", "run.device=cuda"]
 
@@ -15,9 +20,14 @@ TINY = ["task.n_envs=16", "task.horizon=10", "data.frames=160", "run.frames=320"
 @pytest.mark.parametrize("name", ["happo", "mappo"])
 def test_trains_on_a_gpu(name):
     module, data = hetrl.load(name, *TINY, "run.eval_every=160").build()
-    L.Trainer(max_epochs=1, accelerator="gpu", devices=1, logger=False, enable_checkpointing=False).fit(module, data)
+    before = [parameter.cpu().clone() for parameter in module.parameters()]
+    assert data.device.type == "cuda" and all(parameter.is_cuda for parameter in module.parameters())
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    L.Trainer(max_epochs=1, accelerator="gpu", devices=1, **quiet).fit(module, data)
     assert module.frames == 320
-    assert all(parameter.is_cuda and parameter.isfinite().all() for parameter in module.parameters())
+    after = list(module.parameters())  # on the CPU: Lightning takes a module back when a fit is over
+    assert all(parameter.isfinite().all() for parameter in after)
+    assert any(not torch.equal(old, new.cpu()) for old, new in zip(before, after, strict=True))
 
 
 def test_an_update_never_waits_for_the_device():

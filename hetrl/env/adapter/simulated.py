@@ -57,6 +57,7 @@ class Simulated(TeamEnv):
         device: str,
     ) -> None:
         super().__init__(n_envs=n_envs, horizon=horizon, reward=reward, device=device)
+        self.asks = True  # its simulators are on the host, which every step has to ask anyway
         self._simulators, self.team, self._takers = simulators, team, takers
         self._strangers, self.repeats = strangers, repeats
         self._generator = torch.Generator().manual_seed(seed)

@@ -74,6 +74,7 @@ class TorchRL(TeamEnv):
         workers: Count | None = None,
     ) -> None:
         super().__init__(n_envs=n_envs, horizon=horizon or 1, reward=reward, device=device)
+        self.asks = True  # its simulators are on the host, which every step has to ask anyway
         # Rows in processes leave a GPU alone: a child cannot use what its parent has begun to.
         place = self.device if workers is None else torch.device("cpu")
         self._factory = Factory(factory, n_envs, place)

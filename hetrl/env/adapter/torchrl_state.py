@@ -18,6 +18,7 @@ from torchrl.data.tensor_specs import Box as SpecBox
 from torchrl.envs import EnvBase
 from torchrl.envs.utils import _StepMDP
 
+from hetrl import rng
 from hetrl.env.adapter.torchrl_world import Batch, Written
 from hetrl.env.simulator_state import KeyPath, get, put, restore, slots_of, snapshot, walk
 
@@ -52,7 +53,7 @@ def load(batch: Batch, state: dict[str, Any]) -> None:
     """
     if not len(batch.single.carried.keys()):
         batch.start()  # some of what it holds is made by a first reset
-    restore(batch.env, state["simulator"])
+    restore(batch.env, state["simulator"], batch.env.device)
     for path, value in state["others"]:
         old = get(batch.env, tuple(path))
         put(batch.env, tuple(path), _decoded(value, old))
@@ -168,7 +169,7 @@ def _decoded(saved: Any, old: Any) -> Any:
     if isinstance(old, np.generic):
         return type(old)(saved)
     if isinstance(old, torch.Generator):
-        old.set_state(saved.cpu())
+        rng.go_on(old, saved)
     elif isinstance(old, np.random.Generator):
         old.bit_generator.state = _arrays(saved)
     elif isinstance(old, np.random.RandomState):

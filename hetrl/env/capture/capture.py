@@ -97,7 +97,9 @@ def make(env: Capturable, first: tuple[KeyPath, ...], compiler: Compiler, larges
         if compiler is as_it_is:
             return Made(Runner(traced, as_it_is(traced), first), verdict, verdict)
         runner = Runner(traced, compiler(traced), first)
-        return Made(runner, verdict, prove(twin, step, runner, n_proof, first))
+        proved = prove(twin, step, runner, n_proof, first)
+        runner.trusted = traced.guard is not None and not verdict.missed and not proved.missed
+        return Made(runner, verdict, proved)
 
 
 def _traced(
@@ -212,6 +214,21 @@ class Capture:
                 else:
                     torch.set_rng_state(before)
         return result
+
+    def trust(self) -> bool:
+        """Let traced steps whose way never changed in a proof go on without a question, until :meth:`held`.
+
+        Returns whether there are any.
+        """
+        runners = [runner for runner in self._runners if runner.trusted]
+        for runner in runners:
+            runner.trust()
+        return bool(runners)
+
+    def held(self) -> bool:
+        """Whether they all went as they were traced. One that did not is asked at each step from then on."""
+        lost = [runner for runner in self._runners if not runner.held()]  # each is asked, so that each asks again
+        return not lost
 
     def loosen(self) -> None:
         """Something else than a traced step has changed more than numbers in the simulator."""

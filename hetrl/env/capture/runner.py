@@ -9,6 +9,7 @@ from torch import Tensor
 
 from hetrl.env.capture.traced_step import TracedStep
 from hetrl.env.simulator_state import KeyPath, get, python_values, slots
+from hetrl.graph import Alternating
 from hetrl.team import Grouped
 
 Executable = Callable[[Sequence[Tensor]], Sequence[Tensor]]
@@ -26,7 +27,7 @@ class Program(Protocol):
         """Tensors to call it with."""
 
 
-Compiler = Callable[[Program], Executable]
+Compiler = Callable[[TracedStep], Executable]
 
 
 class Runner:
@@ -41,6 +42,9 @@ class Runner:
     def __init__(self, traced: TracedStep, run: Executable, first: Sequence[KeyPath]) -> None:
         self.traced, self.run, self._first = traced, run, first
         self._bound_to: Any = None
+        self.trusted = False
+        """Whether its way never changed in a proof, although it might."""
+        self._held: Tensor | None = None
 
     def bind(self, simulator: Any) -> str | None:
         """Find the places that the traced step reads and writes. Returns why it does not fit the simulator, or None."""
@@ -88,9 +92,13 @@ class Runner:
         given += [drawn[number] for number in traced.read_draws]
         given += [holder[key] for holder, key in self._read]
         out = self.run([value if value.is_contiguous() else value.contiguous() for value in given])
-        if traced.guard is not None and not out[traced.guard]:
+        if traced.guard is not None and not self._goes_on(out[traced.guard]):
             return None
         moved = [(holder, key, source[where]) for holder, key, source, where in self._move]
+        given_out = [*traced.observations.values(), *traced.rewards.values(), traced.terminated]
+        if isinstance(self.run, Alternating):
+            out = self._taken(self.run, out, given_out)
+            moved = [(holder, key, tensor.clone()) for holder, key, tensor in moved]
         for holder, key, number in self._write:
             holder[key] = out[number]
         for holder, key, tensor in moved:
@@ -100,6 +108,35 @@ class Runner:
             {group: out[number] for group, number in traced.rewards.items()},
             out[traced.terminated],
         )
+
+    def _goes_on(self, guard: Tensor) -> bool:
+        """Whether the step counts: it went as the traced one, or that is found out later."""
+        if self._held is None:
+            return bool(guard)
+        self._held.logical_and_(guard)
+        return True
+
+    def trust(self) -> None:
+        """Only note from now on, on the device, whether steps go as the traced one."""
+        self._held = torch.ones((), dtype=torch.bool, device=self.traced.examples[0].device)
+
+    def held(self) -> bool:
+        """Whether all steps since did; where not, it is not trusted again. From now on each step asks."""
+        flag, self._held = self._held, None
+        went = flag is None or bool(flag)
+        self.trusted = self.trusted and went
+        return went
+
+    @staticmethod
+    def _taken(run: Alternating, out: Sequence[Tensor], given_out: Sequence[int]) -> list[Tensor]:
+        """Keep the results: those for the simulator where they are, those for others in tensors of their own."""
+        own = list(out)
+        fresh = [torch.empty_like(out[number]) for number in given_out]
+        torch._foreach_copy_(fresh, [out[number] for number in given_out])
+        for number, tensor in zip(given_out, fresh, strict=True):
+            own[number] = tensor
+        run.taken()
+        return own
 
     def draw(self) -> list[Tensor]:
         """The random numbers of one step, from the generators that are the present ones."""
@@ -123,7 +160,7 @@ def _place(simulator: Any, path: KeyPath) -> tuple[Any, Any]:
 # --------------------------------------------------------------------------- compilers
 
 
-def as_it_is(traced: Program) -> Executable:
+def as_it_is(traced: TracedStep) -> Executable:
     """The graph itself, one kernel for each of its operations: the bits of the original, and quick to make."""
     graph: Any = traced.graph
 
@@ -145,8 +182,10 @@ def compiled(traced: Program) -> Executable:
     # Without a tracing context torch neither reads nor writes its cache on disk.
     context = tracing(TracingContext(FakeTensorMode(shape_env=ShapeEnv(), static_shapes=True)))
     # Shapes are checked when a runner is bound, once and not at every step.
-    options = config.patch(fx_graph_cache=True, compile_threads=1, size_asserts=False)
-    with context, torch.no_grad(), options:
+    options: dict[str, Any] = {"fx_graph_cache": True, "size_asserts": False}
+    if traced.examples[0].device.type == "cpu":  # one file of C++; for a GPU many kernels are compiled side by side
+        options["compile_threads"] = 1
+    with context, torch.no_grad(), config.patch(**options):
         built: Any = compile_fx(traced.graph, list(traced.examples))
         merged = _merged(built(*traced.examples), traced.examples)  # compiling is put off until this first call
 
@@ -171,25 +210,19 @@ def _merged(results: Sequence[Tensor], given: Sequence[Tensor]) -> list[int]:
     return found
 
 
-def replayed(traced: Program) -> Executable:
-    """Kernels by inductor, launched together as one CUDA graph."""
-    kernels = compiled(traced)
-    static = [example.clone() for example in traced.examples]
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            kernels(static)
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        results = list(kernels(static))
+def replayed(traced: TracedStep) -> Executable:
+    """Kernels by inductor, recorded: on a GPU they are launched together, as one CUDA graph."""
+    return in_turns(traced, compiled(traced))
 
-    def run(given: Sequence[Tensor]) -> Sequence[Tensor]:
-        torch._foreach_copy_(static, list(given))
-        graph.replay()
-        fresh = [torch.empty_like(result) for result in results]
-        torch._foreach_copy_(fresh, results)
-        return fresh
 
-    return run
+def in_turns(traced: TracedStep, run: Executable) -> Executable:
+    """A traced step that is recorded, and leaves the simulator's tensors where its next step reads them."""
+    first_slot = len(traced.groups) + len(traced.read_draws)
+    fed: set[int] = set()
+    feeds: dict[int, int] = {}
+    for number, path in enumerate(traced.reads, first_slot):
+        result = traced.writes.get(path)
+        if result is not None and result not in fed:
+            fed.add(result)
+            feeds[number] = result
+    return Alternating(run, traced.examples, feeds)

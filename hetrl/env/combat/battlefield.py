@@ -1,12 +1,13 @@
 """Where a battle stands, and what stays the same on its map."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
 from hetrl.env.combat.maps import BattleMap
-from hetrl.env.combat.units import TYPE_NUMBERS, Traits, trait_table
+from hetrl.env.combat.units import HEALERS, N_BASE_TYPES, TYPE_NUMBERS, Details, Traits, detailed_table, trait_table
 
 SIZE = 32.0
 """Of the square map, whose corner is (0, 0)."""
@@ -37,6 +38,8 @@ class Battlefield:
     """``[B, enemies, 2]``, where the scripted enemies go while they see nobody; (0, 0) before their first step."""
     locked: Tensor
     """``[B, enemies]``, the slot at which each scripted enemy last shot; -1 where there is none."""
+    reserve: Tensor | None = None
+    """``[B, N, 4]`` of detailed rules, see :class:`~hetrl.env.combat.detailed.Reserve`."""
 
     @property
     def alive(self) -> Tensor:
@@ -45,7 +48,12 @@ class Battlefield:
 
     def tensors(self) -> tuple[Tensor, ...]:
         """The tensors in their order, with which another is built."""
-        return tuple(getattr(self, field.name) for field in fields(self))
+        return tuple(self.state_dict().values())
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The tensors by name."""
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: tensor for name, tensor in found.items() if tensor is not None}
 
     def where(self, chosen: Tensor, other: "Battlefield") -> "Battlefield":
         """Return these battles where ``chosen`` ``[B]``, and the ``other`` ones elsewhere."""
@@ -59,18 +67,36 @@ class Ground:
     """What stays the same in all battles on a map: who is whose opponent, in which order, as tensors on a device.
 
     Side 0 are the allies, 1 the enemies.
+
+    Args:
+        plan: who meets whom.
+        device: where the tensors are.
+        detailed: whether rules are detailed, see :mod:`~hetrl.env.combat.detailed`; only then somebody heals.
+        factors: what allies' numbers are multiplied by, see :mod:`~hetrl.env.combat.knobs`.
     """
 
-    def __init__(self, plan: BattleMap, device: torch.device) -> None:
+    def __init__(
+        self, plan: BattleMap, device: torch.device, detailed: bool = False,
+        factors: Mapping[str, Sequence[float]] | None = None,
+    ) -> None:  # fmt: skip
         self.plan = plan
         self.counts = (len(plan.allies), len(plan.enemies))
         self.n_units = sum(self.counts)
         allies, enemies = self.counts
         self.device = device
-        self.table = trait_table(device)
+        self.detailed = detailed
+        self.sides = torch.tensor([0] * allies + [1] * enemies, device=device)
+        """``[N]``, of each."""
+        healers = [kind in HEALERS for side in plan.sides for kind in side]
+        self.healers = torch.tensor(healers, device=device)
+        """Who heals, ``[N]`` bool."""
+        self.n_kinds = N_BASE_TYPES + any(healers)
+        """How many kinds are told apart in what is seen."""
+        self.table, self._details = detailed_table(device, self.n_kinds) if detailed else (trait_table(device), {})
+        ones = (1.0,) * enemies
+        self._factors = {word: torch.tensor((*own, *ones), device=device) for word, own in (factors or {}).items()}
         types = [TYPE_NUMBERS.get(kind, 0) for kind in (*plan.allies, *plan.enemies)]
         self.types = torch.tensor(types, device=device)
-        self.sides = torch.tensor([0.0] * allies + [1.0] * enemies, device=device)
         self.moves = torch.tensor(MOVES, device=device)
         self.posts = torch.tensor([_POSTS[0]] * allies + [_POSTS[1]] * enemies, device=device)
         """``[N, 2]``, around which each starts."""
@@ -83,18 +109,26 @@ class Ground:
             for order, own in ((forward, forward[:allies]), (backward, forward[allies:]))
         )
         """Whom each sees, in this order, ``[n, N - 1]``, by side: its own side first."""
-        self.targets = self._targets()
-        n_options = torch.tensor([N_MOVES + enemies] * allies + [N_MOVES + allies] * enemies, device=device)
-        self.last_option = n_options.to(torch.float32) - 1
+        meant = self._meant()
+        widest = max(map(len, meant))
+        filled = [[unit] * N_MOVES + own + [unit] * (widest - len(own)) for unit, own in enumerate(meant)]
+        self.targets = torch.tensor(filled, device=device)
+        """Whom each action of a unit is for, ``[N, actions]``; the unit itself where it is for nobody."""
+        self.n_options = tuple(N_MOVES + max(map(len, meant[side])) for side in self.units)
+        """How many actions there are, by side; not all are for everybody."""
+        self.last_option = torch.tensor([N_MOVES + len(own) - 1 for own in meant], device=device).to(torch.float32)
         """``[N]``, the highest action of each."""
 
-    def _targets(self) -> Tensor:
-        """At whom each action of a unit shoots, ``[N, actions]``; the unit itself where it is no attack of its."""
-        widest = N_MOVES + max(self.counts)
-        targets = torch.arange(self.n_units).unsqueeze(1).repeat(1, widest)
-        for side, own in enumerate(self.units):
-            targets[own, N_MOVES : N_MOVES + self.counts[1 - side]] = self.slots[side].cpu()
-        return targets.to(self.device)
+    def _meant(self) -> list[list[int]]:
+        """Whom the actions of each unit are for that are no moves: opponents, or of who heals all of its own side."""
+        forward, backward = list(range(self.n_units)), list(range(self.n_units))[::-1]
+        allies, enemies = self.counts
+        opponents, mates = (forward[allies:], backward[enemies:]), (forward[:allies], backward[:enemies])
+        return [
+            mates[side] if kind in HEALERS else opponents[side]
+            for side, kinds in enumerate(self.plan.sides)
+            for kind in kinds
+        ]
 
     @property
     def units(self) -> tuple[slice, slice]:
@@ -106,9 +140,16 @@ class Ground:
         opponents = each[:, self.units[1 - side]]
         return opponents if side == 0 else opponents.flip(1)
 
+    def trait(self, word: str, types: Tensor) -> Tensor:
+        """Return one of the numbers of units of these kinds, ``[B, N]``."""
+        found = self.table[word][types]
+        return found * self._factors[word] if word in self._factors else found
+
     def traits(self, types: Tensor) -> Traits:
         """Return the numbers of units of these kinds, ``[B, N]``."""
-        return Traits(**{word: values[types] for word, values in self.table.items()})
+        found = {word: self.trait(word, types) for word in self.table}
+        details = Details(**{word: values[types] for word, values in self._details.items()}) if self.detailed else None
+        return Traits(**found, detail=details)
 
 
 def distances(position: Tensor, to: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from hetrl.env.combat.battlefield import SIZE, Battlefield, Ground
+from hetrl.env.combat.detailed import first_reserve
 from hetrl.env.combat.ticks import pushed
 from hetrl.env.combat.units import N_BASE_TYPES
 
@@ -49,6 +50,7 @@ def battlefield(ground: Ground, position: Tensor, types: Tensor) -> Battlefield:
         types=types,
         goal=torch.zeros_like(position[:, ground.units[1]]),
         locked=torch.full_like(enemies, -1),
+        reserve=first_reserve(traits) if ground.detailed else None,
     )
 
 

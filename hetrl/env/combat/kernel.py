@@ -11,7 +11,7 @@ from torch import Tensor
 from hetrl.env.capture import When
 from hetrl.errors import RunError
 
-TensorFunction = Callable[..., tuple[Tensor, ...]]
+TensorFunction = Callable[..., Sequence[Tensor]]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Traced:
 def compiled(function: TensorFunction, *examples: Tensor) -> TensorFunction:
     """Return a function of tensors compiled for such as the ``examples``, without a question to any of their numbers.
 
-    On a CPU kernels are made by inductor, and kept on disk for the next process; on a GPU they are played together.
+    Kernels are made by inductor, and kept on disk for the next process.
 
     Raises:
         RuntimeError: Python runs without assertions, or what torch's compiler raises.
@@ -34,16 +34,15 @@ def compiled(function: TensorFunction, *examples: Tensor) -> TensorFunction:
         raise RuntimeError("python runs with -O, under which torch's compiler gives wrong numbers; run without -O")
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    from hetrl.env.capture.capture import COMPILERS
+    from hetrl.env.capture.runner import compiled as kernels
 
     given = tuple(example.contiguous() for example in examples)
     with torch.no_grad():
         graph = make_fx(lambda *tensors: tuple(function(*tensors)))(*given)  # of a method, it would count `self`
-    run = COMPILERS[given[0].device.type](Traced(graph, given))
+    run = kernels(Traced(graph, given))
 
-    def call(*tensors: Tensor) -> tuple[Tensor, ...]:
-        found: Sequence[Tensor] = run([each if each.is_contiguous() else each.contiguous() for each in tensors])
-        return tuple(found)
+    def call(*tensors: Tensor) -> Sequence[Tensor]:
+        return run([each if each.is_contiguous() else each.contiguous() for each in tensors])
 
     return call
 
@@ -59,7 +58,7 @@ class Kernel:
     def __init__(self, function: TensorFunction, capture: When) -> None:
         self._function, self._capture = function, capture
 
-    def __call__(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+    def __call__(self, *tensors: Tensor) -> Sequence[Tensor]:
         """Return what the function does.
 
         Raises:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from hetrl.env.combat.units import HEALERS
 from hetrl.errors import RecipeError, nearest
 
 
@@ -14,6 +15,18 @@ class BattleMap:
     drawn: bool = False
     """Whether each episode draws the kinds of units, the same for both sides, and where they start; the names above
     then only count."""
+    detailed: bool = False
+    """Whether its rules are detailed unless a task says otherwise, see :mod:`~hetrl.env.combat.detailed`."""
+
+    @property
+    def sides(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The allies, and the enemies."""
+        return self.allies, self.enemies
+
+    @property
+    def heals(self) -> bool:
+        """Whether somebody heals."""
+        return not HEALERS.isdisjoint((*self.allies, *self.enemies))
 
     def __str__(self) -> str:
         both = (self.allies, self.enemies)
@@ -24,13 +37,15 @@ class BattleMap:
         )
 
 
-def _map(allies: dict[str, int], enemies: dict[str, int] | None = None, drawn: bool = False) -> BattleMap:
+def _map(
+    allies: dict[str, int], enemies: dict[str, int] | None = None, drawn: bool = False, detailed: bool = False
+) -> BattleMap:
     """A map of so many of each kind; a mirror where only the allies are told."""
     sides = [
         tuple(kind for kind, count in side.items() for _ in range(count))
         for side in (allies, allies if enemies is None else enemies)
     ]
-    return BattleMap(sides[0], sides[1], drawn)
+    return BattleMap(sides[0], sides[1], drawn, detailed)
 
 
 MAPS = {
@@ -48,6 +63,9 @@ MAPS = {
     "smacv2_5_units": _map({"unit": 5}, drawn=True),
     "smacv2_10_units": _map({"unit": 10}, drawn=True),
     "smacv2_20_units": _map({"unit": 20}, drawn=True),
+    "MMM": _map({"marauder": 2, "marine": 7, "medivac": 1}, detailed=True),
+    "MMM2": _map({"marauder": 2, "marine": 7, "medivac": 1}, {"marauder": 3, "marine": 8, "medivac": 1}, detailed=True),
+    "5m2d_vs_8m": _map({"marine": 5, "medivac": 2}, {"marine": 8}, detailed=True),
 }
 """Name -> map."""
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from hetrl.env.capture import When
-from hetrl.env.combat import deployment, outcome, script, sight, ticks
+from hetrl.env.combat import deployment, detailed, outcome, script, sight, ticks
 from hetrl.env.combat.battlefield import Battlefield, Ground
 from hetrl.env.combat.kernel import Kernel
 
@@ -37,7 +37,7 @@ class Play:
         self._ground, self._enemy = ground, enemy
         self._begin = Kernel(self._deploy, capture)
         self._tell = Kernel(self._command, capture)
-        self._move = Kernel(self._tick, capture)
+        self._once = Kernel((detailed if ground.detailed else ticks).ticker(ground), capture)
         self._pairs = Kernel(self._see, capture)
 
     @property
@@ -66,17 +66,17 @@ class Play:
         heading, aim, target, goal, locked = self._tell(*field.tensors(), action, drawn[:, n_units:])
         late = ticks.LEAST_LATE + (ticks.MOST_LATE - ticks.LEAST_LATE) * drawn[:, None, :n_units]
         told = ticks.Orders(heading, aim, target)
-        after = ticks.step(replace(field, goal=goal, locked=locked), told, late, self.tick)
+        after = replace(field, goal=goal, locked=locked)
+        if ground.detailed:
+            after = detailed.run(ground, after, told, late, self._once)
+        else:
+            after = ticks.run(after, told, late, self._once)
         earned, over = outcome.reward(ground, field, after, ALLIES), outcome.standing(ground, after, ALLIES).over
         return Fought(after, earned, over)
 
     def look(self, field: Battlefield) -> sight.Sight:
         """Return what the allies see and may do."""
         return sight.look(self._ground, field, ALLIES, self._pairs)
-
-    def tick(self, bodies: ticks.Bodies, told: ticks.Orders, late: Tensor, types: Tensor) -> ticks.Bodies:
-        """Take one tick, see :func:`~hetrl.env.combat.ticks.tick`."""
-        return ticks.Bodies(*self._move(*bodies, *told, late, types))
 
     # ----- what may be compiled: tensors in, tensors out
 
@@ -88,12 +88,9 @@ class Play:
         seen = script.view(ground, field, ENEMIES)
         chance = script.chances(seen, drawn.unflatten(-1, (ground.counts[ENEMIES], 2)))
         told = script.command(seen, field.goal, field.locked, chance, self._enemy)
+        if ground.detailed:
+            told = script.tend(ground, field, ENEMIES, told)
         return (*ticks.orders(ground, torch.cat([action, told.action], -1)), told.goal, told.locked)
-
-    def _tick(self, *given: Tensor) -> tuple[Tensor, ...]:
-        *parts, late, types = given
-        bodies, told = ticks.Bodies(*parts[:3]), ticks.Orders(*parts[3:])
-        return ticks.tick(self._ground.traits(types), bodies, told, late)
 
     def _see(self, marks: Tensor, health: Tensor, types: Tensor) -> tuple[Tensor, ...]:
         return sight.pairs(self._ground, ALLIES, marks, health, types)

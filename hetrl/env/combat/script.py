@@ -5,7 +5,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from hetrl.env.combat.battlefield import N_MOVES, SIZE, Battlefield, Ground
+from hetrl.env.combat import detailed
+from hetrl.env.combat.battlefield import N_MOVES, SIZE, STOP, Battlefield, Ground, distances
 
 Enemy = Literal["closest", "random"]
 """Whom a scripted unit attacks first: the nearest of those that it can reach, or any of them."""
@@ -55,6 +56,8 @@ def view(ground: Ground, field: Battlefield, side: int) -> Opponents:
     place, facing = field.position[:, units], ground.facing(field.position, side)
     east, north = (facing[:, None, :, axis] - place[:, :, None, axis] for axis in (0, 1))
     both = alive[:, units, None] & ground.facing(alive, side)[:, None]
+    if ground.detailed:  # whom one cannot hit is no opponent
+        both = both & detailed.may_target(traits, ground.sides)[:, units][..., ground.slots[side]]
     visible = torch.where(both & ((east * east + north * north).sqrt() < sight), 1.0, 0.0)
     # The original reads its own observations, in parts of its sight, and rounds with them.
     east, north = (way / sight * sight * visible for way in (east, north))
@@ -94,9 +97,37 @@ def command(seen: Opponents, goal: Tensor, locked: Tensor, chance: Chances, enem
     target = torch.where(keeps, locked, first)
     locked = torch.where(_at(seen.reachable, target) > 0, target, -1)
     chased = torch.stack([_at(way, chance.chased) for way in (seen.east, seen.north)], -1) + seen.place
-    east, north = (torch.where(seen.visible.amax(-1, keepdim=True) > 0, chased, goal) - seen.place).unbind(-1)
-    moves = torch.stack([north, east, -north, -east], -1).argmax(-1)
+    moves = _towards(torch.where(seen.visible.amax(-1, keepdim=True) > 0, chased, goal) - seen.place)
     return Commands(torch.where(seen.reachable.amax(-1) > 0, N_MOVES + target, moves), goal, locked)
+
+
+def tend(ground: Ground, field: Battlefield, side: int, told: Commands) -> Commands:
+    """Return the same with what those of a side do who heal.
+
+    Heal the nearest who is hurt, of those on the ground of one's own side, if it can be reached; if not, go there;
+    where nobody in sight is hurt, keep within half of one's reach of the nearest; where nobody is in sight, as told.
+    """
+    traits, units, alive = ground.traits(field.types), ground.units[side], field.alive
+    mates = detailed.may_target(traits, ground.sides)[:, units, units] & alive[:, units, None] & alive[:, None, units]
+    place = field.position[:, units]
+    apart = distances(place, place)
+    seen = mates & (apart < traits.sight[:, units, None])
+    hurt = seen & (field.health < traits.health)[:, None, units]
+    reach = traits.reach[:, units]
+    among = torch.where(hurt.any(-1, keepdim=True), hurt, seen)
+    mate = torch.where(among, apart, 2 * SIZE).argmin(-1)
+    far = apart.gather(2, mate.unsqueeze(-1)).squeeze(-1)
+    moves = _towards(place.gather(1, mate.unsqueeze(-1).expand(-1, -1, 2)) - place)
+    slot = mate if side == 0 else ground.counts[side] - 1 - mate  # a side counts from its own end
+    stays = torch.where(far < reach / 2, STOP, moves)
+    action = torch.where(hurt.any(-1), torch.where(far < reach, N_MOVES + slot, moves), stays)
+    heals = ground.healers[units] & seen.any(-1)
+    return told._replace(action=torch.where(heals, action, told.action))
+
+
+def _towards(way: Tensor) -> Tensor:
+    """The move along the axis along which there is more of the way ``[B, n, 2]``; north where there is none."""
+    return torch.stack([way[..., 1], way[..., 0], -way[..., 1], -way[..., 0]], -1).argmax(-1)
 
 
 def _at(each: Tensor, slot: Tensor) -> Tensor:

@@ -1,26 +1,49 @@
 """Who sees what, and who may do what."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from hetrl.env.combat.battlefield import SIZE, STOP, Battlefield, Ground, distances
-from hetrl.env.combat.units import N_BASE_TYPES
+from hetrl.env.combat import detailed
+from hetrl.env.combat.battlefield import N_MOVES, SIZE, STOP, Battlefield, Ground, distances
+from hetrl.team import Listing
 
-N_SEEN = 7 + N_BASE_TYPES
-"""Numbers about each other unit."""
-N_OWN = 4 + N_BASE_TYPES
-"""Numbers about oneself."""
+
+def n_seen(ground: Ground) -> int:
+    """Return how many numbers there are about each other unit."""
+    return 3 + n_own(ground)
+
+
+def n_own(ground: Ground) -> int:
+    """Return how many numbers there are about oneself; in the state, about each unit."""
+    return 4 + ground.n_kinds + (2 if ground.detailed else 0)
+
+
 _PLACE = slice(1, 3)
 """Of the numbers about each unit."""
 
 
 def observation_size(ground: Ground) -> int:
     """Return how many numbers a unit sees."""
-    return N_SEEN * (ground.n_units - 1) + N_OWN
+    return n_seen(ground) * (ground.n_units - 1) + n_own(ground)
+
+
+def listings(ground: Ground) -> tuple[Listing, ...]:
+    """Say where an ally's observation lists the others."""
+    (mates, foes), size = ground.counts, n_seen(ground)
+    allies = (Listing("allies", 0, mates - 1, size),) if mates > 1 else ()
+    return (*allies, Listing("enemies", (mates - 1) * size, foes, size))
+
+
+def state_listings(ground: Ground, original: bool) -> tuple[Listing, ...]:
+    """Say where the state lists the units, and in the original what brings its cells and seconds to about 1."""
+    (mates, foes), size = ground.counts, n_own(ground)
+    scale = (1.0, 1 / SIZE, 1 / SIZE, 0.1, *[1.0] * (size - 4)) if original else ()
+    return Listing("allies", 0, mates, size, scale), Listing("enemies", mates * size, foes, size, scale)
 
 
 class Sight(NamedTuple):
@@ -45,18 +68,25 @@ def pairs(ground: Ground, side: int, marks: Tensor, health: Tensor, types: Tenso
         types: ``[B, N]``.
     """
     units, order, alive = ground.units[side], ground.others[side], health > 0
-    sight, reach = (ground.table[word][types[:, units]].unsqueeze(-1) for word in ("sight", "reach"))
+    traits = ground.traits(types)
+    sight, reach = traits.sight[:, units, None], traits.reach[:, units, None]
     place = marks[:, units, _PLACE]
     distance = distances(place, marks[..., _PLACE])
     both = alive[:, units, None] & alive[:, None]
     visible = torch.where(both & (distance < sight), 1.0, 0.0)
     reachable = torch.where(both & (distance < reach), 1.0, 0.0)
     # Places are seen from one's own, in parts of what one sees; all else as it is.
-    origin = pad(place, (1, N_SEEN - 3)).unsqueeze(2)
-    scale = pad(pad(sight.expand_as(place), (0, N_SEEN - 3), value=1.0), (1, 0), value=1.0).unsqueeze(2)
+    rest = marks.shape[-1] - 3
+    origin = pad(place, (1, rest)).unsqueeze(2)
+    scale = pad(pad(sight.expand_as(place), (0, rest), value=1.0), (1, 0), value=1.0).unsqueeze(2)
     own = torch.arange(len(order), device=order.device).unsqueeze(-1)
     others = (marks[:, order] - origin) / scale * visible[:, own, order].unsqueeze(-1)
-    return others, ground.facing(reachable.transpose(1, 2), side).transpose(1, 2)
+    if not ground.detailed:
+        return others, ground.facing(reachable.transpose(1, 2), side).transpose(1, 2)
+    # Some heal team-mates, hurt or not, and some cannot shoot at who flies.
+    able = torch.where(detailed.may_target(traits, ground.sides)[:, units], reachable, 0.0)
+    wanted = ground.targets[units, N_MOVES : ground.n_options[side]]
+    return others, able.gather(2, wanted.expand(len(able), -1, -1))
 
 
 Pairs = Callable[[Tensor, Tensor, Tensor], Sequence[Tensor]]
@@ -72,34 +102,53 @@ def look(ground: Ground, field: Battlefield, side: int, pairs: Pairs) -> Sight:
     return Sight(observation, torch.cat([moves, torch.ones_like(alive), reachable > 0], -1))
 
 
+def options(ground: Ground, field: Battlefield, side: int) -> Tensor:
+    """Return what the units of a side may do, ``[B, n, actions]`` bool, see :class:`Sight`."""
+    return look(ground, field, side, partial(pairs, ground, side)).options
+
+
+def observations(ground: Ground, field: Battlefield, side: int) -> Tensor:
+    """Return what the units of a side see, ``[B, n, F]``, see :class:`Sight`."""
+    return look(ground, field, side, partial(pairs, ground, side)).observation
+
+
 def all_marks(ground: Ground, field: Battlefield) -> Tensor:
-    """Return what there is to see of each unit, with its place in cells, ``[B, N, 13]``."""
-    health, ready, one_hot = _shown(ground, field)
+    """Return what there is to see of each unit, with its place in cells, ``[B, N, 13]``; 2 more of detailed rules."""
+    health, ready, rest = _shown(ground, field)
     aim = (field.aim / ground.last_option).unsqueeze(-1)
-    return torch.cat([health, field.position, field.heading, aim, ready, one_hot], -1)
+    return torch.cat([health, field.position, field.heading, aim, ready, *rest], -1)
 
 
 def own_marks(ground: Ground, field: Battlefield) -> Tensor:
     """Return what each unit knows of itself, ``[B, N, 10]``: numbers within 0 and 1, and 0 of the dead."""
-    health, ready, one_hot = _shown(ground, field)
-    return torch.cat([health, field.position / SIZE, ready, one_hot], -1) * field.alive.unsqueeze(-1)
+    health, ready, rest = _shown(ground, field)
+    return torch.cat([health, field.position / SIZE, ready, *rest], -1) * field.alive.unsqueeze(-1)
 
 
-def _shown(ground: Ground, field: Battlefield) -> tuple[Tensor, Tensor, Tensor]:
-    """Health and cooldown in parts of what they are at most, ``[B, N, 1]``, and the kind, ``[B, N, kinds]``."""
-    most = {word: ground.table[word][field.types] for word in ("health", "reload")}
-    ready = (field.cooldown / most["reload"]).clamp(0, 1)
-    return (field.health / most["health"]).unsqueeze(-1), ready.unsqueeze(-1), ground.table["one_hot"][field.types]
+def _shown(ground: Ground, field: Battlefield) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Health and cooldown in parts of what they are at most, ``[B, N, 1]`` each; and the kind, one-hot, with shields
+    and energy in parts of what they can be, of detailed rules.
+    """
+    health, reload, one_hot = (ground.trait(word, field.types) for word in ("health", "reload", "one_hot"))
+    rest = [one_hot]
+    if ground.detailed:
+        detail, has = ground.traits(field.types).detail, detailed.Reserve.of(field)
+        assert detail is not None
+        shares = (has.shield / detail.shield.clamp(min=1), has.energy / detailed.MOST_ENERGY)
+        rest += [share.unsqueeze(-1) for share in shares]
+    return (field.health / health).unsqueeze(-1), (field.cooldown / reload).clamp(0, 1).unsqueeze(-1), rest
 
 
 def world_state(ground: Ground, field: Battlefield) -> Tensor:
     """Return the state as the original has it, ``[B, 12 N]``: of each unit health, place, cooldown and kind, then the
     sides and the kinds of all as numbers. Places are cells and cooldowns seconds, however far below 0.
     """
-    health, _, one_hot = _shown(ground, field)
-    each = torch.cat([health, field.position, field.cooldown.unsqueeze(-1), one_hot], -1)
+    health, _, rest = _shown(ground, field)
+    each = torch.cat([health, field.position, field.cooldown.unsqueeze(-1), *rest], -1)
     each = torch.where(field.alive.unsqueeze(-1), each, 0.0)
-    return torch.cat([each.flatten(1), ground.sides.expand(len(each), -1), field.types.to(torch.float32)], -1)
+    return torch.cat(
+        [each.flatten(1), ground.sides.expand(len(each), -1).to(torch.float32), field.types.to(torch.float32)], -1
+    )
 
 
 def scaled_state(ground: Ground, field: Battlefield) -> Tensor:

@@ -6,7 +6,7 @@ from hetrl.recipe.check.amounts import check_minibatches
 from hetrl.recipe.check.gradients import check_gradients
 from hetrl.recipe.check.keys import check_keys
 from hetrl.recipe.check.names import check_names, provided_keys
-from hetrl.recipe.check.nets import check_net, check_nets_used, check_zeros
+from hetrl.recipe.check.nets import check_front, check_net, check_nets_used, check_zeros
 from hetrl.recipe.check.phases import check_phase, check_time
 from hetrl.recipe.check.scopes import check_scopes
 from hetrl.recipe.check.team import check_team
@@ -31,6 +31,7 @@ def check(recipe: Recipe, team: Team | None = None, provided: Iterable[str] | No
     need_recipe(recipe, "hetrl.check({})")
     for net in recipe.nets.values():
         check_net(net)
+        check_front(net, recipe)
     own = provided is None
     given = provided_keys(recipe) if provided is None else list(provided)
     if team is not None:

@@ -49,7 +49,7 @@ def check_minibatches(recipe: Recipe) -> None:
     """
     amounts = Amounts.of(recipe)
     for phase in recipe.update:
-        if amounts is None or phase.train is None:
+        if amounts is None or not phase.trained:
             continue
         count, what = entries(phase, recipe, amounts.rows)
         if phase.minibatches > count:

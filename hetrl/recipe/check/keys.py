@@ -32,9 +32,9 @@ def check_keys(plan: Plan, provided: Iterable[str]) -> None:
             before = flow.copy()
             for step in steps:
                 flow.step(step, phase)
-            if stage == "steps" and phase.train is not None:
+            if stage == "steps" and phase.trained:
                 flow.drop(before, phase)
-                flow.train(phase.train, phase)
+                flow.train(phase)
 
 
 @dataclass
@@ -103,10 +103,10 @@ class _Flow:
             self.dropped[key] = phase.where
         self.written, self.stale, self.every = before.written, before.stale, before.every
 
-    def train(self, net: str, phase: Phase) -> None:
-        """Take note that what a net has written is of before its training."""
+    def train(self, phase: Phase) -> None:
+        """Take note that what the phase's nets have written is of before their training."""
         for key, writer in self.written.items():
-            if writer == net:
+            if writer in phase.trained:
                 self.stale[key] = phase.where
 
 

@@ -2,8 +2,8 @@
 
 import torch
 
-from hetrl.encoder import Encoding
-from hetrl.errors import RecipeError
+from hetrl.encoder import Encoder, Encoding
+from hetrl.errors import RecipeError, nearest
 from hetrl.recipe.net import Net
 from hetrl.recipe.plan import Plan
 from hetrl.recipe.schema import Recipe
@@ -19,6 +19,35 @@ def check_net(net: Net) -> None:
         raise RecipeError(f"{net.where}: torch has another use for the name '{net.name}'; choose another.")
 
 
+def check_front(net: Net, recipe: Recipe) -> None:
+    """Refuse a net behind another one that is none to stand in front of it.
+
+    Raises:
+        RecipeError: naming both, and what to do.
+    """
+    name = net.behind
+    if name is None:
+        return
+    where, front = f"{net.where}.encoder", recipe.nets.get(name)
+    if front is None:
+        raise RecipeError(f"{where}: no net '{name}'.{nearest(name, recipe.nets)}")
+    if not issubclass(front.network, Encoder):
+        raise RecipeError(f"{where}: '{name}' ({front.use}) makes no features of observations; name an encoder.")
+    order = list(recipe.nets)
+    if order.index(name) > order.index(net.name):
+        raise RecipeError(f"{where}: '{name}' stands after '{net.name}' under nets; write it before.")
+    if front.sharing != net.sharing:
+        raise RecipeError(
+            f"{where}: '{name}' is per: {front.sharing} and '{net.name}' per: {net.sharing}; share them alike."
+        )
+    read = {key for table in net.network.modes.values() for key in table.reads.values()}
+    if "agent.observation" not in read or not read.isdisjoint(("state", "agents.observation")):
+        raise RecipeError(
+            f"{where}: {net.use} reads more than one agent's observation, of which '{name}' makes features; write an "
+            "encoder of its own, {use: net/...}."
+        )
+
+
 def check_zeros(recipe: Recipe) -> None:
     """Refuse encoders to which a 0 means something where observations are standardised, which moves it.
 
@@ -28,11 +57,14 @@ def check_zeros(recipe: Recipe) -> None:
     if not recipe.normalize_observations:
         return
     for net in recipe.nets.values():
-        for value in net.values.values():
-            if isinstance(value, Encoding) and value.entry.reads_zeros:
+        found = {value.where: value.entry for value in net.values.values() if isinstance(value, Encoding)}
+        if issubclass(net.network, Encoder):
+            found[f"{net.where} ({net.use})"] = net.network
+        for where, entry in found.items():
+            if entry.reads_zeros:
                 raise RecipeError(
-                    f"{value.where} tells by its zeros who is absent, and task.normalize_observations moves them; drop "
-                    "one of the two."
+                    f"{where} tells by its zeros who is absent, and task.normalize_observations moves them; drop one "
+                    "of the two."
                 )
 
 
@@ -43,7 +75,7 @@ def check_nets_used(plan: Plan) -> None:
         RecipeError: naming the net.
     """
     modes = [mode for phase in plan.recipe.update for step in phase.every_step for mode in step.modes]
-    trained = {phase.train for phase in plan.recipe.update}
+    trained = {name for phase in plan.recipe.update for name in phase.trained}
     used = {plan.policy, *(mode.net for mode in modes)}
     copied = {mode.net for mode in modes if mode.slow}
     for name, net in plan.recipe.nets.items():

@@ -18,7 +18,7 @@ def check_phase(phase: Phase, plan: Plan) -> None:
     Raises:
         RecipeError: naming the two that do not go together, and what to do.
     """
-    if phase.train is None:
+    if not phase.trained:
         for word in _OF_TRAINING:
             if getattr(phase, word) != Phase.model_fields[word].default:
                 raise RecipeError(f"{phase.where}.{word} belongs to a phase that trains a net; add train: or drop it.")
@@ -39,19 +39,25 @@ def check_phase(phase: Phase, plan: Plan) -> None:
 
 def _check_trained(phase: Phase, plan: Plan) -> None:
     """Refuse to train what is not there, or is not to be trained."""
-    if phase.train not in plan.recipe.nets:
-        raise RecipeError(f"{phase.where}.train: no net '{phase.train}'.{nearest(str(phase.train), plan.recipe.nets)}")
-    net = plan.recipe.nets[str(phase.train)]
-    if not net.trainable:
+    for name in phase.trained:
+        if name not in plan.recipe.nets:
+            raise RecipeError(f"{phase.where}.train: no net '{name}'.{nearest(name, plan.recipe.nets)}")
+        net = plan.recipe.nets[name]
+        if not net.trainable:
+            raise RecipeError(f"{phase.where} trains '{name}', and {net.where} says that it stays as it is; drop one.")
+    per = {name: plan.per[name] for name in phase.trained}
+    if phase.order is not None and len(set(per.values())) > 1:
+        each = " and ".join(f"'{name}' per: {word}" for name, word in per.items())
         raise RecipeError(
-            f"{phase.where} trains '{phase.train}', and {net.where} says that it stays as it is; drop one."
+            f"{phase.where} trains {each} in turns: what several agents share would be moved in the turns of each, "
+            "with moments of its own; share them alike, or drop order, which trains everybody at once."
         )
 
 
 def _check_optim(phase: Phase) -> None:
     """Refuse a phase without an optimiser, or one that takes a single step where several are asked for."""
     if phase.optim is None:
-        raise RecipeError(f"{phase.where} trains '{phase.train}' and needs optim: {{use: optim/adam}}.")
+        raise RecipeError(f"{phase.where} trains {phase.names_trained} and needs optim: {{use: optim/adam}}.")
     if phase.optim.entry("optim").once:
         for word in ("epochs", "minibatches"):
             if getattr(phase, word) > 1:
@@ -62,17 +68,20 @@ def _check_optim(phase: Phase) -> None:
 
 
 def _check_turns(phase: Phase) -> None:
-    """Refuse an agent's step where no agent is in turn."""
+    """Refuse an agent's step where no agent is in turn and a single net is named, not a list of them."""
     if phase.order is not None:
         if hasattr(torch.nn.ModuleDict(), phase.name):  # in which the orders are kept by name
             raise RecipeError(f"{phase.where}: torch has another use for the name '{phase.name}'; choose another.")
         phase.order.entry()
         return
+    if phase.train != phase.trained[0]:
+        return  # a list: everybody at once
     for step in (*phase.prepare, *phase.steps, *phase.after):
         if step.per_agent:
             raise RecipeError(
                 f"{step} is about one agent, but {phase.where} has no agent in turn; add order: "
-                "{use: order/random_permutation, of: agent}."
+                f"{{use: order/random_permutation, of: agent}}, or write train: [{phase.train}] to train everybody at "
+                "once."
             )
 
 
@@ -85,16 +94,16 @@ def _refuse_equal(phase: Phase) -> None:
         key: step
         for step in phase.prepare
         for key in step.table.writes.values()
-        if step.mode is not None and step.mode.net == phase.train and not step.mode.slow
+        if step.mode is not None and step.mode.net in phase.trained and not step.mode.slow
     }
     for step in phase.steps:
         role = None if step.component is None else step.component.compares
         before = written.get(step.table.reads[role]) if role is not None else None
         if before is not None and before.mode is not None:
             raise RecipeError(
-                f"{step} compares '{phase.train}' with what {before} kept of it in the same turn, and {phase.where} "
-                "takes one step a turn: they are equal, and it does nothing. Write epochs: 2, or compare with the slow "
-                f"copy, net: {phase.train}.{TARGET}.{before.mode.name}."
+                f"{step} compares '{before.mode.net}' with what {before} kept of it in the same turn, and "
+                f"{phase.where} takes one step a turn: they are equal, and it does nothing. Write epochs: 2, or "
+                f"compare with the slow copy, net: {before.mode.net}.{TARGET}.{before.mode.name}."
             )
 
 

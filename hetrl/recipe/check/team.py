@@ -7,8 +7,8 @@ from hetrl.errors import RecipeError
 from hetrl.network import Policy
 from hetrl.order import check_rounds
 from hetrl.recipe.net import Net
+from hetrl.recipe.order import Order
 from hetrl.recipe.plan import Plan
-from hetrl.recipe.schema import Order
 from hetrl.team import Discrete, Team
 
 

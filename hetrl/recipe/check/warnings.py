@@ -24,13 +24,14 @@ def _still(phase: Phase) -> Iterator[str]:
     """Say which phases train a net without moving it."""
     if phase.train is None or phase.optim is None:
         return
+    never = f"{phase.names_trained} never change{'s' if len(phase.trained) == 1 else ''}"
     known = arguments.parameters(phase.optim.entry("optim").__init__)
     lr = phase.optim.arguments.get("lr", known["lr"].default if "lr" in known else None)
     if _zero(lr):
-        yield f"{phase.optim.where}.lr is 0 throughout: '{phase.train}' never changes; write more, or drop the phase."
+        yield f"{phase.optim.where}.lr is 0 throughout: {never}; write more, or drop the phase."
     losses = [step for step in phase.steps if step.use is not None and step.use.startswith("loss/")]
     if losses and all(_zero(step.arguments.get("coef")) for step in losses):
-        yield f"{phase.where}: every loss has coef: 0: '{phase.train}' never changes; write more, or drop the phase."
+        yield f"{phase.where}: every loss has coef: 0: {never}; write more, or drop the phase."
 
 
 def _zero(value: object) -> bool:
@@ -76,7 +77,7 @@ def _never(recipe: Recipe, amounts: Amounts) -> Iterator[str]:
                 "runs; write a smaller one, or more run.frames."
             )
     for name, net in recipe.nets.items():
-        trained = sum(times for phase, times in runs.items() if phase.train == name)
+        trained = sum(times for phase, times in runs.items() if name in phase.trained)
         if net.target is not None and 0 < trained < net.target.every:
             yield (
                 f"{net.where}.target.every = {net.target.every}: '{name}' is trained {trained} times, so that its slow "

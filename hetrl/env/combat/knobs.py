@@ -1,0 +1,48 @@
+"""How allies differ from their kinds, as a task says it."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from annotated_types import Gt
+
+from hetrl.env.combat.maps import BattleMap
+from hetrl.errors import RecipeError, nearest
+
+Trait = Literal["health", "damage", "reach", "sight", "reload", "speed"]
+Knobs = Mapping[str, Mapping[Trait, Annotated[float, Gt(0)]]]
+"""A kind of unit or an ally's name -> trait -> what it is multiplied by, above 0."""
+Factors = dict[str, tuple[float, ...]]
+"""Trait -> what each ally's is multiplied by."""
+
+
+def names(plan: BattleMap) -> list[str]:
+    """Return the allies' names: their kinds, and which of the kind."""
+    return [f"{kind}_{plan.allies[:place].count(kind)}" for place, kind in enumerate(plan.allies)]
+
+
+def factors(plan: BattleMap, knobs: Knobs) -> Factors:
+    """Return what each ally's traits are multiplied by; what is told of a kind and of one of it is multiplied, too.
+
+    Raises:
+        RecipeError: no ally is of that name or kind.
+    """
+    allies = names(plan)
+    known = [*dict.fromkeys(plan.allies), *allies]
+    for name in knobs:
+        if name not in known:
+            raise RecipeError(f"task.traits: no ally or kind of ally is called '{name}'.{nearest(name, known)}")
+    found: Factors = {}
+    for trait in dict.fromkeys(trait for own in knobs.values() for trait in own):
+        found[trait] = tuple(
+            float(knobs.get(kind, {}).get(trait, 1.0) * knobs.get(name, {}).get(trait, 1.0))
+            for kind, name in zip(plan.allies, allies, strict=True)
+        )
+    return found
+
+
+def bodies(plan: BattleMap, found: Factors) -> list[str]:
+    """Return each ally's body: its kind, or where those of a kind differ the first one's name that is like it."""
+    allies = names(plan)
+    own = [(kind, *(each[place] for each in found.values())) for place, kind in enumerate(plan.allies)]
+    alike = {kind: {each for each in own if each[0] == kind} for kind in plan.allies}
+    return [each[0] if len(alike[each[0]]) == 1 else allies[own.index(each)] for each in own]

@@ -1,0 +1,310 @@
+"""Work that is recorded once and played again: on a GPU one launch in place of hundreds.
+
+What is recorded reads tensors in fixed places and leaves its results in fixed places, so it is played again without
+Python and without any question to the device. On a GPU the recording is a CUDA graph. On a CPU there is nothing to
+record: the function is called again on the same places, so that everything around a recording runs there as well.
+"""
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+Function = Callable[[Sequence[Tensor]], Sequence[Tensor]]
+"""What can be recorded: it asks no tensor for its numbers, and each call takes the same path."""
+Generators = Sequence[torch.Generator]
+
+EXACT = 1e-4
+"""How far what is played may be off, as a part of the largest number of its tensor: kernels may add in any order."""
+_WARM_UP = 3
+"""Calls before a recording: libraries make what they make once."""
+
+
+def plays(word: bool | str, device: torch.device) -> bool:
+    """Whether work is recorded and played, given ``run.graphs``: ``auto`` does so on a GPU alone."""
+    return device.type == "cuda" if word == "auto" else bool(word)
+
+
+class Recording(Protocol):
+    """A function on fixed places."""
+
+    outputs: Sequence[Tensor]
+    """Where the results are, always the same tensors."""
+
+    def play(self) -> None:
+        """Run once more: read the inputs where they are, and put the results in their places."""
+
+
+class Called:
+    """The recording of a CPU, which calls the function again.
+
+    Args:
+        function: what is recorded.
+        inputs: the places that it reads.
+        generators: what it draws from, apart from torch's own.
+    """
+
+    def __init__(self, function: Function, inputs: Sequence[Tensor], generators: Generators = ()) -> None:
+        self._function, self._inputs = function, inputs
+        self.outputs: Sequence[Tensor] = [result.detach().clone() for result in function(inputs)]
+
+    def play(self) -> None:
+        """Call it, and copy its results to their places."""
+        for place, result in zip(self.outputs, self._function(self._inputs), strict=True):
+            place.copy_(result.detach())
+
+
+class CudaGraph:
+    """The recording of a GPU; see :class:`Called` for the arguments.
+
+    All recordings of a device share one pool of memory: each holds its results, so that no other is given their places,
+    and what it needs while it is played is free again afterwards. No two are played at the same time.
+    """
+
+    _shared: dict[torch.device, tuple[torch.cuda.Stream, object]] = {}
+    """Device -> the stream on which all is recorded, and the pool; memory is shared on one stream alone."""
+
+    def __init__(self, function: Function, inputs: Sequence[Tensor], generators: Generators = ()) -> None:
+        device = inputs[0].device
+        if device not in self._shared:
+            self._shared[device] = torch.cuda.Stream(device), torch.cuda.graph_pool_handle()
+        side, pool = self._shared[device]
+        side.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(side):
+            for _ in range(_WARM_UP):
+                function(inputs)
+        torch.cuda.synchronize(device)
+        self._graph = torch.cuda.CUDAGraph()
+        for generator in generators:
+            # Played, it draws on from where the generator is, and moves it on: as if it had been called.
+            self._graph.register_generator_state(generator)
+        # By hand: torch.cuda.graph stays on its own stream where a recording fails.
+        with torch.cuda.stream(side):
+            self._graph.capture_begin(pool=pool)  # type: ignore[arg-type]
+            try:
+                self.outputs: Sequence[Tensor] = [result.detach() for result in function(inputs)]
+            except BaseException:
+                with suppress(RuntimeError):
+                    self._graph.capture_end()
+                raise
+            self._graph.capture_end()
+        torch.cuda.current_stream(device).wait_stream(side)
+
+    def play(self) -> None:
+        """Launch the graph."""
+        self._graph.replay()
+
+
+RECORDERS: dict[str, Callable[[Function, Sequence[Tensor], Generators], Recording]] = {
+    "cpu": Called,
+    "cuda": CudaGraph,
+}
+"""Kind of device -> what records there."""
+
+
+def record(function: Function, inputs: Sequence[Tensor], generators: Generators = ()) -> Recording:
+    """Record a function on the device of its inputs. It is called for that, more than once.
+
+    Args:
+        function: what is recorded.
+        inputs: the places that it reads, at least one.
+        generators: what it draws from, apart from torch's own.
+    """
+    return RECORDERS[inputs[0].device.type](function, inputs, generators)
+
+
+@contextmanager
+def unmoved(state: Sequence[Tensor], generators: Generators) -> Iterator[Callable[[], None]]:
+    """Put some tensors, and all generators that may be drawn from, back as they were, at the end.
+
+    Gives a function that does so at once.
+    """
+    device = state[0].device if state else torch.device("cpu")
+    drawn = [torch.default_generator, *generators]
+    numbers, draws = [tensor.detach().clone() for tensor in state], [generator.get_state() for generator in drawn]
+    of_device = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+
+    @torch.no_grad()
+    def put_back() -> None:
+        for tensor, number in zip(state, numbers, strict=True):
+            tensor.copy_(number)
+        for generator, draw in zip(drawn, draws, strict=True):
+            generator.set_state(draw)
+        if of_device is not None:
+            torch.cuda.set_rng_state(of_device, device)
+
+    try:
+        yield put_back
+    finally:
+        put_back()
+
+
+def difference(own: Sequence[Tensor], other: Sequence[Tensor]) -> float:
+    """Return the largest difference, as a part of the largest number of the tensor that it is in; it waits.
+
+    Infinite where only one of two numbers is finite.
+    """
+    worst = 0.0
+    for mine, theirs in zip(own, other, strict=True):
+        a, b = mine.detach().double(), theirs.detach().double()
+        alike = (a == b) | (a.isnan() & b.isnan())
+        far = torch.where(alike, 0.0, (a - b).abs().nan_to_num(torch.inf, torch.inf))
+        scale = b.abs().nan_to_num(0, 0, 0)
+        if far.numel() and bool(far.max() > 0):
+            worst = max(worst, float(far.max() / scale.max().clamp(min=torch.finfo(torch.float32).tiny)))
+    return worst
+
+
+class Played:
+    """A function that is recorded for each set of shapes that it is given, proved, and played from then on.
+
+    The first call with other shapes records: it calls the function as it is, records it, puts everything back, plays
+    the recording, and compares the two. Where it cannot be recorded, or differs, one line says why, and the function is
+    called as it is from then on. Either way the state and the generators are moved on by one call.
+
+    A result stays as it is until the next call alone.
+
+    Args:
+        function: from tensors to tensors; it may write to the state, and to nothing else.
+        state: gives the tensors that it reads or writes besides: parameters, buffers. Where they have moved to other
+            places, it is recorded anew.
+        what: what the line calls it: "run.graphs: phase 'actors'".
+        generators: what it draws from, apart from torch's own.
+    """
+
+    def __init__(
+        self, function: Function, state: Callable[[], Sequence[Tensor]], what: str, generators: Generators = ()
+    ) -> None:
+        self._function, self._state, self._what, self._generators = function, state, what, generators
+        self._recordings: dict[tuple[object, ...], tuple[Sequence[Tensor], Recording]] = {}
+        self._places: tuple[int, ...] = ()
+        self.refused: str | None = None
+        """Why it is called as it is, where it is."""
+
+    def __call__(self, given: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Return the function's results."""
+        if self.refused is not None:
+            return self._function(given)
+        places = self._where()
+        if places != self._places:
+            self._recordings.clear()
+            self._places = places
+        key = tuple((value.shape, value.dtype) for value in given)
+        found = self._recordings.get(key)
+        if found is None:
+            return self._first(key, given)
+        inputs, recording = found
+        torch._foreach_copy_(list(inputs), list(given))
+        recording.play()
+        return recording.outputs
+
+    def _where(self) -> tuple[int, ...]:
+        return tuple(tensor.data_ptr() for tensor in self._state())
+
+    def _first(self, key: tuple[object, ...], given: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Take the first call with these shapes: record and prove."""
+        inputs = [value.detach().clone(memory_format=torch.contiguous_format) for value in given]
+        state = list(self._state())
+        with unmoved(state, self._generators) as put_back:
+            expected = [result.detach().clone() for result in self._function(inputs)]
+            reached = [tensor.detach().clone() for tensor in state]
+        try:
+            with unmoved(state, self._generators):
+                recording = record(self._function, inputs, self._generators)
+            if self._where() != self._places:
+                raise RuntimeError("it puts other tensors in the place of its own")
+            recording.play()
+            worst = difference([*recording.outputs, *state], [*expected, *reached])
+            if worst > EXACT:
+                raise RuntimeError(f"played, it differs by {worst:.1e}")
+        except Exception as error:
+            put_back()
+            self.refused = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            warnings.warn(f"{self._what} runs operation by operation: {self.refused}.", stacklevel=2)
+            return self._function(given)
+        self._recordings[key] = inputs, recording
+        return recording.outputs
+
+
+class Held:
+    """All that some modules hold, parameters and buffers: what is recorded reads them where they are.
+
+    Modules are gone through once, as that takes longer than to play. A buffer may be replaced later, a parameter moves
+    to another place and stays the same object.
+    """
+
+    def __init__(self, modules: Iterable[nn.Module]) -> None:
+        each = {module: None for whole in modules for module in whole.modules()}
+        self._parameters = list(dict.fromkeys(parameter for module in each for parameter in module.parameters(False)))
+        self._buffers = [(module._buffers, name) for module in each for name in module._buffers]
+
+    def __call__(self) -> list[Tensor]:
+        """Return them as they are now."""
+        buffers = (holder[name] for holder, name in self._buffers)
+        return [*self._parameters, *(buffer for buffer in buffers if buffer is not None)]
+
+
+class Alternating:
+    """A function some of whose results are its next inputs, in two sets of places that take turns.
+
+    What the one set leaves is read where it is by the other, without a copy. An input that lies elsewhere (a reset has
+    put other tensors there) is copied. Results are the caller's once they are :meth:`taken`: they then stay as they are
+    until the next call that is taken, and so do the inputs of a call whose results are not.
+
+    Args:
+        function: from tensors to tensors; it writes to none of them.
+        examples: inputs that it can be called with.
+        feeds: number of an input -> number of the result that it is at the next call; no result feeds two.
+        generators: see :func:`record`.
+    """
+
+    def __init__(
+        self, function: Function, examples: Sequence[Tensor], feeds: Mapping[int, int], generators: Generators = ()
+    ) -> None:
+        results = [result.detach() for result in function(examples)]
+        self._outputs = [[torch.empty_like(result) for result in results] for _ in range(2)]
+        self._inputs = [
+            [
+                self._outputs[1 - turn][feeds[number]] if number in feeds else torch.empty_like(example)
+                for number, example in enumerate(examples)
+            ]
+            for turn in range(2)
+        ]
+        self._recordings = []
+        for inputs, outputs in zip(self._inputs, self._outputs, strict=True):
+            torch._foreach_copy_(inputs, list(examples))
+            self._recordings.append(record(_leaving(function, outputs), inputs, generators))
+        self._turn = 0
+
+    @torch.no_grad()
+    def __call__(self, given: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Return the function's results, in places that the next call uses as well unless they are taken."""
+        inputs = self._inputs[self._turn]
+        moved = [number for number, value in enumerate(given) if value is not inputs[number]]
+        if moved:
+            there = {inputs[number].untyped_storage().data_ptr() for number in moved}
+            # What lies in a place that is about to be written to is read first.
+            values = [
+                value.clone() if value.untyped_storage().data_ptr() in there else value
+                for value in (given[number] for number in moved)
+            ]
+            torch._foreach_copy_([inputs[number] for number in moved], values)
+        self._recordings[self._turn].play()
+        return self._outputs[self._turn]
+
+    def taken(self) -> None:
+        """Leave the latest results where they are: the next call uses the other set."""
+        self._turn = 1 - self._turn
+
+
+def _leaving(function: Function, places: list[Tensor]) -> Function:
+    """Return the function such that it leaves its results in some places."""
+
+    def leave(given: Sequence[Tensor]) -> Sequence[Tensor]:
+        torch._foreach_copy_(places, [result.detach() for result in function(given)])
+        return ()
+
+    return leave

@@ -1,0 +1,142 @@
+"""Every shipped recipe on a pretended GPU: no devices are mixed, nothing of ours waits, and the numbers are the CPU's.
+
+What is not pretended, time and memory, is for ``pytest -m gpu``, where there is a GPU.
+"""
+
+import inspect
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+
+import hetrl
+from hetrl.engine.store import Store
+from hetrl.recipe.shipped import shipped
+from hetrl.testing.pretended_device import pretended_device, watched
+
+pytestmark = [
+    # Warnings of vmas itself, and Lightning's advice for other kinds of training.
+    pytest.mark.filterwarnings("ignore::UserWarning:vmas"),
+    pytest.mark.filterwarnings("ignore:.*smaller than the logging interval.*"),
+]
+QUICK = ("happo", "hasac", "recurrent_happo")
+NAMES = [name for name in shipped() if not name.startswith("task/")]
+EACH = [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in NAMES]
+
+BUDGET: dict[str, tuple[int, int, int]] = {}
+"""Recipe -> launches of our own in a step of all environments, in the largest minibatch, and in an update of the sizes
+below. What the simulator itself launches, which depends on what is close to what, is not counted."""
+SLACK = 10
+"""So many more are a failure; so many fewer are as well, so that the table stays true."""
+
+ALLOWED = (
+    "vmas/",  # its own steps and resets ask, and make tensors of numbers
+    "hetrl/env/mamujoco.py", "hetrl/env/adapter/",  # simulators on the host
+)  # fmt: skip
+"""Where the host may wait in a collection, beside the one look at all that was collected (``Intake.look``)."""
+LOOK = ("hetrl/data/intake.py", "_finite")
+
+
+def words(name, device, *more):
+    """Return a recipe with small sizes."""
+    recipe = hetrl.load(name)
+    sizes = {
+        "data/on_policy": ["task.n_envs=4", "data.frames=80", "run.frames=240", "run.eval_every=160"],
+        "data/replay": ["task.n_envs=4", "data.capacity=160", "data.batch=32", "data.warmup=80", "run.frames=96",
+                        "run.eval_every=88"],
+    }[recipe.data.name]  # fmt: skip
+    cls = recipe.task.entry("env")
+    horizon = ["task.horizon=16"] if "horizon" in inspect.signature(cls.__init__).parameters else []
+    run = [f"run.device={device}", "run.threads=null", "run.n_eval_episodes=2"]
+    return hetrl.load(recipe, *sizes, *horizon, *run, *more)
+
+
+@dataclass
+class Counted:
+    """What a recipe did on the pretended device."""
+
+    step: int = 0
+    minibatch: int = 0
+    update: int = 0
+    waits: dict = field(default_factory=dict)
+    mixed: set = field(default_factory=set)
+    apart: float = 0.0
+    """How far the parameters are from those of the CPU."""
+    rounding: float = 1e-4
+    """How far they may be: a tanh is another formula there."""
+
+
+def phases(module, sample, generator, launches=lambda: 0):
+    """Run a recipe's phases on a sample, and return how many launches each optimiser's step took."""
+    taken, store = [], Store(module.linked.team, sample)
+
+    def step(optimizer, closure):
+        before = launches()
+        optimizer.step(closure)
+        taken.append(launches() - before)
+
+    for phase in module.phases:
+        phase.run(store, 0.5, generator, step)
+    return taken
+
+
+def samples_of(name, n):
+    """Return a module on the CPU, and samples that its policies have collected."""
+    hetrl.rng.seed(0)
+    module, data = words(name, "cpu").build()
+    found = []
+    while len(found) < n:
+        found += data.source.collect().samples
+    data.source.close()
+    return module, found[:n]
+
+
+def rehearsed(name):
+    """Take two updates on both devices, and another one and a collection under watch."""
+    module, samples = samples_of(name, 2)
+    saved = {key: value.clone() for key, value in module.state_dict().items() if isinstance(value, torch.Tensor)}
+    hetrl.rng.seed(1)
+    for sample in samples:
+        phases(module, sample, torch.Generator().manual_seed(0))
+    counted = Counted()
+    with pretended_device():
+        twin, data = words(name, "cuda").build()
+        for key, value in twin.state_dict().items():
+            if key in saved:
+                assert torch.equal(value.cpu(), saved[key]), key
+        hetrl.rng.seed(1)
+        here = [sample.to("cuda") for sample in samples]
+        for sample in here:
+            phases(twin, sample, torch.Generator("cuda").manual_seed(0))
+        theirs = dict(twin.named_parameters())
+        counted.apart = max((own - theirs[key].cpu()).abs().max().item() for key, own in module.named_parameters())
+        if any(optimizer.twice for phase in twin.phases for optimizer in phase.optimizers.values()):
+            counted.rounding = 1e-3  # which conjugate gradients make more of
+        generator = torch.Generator("cuda").manual_seed(0)
+        with watched() as update:
+            counted.minibatch = max(phases(twin, here[0], generator, lambda: update.launches))
+        data.source.collect()  # what is made once is made here
+        with watched() as collection:
+            collected = data.source.collect()
+        counted.step = collection.launches_of("hetrl") * 4 // collected.frames
+        counted.update = update.launches
+        counted.waits = {"update": update.waits, "collection": collection.waits}
+        counted.mixed = {*update.mixed, *collection.mixed}
+        data.source.close()
+    return counted
+
+
+@pytest.mark.parametrize("name", EACH)
+def test_a_recipe_on_the_device(name):
+    counted = rehearsed(name)
+    assert not counted.mixed, "\n".join(map(str, counted.mixed))
+    assert counted.apart < counted.rounding
+    assert not counted.waits["update"], "\n".join(map(str, counted.waits["update"]))
+    waits = [wait for wait in counted.waits["collection"] if not wait.places[0].file.startswith(ALLOWED)]
+    looks = [wait for wait in waits if wait.places[0][:2] == LOOK]
+    assert waits == looks and sum(counted.waits["collection"][wait] for wait in looks) <= 1, "\n".join(map(str, waits))
+    found = counted.step, counted.minibatch, counted.update
+    line = f'"{name}": {found},'
+    assert name in BUDGET, f"a new recipe: write into BUDGET what it takes, {line}"
+    near = [abs(one - other) < SLACK for one, other in zip(found, BUDGET[name], strict=True)]
+    assert all(near), f"its launches are {found} and no more {BUDGET[name]}; is that meant? Then write {line}"
