@@ -43,6 +43,6 @@ def factors(plan: BattleMap, knobs: Knobs) -> Factors:
 def bodies(plan: BattleMap, found: Factors) -> list[str]:
     """Return each ally's body: its kind, or where those of a kind differ the first one's name that is like it."""
     allies = names(plan)
-    own = [(kind, *(each[place] for each in found.values())) for place, kind in enumerate(plan.allies)]
+    own = [(kind, tuple(each[place] for each in found.values())) for place, kind in enumerate(plan.allies)]
     alike = {kind: {each for each in own if each[0] == kind} for kind in plan.allies}
     return [each[0] if len(alike[each[0]]) == 1 else allies[own.index(each)] for each in own]
