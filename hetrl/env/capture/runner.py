@@ -15,7 +15,7 @@ from hetrl.team import Grouped
 Executable = Callable[[Sequence[Tensor]], Sequence[Tensor]]
 
 
-class Program(Protocol):
+class Compilable(Protocol):
     """A graph, and tensors of the shapes that it takes."""
 
     @property
@@ -171,7 +171,7 @@ def as_it_is(traced: TracedStep) -> Executable:
     return run
 
 
-def compiled(traced: Program) -> Executable:
+def compiled(traced: Compilable) -> Executable:
     """Kernels by inductor, kept on disk for the next process."""
     from torch._guards import TracingContext, tracing
     from torch._inductor import config
