@@ -54,6 +54,8 @@ class Sight(NamedTuple):
     options: Tensor
     """``[B, n, actions]`` bool: to stop, always; to move, the living; to attack, the living whom they can
     reach, whether or not they have reloaded."""
+    known: Tensor
+    """``[B, N, 10]``, what all units know of themselves, in sight or not; see :meth:`Marks.own`."""
 
 
 def pairs(ground: Ground, side: int, marks: Tensor, health: Tensor, types: Tensor) -> tuple[Tensor, Tensor]:
@@ -63,7 +65,7 @@ def pairs(ground: Ground, side: int, marks: Tensor, health: Tensor, types: Tenso
     Args:
         ground: the map.
         side: whose units look.
-        marks: see :func:`all_marks`.
+        marks: see :meth:`Marks.seen`.
         health: ``[B, N]``.
         types: ``[B, N]``.
     """
@@ -95,11 +97,12 @@ Pairs = Callable[[Tensor, Tensor, Tensor], Sequence[Tensor]]
 
 def look(ground: Ground, field: Battlefield, side: int, pairs: Pairs) -> Sight:
     """Return what the units of a side see and may do."""
-    units, alive = ground.units[side], field.alive[:, ground.units[side], None]
-    others, reachable = pairs(all_marks(ground, field), field.health, field.types)
-    observation = torch.cat([others.flatten(2), own_marks(ground, field)[:, units]], -1)
+    alive, marks = field.alive[:, ground.units[side], None], Marks.of(ground, field)
+    others, reachable = pairs(marks.seen(ground, field), field.health, field.types)
+    own = marks.own(field)
+    observation = torch.cat([others.flatten(2), own[:, ground.units[side]]], -1)
     moves = alive.expand(-1, -1, STOP)
-    return Sight(observation, torch.cat([moves, torch.ones_like(alive), reachable > 0], -1))
+    return Sight(observation, torch.cat([moves, torch.ones_like(alive), reachable > 0], -1), own)
 
 
 def options(ground: Ground, field: Battlefield, side: int) -> Tensor:
@@ -112,45 +115,45 @@ def observations(ground: Ground, field: Battlefield, side: int) -> Tensor:
     return look(ground, field, side, partial(pairs, ground, side)).observation
 
 
-def all_marks(ground: Ground, field: Battlefield) -> Tensor:
-    """Return what there is to see of each unit, with its place in cells, ``[B, N, 13]``; 2 more of detailed rules."""
-    health, ready, rest = _shown(ground, field)
-    aim = (field.aim / ground.last_option).unsqueeze(-1)
-    return torch.cat([health, field.position, field.heading, aim, ready, *rest], -1)
+class Marks(NamedTuple):
+    """Numbers of units that stand in more than one place."""
 
+    health: Tensor
+    """``[B, N, 1]`` in parts of what it is at most."""
+    ready: Tensor
+    """``[B, N, 1]``, the cooldown in parts of the reload time."""
+    kind: Tensor
+    """``[B, N, kinds]``, one-hot; of detailed rules shields and energy, in parts of what they can be, come behind."""
 
-def own_marks(ground: Ground, field: Battlefield) -> Tensor:
-    """Return what each unit knows of itself, ``[B, N, 10]``: numbers within 0 and 1, and 0 of the dead."""
-    health, ready, rest = _shown(ground, field)
-    return torch.cat([health, field.position / SIZE, ready, *rest], -1) * field.alive.unsqueeze(-1)
+    @classmethod
+    def of(cls, ground: Ground, field: Battlefield) -> "Marks":
+        """Return those of all units."""
+        health, reload, kind = (ground.trait(word, field.types) for word in ("health", "reload", "one_hot"))
+        if ground.detailed:
+            detail, has = ground.traits(field.types).detail, detailed.Reserve.of(field)
+            assert detail is not None
+            shares = (has.shield / detail.shield.clamp(min=1), has.energy / detailed.MOST_ENERGY)
+            kind = torch.cat([kind, *(share.unsqueeze(-1) for share in shares)], -1)
+        return cls((field.health / health).unsqueeze(-1), (field.cooldown / reload).clamp(0, 1).unsqueeze(-1), kind)
 
+    def seen(self, ground: Ground, field: Battlefield) -> Tensor:
+        """Return what there is to see of each unit, its place in cells, ``[B, N, 13]``; 2 more of detailed rules."""
+        aim = (field.aim / ground.last_option).unsqueeze(-1)
+        return torch.cat([self.health, field.position, field.heading, aim, self.ready, self.kind], -1)
 
-def _shown(ground: Ground, field: Battlefield) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Health and cooldown in parts of what they are at most, ``[B, N, 1]`` each; and the kind, one-hot, with shields
-    and energy in parts of what they can be, of detailed rules.
-    """
-    health, reload, one_hot = (ground.trait(word, field.types) for word in ("health", "reload", "one_hot"))
-    rest = [one_hot]
-    if ground.detailed:
-        detail, has = ground.traits(field.types).detail, detailed.Reserve.of(field)
-        assert detail is not None
-        shares = (has.shield / detail.shield.clamp(min=1), has.energy / detailed.MOST_ENERGY)
-        rest += [share.unsqueeze(-1) for share in shares]
-    return (field.health / health).unsqueeze(-1), (field.cooldown / reload).clamp(0, 1).unsqueeze(-1), rest
+    def own(self, field: Battlefield) -> Tensor:
+        """Return what each unit knows of itself, ``[B, N, 10]``: numbers within 0 and 1, and 0 of the dead."""
+        known = torch.cat([self.health, field.position / SIZE, self.ready, self.kind], -1)
+        return known * field.alive.unsqueeze(-1)
 
 
 def world_state(ground: Ground, field: Battlefield) -> Tensor:
     """Return the state as the original has it, ``[B, 12 N]``: of each unit health, place, cooldown and kind, then the
     sides and the kinds of all as numbers. Places are cells and cooldowns seconds, however far below 0.
     """
-    health, _, rest = _shown(ground, field)
-    each = torch.cat([health, field.position, field.cooldown.unsqueeze(-1), *rest], -1)
+    marks = Marks.of(ground, field)
+    each = torch.cat([marks.health, field.position, field.cooldown.unsqueeze(-1), marks.kind], -1)
     each = torch.where(field.alive.unsqueeze(-1), each, 0.0)
     return torch.cat(
         [each.flatten(1), ground.sides.expand(len(each), -1).to(torch.float32), field.types.to(torch.float32)], -1
     )
-
-
-def scaled_state(ground: Ground, field: Battlefield) -> Tensor:
-    """Return what all units know of themselves, ``[B, 10 N]``."""
-    return own_marks(ground, field).flatten(1)
