@@ -34,7 +34,7 @@ class Turn:
 
     label: str
     """What is logged stands under it: ``agent_0/``, a group's name, ``team/``, or nothing for the team at once."""
-    programs: Mapping[str, Programs]
+    programs: Mapping[str, Sequence[tuple[Agents, Any]]]
     """``prepare`` and ``after`` -> their lanes with their programs."""
     lanes: Sequence[tuple[Agents, Any]]
     """Those of the steps, each with what it reads."""
@@ -108,7 +108,10 @@ class Turns:
         derivative = Derivative(objective, parameters, optimizer.twice)
         return Turn(
             label=_label(agents, linked.team),
-            programs={word: programs_of(linked, phase.stages[word], agents) for word in ("prepare", "after")},
+            programs={
+                word: self._quick.programs(programs_of(linked, phase.stages[word], agents))
+                for word in ("prepare", "after")
+            },
             lanes=steps.lanes,
             objective=objective,
             derivative=derivative if optimizer.twice else self._quick(derivative),

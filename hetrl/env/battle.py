@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hetrl import rng
 from hetrl.arguments import Count, Seed, checked
 from hetrl.env.capture import When
 from hetrl.env.combat import knobs, outcome, script, sight
@@ -247,7 +248,7 @@ class Battle(TeamEnv):
             raise RunError(f"state: saved with [n_envs, units] = {saved}, this task has {mine}.")
         self._field = Battlefield(**{word: value.to(self.device, copy=True) for word, value in state["field"].items()})
         self._steps = state["steps"].to(self.device, copy=True)
-        self._generator.set_state(state["generator"].cpu())
+        rng.go_on(self._generator, state["generator"])
         self._taken = state["taken"]
         self._play = self._make_play()
         self._look()

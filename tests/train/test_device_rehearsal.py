@@ -55,6 +55,7 @@ ALLOWED = ("vmas/",)
 steps and resets ask, and make tensors of numbers."""
 ON_THE_HOST = ("hetrl/env/mamujoco.py", "hetrl/env/adapter/", "hetrl/env/team_env.py")
 """The same, of simulators on the host."""
+SIMULATED = ("hetrl.env.mamujoco", "hetrl.env.adapter")
 LOOK = ("hetrl/data/intake.py", "_finite")
 
 
@@ -138,7 +139,8 @@ def rehearsed(name):
         generator = torch.Generator("cuda").manual_seed(0)
         with watched() as update:
             counted.minibatch = max(phases(twin, here[0], generator, lambda: update.launches))
-        counted.on_the_host = data.source._env.asks
+        kinds = [cls.__module__ for cls in type(data.source._env).__mro__]
+        counted.on_the_host = any(kind.startswith(SIMULATED) for kind in kinds)
         data.source.collect()  # what is made once is made here
         with watched() as collection:
             collected = data.source.collect()
