@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-Function = Callable[[Sequence[Tensor]], Sequence[Tensor]]
+Work = Callable[[Sequence[Tensor]], Sequence[Tensor]]
 """What can be recorded: it asks no tensor for its numbers, and each call takes the same path."""
 Generators = Sequence[torch.Generator]
 
@@ -47,7 +47,7 @@ class Called:
         generators: what it draws from, apart from torch's own.
     """
 
-    def __init__(self, function: Function, inputs: Sequence[Tensor], generators: Generators = ()) -> None:
+    def __init__(self, function: Work, inputs: Sequence[Tensor], generators: Generators = ()) -> None:
         self._function, self._inputs = function, inputs
         self.outputs: Sequence[Tensor] = [result.detach().clone() for result in function(inputs)]
 
@@ -67,7 +67,7 @@ class CudaGraph:
     _shared: dict[torch.device, tuple[torch.cuda.Stream, object]] = {}
     """Device -> the stream on which all is recorded, and the pool; memory is shared on one stream alone."""
 
-    def __init__(self, function: Function, inputs: Sequence[Tensor], generators: Generators = ()) -> None:
+    def __init__(self, function: Work, inputs: Sequence[Tensor], generators: Generators = ()) -> None:
         device = inputs[0].device
         if device not in self._shared:
             self._shared[device] = torch.cuda.Stream(device), torch.cuda.graph_pool_handle()
@@ -98,14 +98,14 @@ class CudaGraph:
         self._graph.replay()
 
 
-RECORDERS: dict[str, Callable[[Function, Sequence[Tensor], Generators], Recording]] = {
+RECORDERS: dict[str, Callable[[Work, Sequence[Tensor], Generators], Recording]] = {
     "cpu": Called,
     "cuda": CudaGraph,
 }
 """Kind of device -> what records there."""
 
 
-def record(function: Function, inputs: Sequence[Tensor], generators: Generators = ()) -> Recording:
+def record(function: Work, inputs: Sequence[Tensor], generators: Generators = ()) -> Recording:
     """Record a function on the device of its inputs. It is called for that, more than once.
 
     Args:
@@ -176,7 +176,7 @@ class Played:
     """
 
     def __init__(
-        self, function: Function, state: Callable[[], Sequence[Tensor]], what: str, generators: Generators = ()
+        self, function: Work, state: Callable[[], Sequence[Tensor]], what: str, generators: Generators = ()
     ) -> None:
         self._function, self._state, self._what, self._generators = function, state, what, generators
         self._recordings: dict[tuple[object, ...], tuple[Sequence[Tensor], Recording]] = {}
@@ -262,7 +262,7 @@ class Alternating:
     """
 
     def __init__(
-        self, function: Function, examples: Sequence[Tensor], feeds: Mapping[int, int], generators: Generators = ()
+        self, function: Work, examples: Sequence[Tensor], feeds: Mapping[int, int], generators: Generators = ()
     ) -> None:
         results = [result.detach() for result in function(examples)]
         self._outputs = [[torch.empty_like(result) for result in results] for _ in range(2)]
@@ -300,7 +300,7 @@ class Alternating:
         self._turn = 1 - self._turn
 
 
-def _leaving(function: Function, places: list[Tensor]) -> Function:
+def _leaving(function: Work, places: list[Tensor]) -> Work:
     """Return the function such that it leaves its results in some places."""
 
     def leave(given: Sequence[Tensor]) -> Sequence[Tensor]:

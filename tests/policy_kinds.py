@@ -33,6 +33,7 @@ KINDS: dict[str, tuple[str, list[str]]] = {
         "happo",
         ["nets.actor.use=net/categorical_policy", "task.actions=multi_discrete", *_TWO, *_ON, *_ONE],
     ),
+    "utility": ("iql", [*_TASK, *_OFF[:-1], "nets.utility.hidden=[8]"]),
     "mixed": ("happo", [*_MIXED, *_CUES, *_ON]),
     "recurrent": ("recurrent_happo", [*_CUES, *_MEMORY, *_ON]),
     "normalized": ("happo", [*_TWO, *_ON, "task.normalize_observations=true", "nets.actor.per=group"]),

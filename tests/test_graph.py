@@ -7,8 +7,8 @@ import torch
 
 from hetrl import graph
 from hetrl.testing.tape import Tape
+from hetrl.testing.tape import _Scribe as Scribe
 from hetrl.testing.tape import _tensors as tensors
-from hetrl.testing.tape import _Writer as Writer
 
 
 @pytest.fixture(params=[graph.Called, Tape])
@@ -239,7 +239,7 @@ class FakeGraph:
 
     def capture_begin(self, pool):
         self.told.append(f"begin in {pool}")
-        self._writer = Writer()
+        self._writer = Scribe()
         self._writer.__enter__()
 
     def capture_end(self):

@@ -45,10 +45,7 @@ class Objective(nn.Module):
 
     def forward(self, lanes: list[Values]) -> tuple[Tensor, Metrics]:
         """Return the loss, and the means to log or to hand to the optimiser."""
-        means: Metrics = {}
-        for pool in self.steps(lanes):
-            means |= pooled_means(pool, self._active, self._constraints)
-        return _sum_of_losses(means), means
+        return total_loss(self.steps(lanes), self._active, self._constraints)
 
 
 class Derivative(nn.Module):
@@ -141,36 +138,23 @@ def _figure(key: str) -> str:
 
 
 def total_loss(
-    lanes: Sequence[Mapping[str, Tensor]], active: str | None, constraints: Mapping[str, bool] | None = None
+    pools: Sequence[Sequence[Values]], active: str | None, constraints: Mapping[str, bool] | None = None
 ) -> tuple[Tensor, Metrics]:
-    """Return the sum of all losses' masked means, and every mean by key; see :func:`pooled_means`."""
-    means = pooled_means(lanes, active, constraints)
-    return _sum_of_losses(means), means
-
-
-def _sum_of_losses(means: Metrics) -> Tensor:
-    return reduce(add, [mean for key, mean in means.items() if key.startswith(f"{keys.LOSS}.")])
-
-
-def pooled_means(
-    lanes: Sequence[Mapping[str, Tensor]], active: str | None, constraints: Mapping[str, bool] | None = None
-) -> Metrics:
-    """Return the masked mean of every output, and of further keys, by key.
-
-    Several lanes are pooled: a mean is over all their samples.
+    """Return the sum of all losses' masked means, and every mean by key. A mean is over all samples of a pool's lanes.
 
     Args:
-        lanes: what the programs have written.
+        pools: lanes, and in each what its programs have written.
         active: key of the mask; none to count every row. Lanes without it always take part.
-        constraints: further keys whose means are wanted, of lanes that have them -> whether the mask holds for them.
+        constraints: further keys whose means are wanted -> whether the mask holds for them.
     """
-    outputs = dict.fromkeys(key for values in lanes for key in values if keys.is_output(key))
-    wanted = {**dict.fromkeys(outputs, True), **{key: on for key, on in (constraints or {}).items() if key in lanes[0]}}
-    if not wanted:
-        return {}
-    mask = None if active is None else _mask(lanes, active, next(iter(wanted)))
-    return {key: masked_mean(_pool([values[key] for values in lanes]), mask if on else None)
-            for key, on in wanted.items()}  # fmt: skip
+    means: Metrics = {}
+    for lanes in pools:
+        further = {key: masked for key, masked in (constraints or {}).items() if key in lanes[0]}
+        wanted = {**{key: True for values in lanes for key in values if keys.is_output(key)}, **further}
+        mask = _mask(lanes, active, next(iter(wanted))) if wanted and active is not None else None
+        for key, masked in wanted.items():
+            means[key] = masked_mean(_pool([values[key] for values in lanes]), mask if masked else None)
+    return reduce(add, [mean for key, mean in means.items() if key.startswith(f"{keys.LOSS}.")]), means
 
 
 def masked_mean(value: Tensor, active: Tensor | None) -> Tensor:
@@ -189,7 +173,7 @@ def masked_mean(value: Tensor, active: Tensor | None) -> Tensor:
     return (value * active).sum() / active.sum().clamp(min=1)
 
 
-def _mask(lanes: Sequence[Mapping[str, Tensor]], active: str, like: str) -> Tensor | None:
+def _mask(lanes: Sequence[Values], active: str, like: str) -> Tensor | None:
     """Return the mask of all lanes; of one that has none, everybody in the rows of ``like``."""
     if not any(active in values for values in lanes):
         return None

@@ -1,6 +1,6 @@
 """A phase at work, round by round: all its turns ``prepare``, then all are trained, then all run ``after``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -12,7 +12,7 @@ from hetrl.engine.linked import Linked, build
 from hetrl.engine.moved import Modules, moved_by, parameters_of
 from hetrl.engine.objective import Metrics, Minibatch
 from hetrl.engine.played import Quick
-from hetrl.engine.program import Programs
+from hetrl.engine.program import Agents
 from hetrl.engine.rows import Rows, minibatches
 from hetrl.engine.store import Store
 from hetrl.engine.turns import Turn, Turns, programs_of
@@ -40,7 +40,8 @@ class PhaseRunner:
         self._schedules: dict[str, schedule.Linear] = {}
         # Gathered once: walking the modules anew in every turn took longer than the optimiser's step.
         self._parameters = list(linked.nets.parameters())
-        self._outside_turns = programs_of(linked, phase.before if phase.trained else phase.steps, ())
+        quick = Quick(phase, linked, compile, play)
+        self._outside_turns = quick.programs(programs_of(linked, phase.before if phase.trained else phase.steps, ()))
         self._turn_read = any(
             keys.single(key) == keys.TURN for step in phase.every_step for key in step.table.reads.values()
         )
@@ -61,7 +62,7 @@ class PhaseRunner:
             self.optimizers[name] = optimizer_of(optim, parameters_of(modules, linked), where)
             if play and hasattr(self.optimizers[name], "play"):
                 self.optimizers[name].play(phase.where)
-        self._turns = Turns(phase, linked, self.optimizers, optim.constraints, Quick(phase, linked, compile, play))
+        self._turns = Turns(phase, linked, self.optimizers, optim.constraints, quick)
         if optim.once:
             self._refuse_state()
 
@@ -143,7 +144,7 @@ class PhaseRunner:
 
 
 @torch.no_grad()
-def run_programs(programs: Programs, store: Store) -> None:
+def run_programs(programs: Sequence[tuple[Agents, Any]], store: Store) -> None:
     """Run programs on a store, one lane after the other, without gradients."""
     for lane, program in programs:
         program.run(store, lane)

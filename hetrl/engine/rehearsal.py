@@ -13,7 +13,7 @@ from torch import Tensor
 from hetrl import catalog, keys
 from hetrl.engine.linked import Linked
 from hetrl.engine.program import Agents, Program, Values
-from hetrl.engine.rows import Reader, Rows
+from hetrl.engine.rows import Rows
 from hetrl.engine.store import Store
 from hetrl.engine.turns import lanes_without_turn, steps_of
 from hetrl.errors import RecipeError
@@ -69,7 +69,7 @@ def _scenes(linked: Linked, store: Store) -> Iterator[Scene]:
             yield Scene(step, program, inputs, values, store.batch_size[0])
 
 
-def _ready(program: Reader, store: Store, lane: Agents) -> bool:
+def _ready(program: Any, store: Store, lane: Agents) -> bool:
     return all(optional or key == keys.PLACE or store.has(key, lane) for key, optional in program.reads.items())
 
 

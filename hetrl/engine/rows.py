@@ -1,10 +1,10 @@
 """The inputs of a turn as rows: what epochs reorder and minibatches cut."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,18 +15,6 @@ from hetrl.engine.store import Store
 from hetrl.errors import RecipeError, RunError
 from hetrl.recipe.schema import Phase
 from hetrl.team import Agent
-
-
-class Reader(Protocol):
-    """What a lane runs: a program, or several with one another's values between them."""
-
-    @property
-    def reads(self) -> Mapping[str, bool]:
-        """Keys that come from outside -> whether they may be absent."""
-
-    @property
-    def nets(self) -> Any:
-        """The networks that take part, a mapping; by any name."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +30,7 @@ class Cut:
     """Takes a value and its number of batch dimensions; returns it with the entries along dimension ``along``."""
 
     @classmethod
-    def of(cls, reader: "Reader") -> "Cut":
+    def of(cls, reader: Any) -> "Cut":
         """Return the cut that a reader's networks need: rows in any order, or chunks of time."""
         chunks: set[int] = {net.chunk for net in reader.nets.values() if net.chunk}
         if not chunks:
@@ -74,8 +62,14 @@ class Rows:
         self._values, self._lane_size, self._expand = values, lane_size, expand
 
     @classmethod
-    def of(cls, reader: "Reader", lane: Sequence[Agent], store: Store) -> "Rows":
-        """Return the rows that a program reads from a store, with the mask of active agents."""
+    def of(cls, reader: Any, lane: Sequence[Agent], store: Store) -> "Rows":
+        """Return the rows that a reader reads from a store, with the mask of active agents.
+
+        Args:
+            reader: a program, or what it and others need together: ``reads`` and ``nets``.
+            lane: whose rows.
+            store: where they are.
+        """
         dims, cut = len(store.batch_size), Cut.of(reader)
         values: Values = {}
         expand = set()

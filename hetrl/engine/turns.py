@@ -19,7 +19,6 @@ from hetrl.engine.moved import Modules, moved_by, parameters_of
 from hetrl.engine.objective import Apart, Derivative, Evaluated, Objective
 from hetrl.engine.played import Quick
 from hetrl.engine.program import Agents, Programs, Values
-from hetrl.engine.rows import Reader
 from hetrl.engine.store import Store
 from hetrl.engine.together import Together
 from hetrl.errors import RecipeError
@@ -35,9 +34,9 @@ class Turn:
 
     label: str
     """What is logged stands under it: ``agent_0/``, a group's name, ``team/``, or nothing for the team at once."""
-    programs: Mapping[str, Programs]
+    programs: Mapping[str, Sequence[tuple[Agents, Any]]]
     """``prepare`` and ``after`` -> their lanes with their programs."""
-    lanes: Sequence[tuple[Agents, Reader]]
+    lanes: Sequence[tuple[Agents, Any]]
     """Those of the steps, each with what it reads."""
     objective: Objective
     derivative: Callable[[list[Values]], Evaluated]
@@ -109,7 +108,10 @@ class Turns:
         derivative = Derivative(objective, parameters, optimizer.twice)
         return Turn(
             label=_label(agents, linked.team),
-            programs={word: programs_of(linked, phase.stages[word], agents) for word in ("prepare", "after")},
+            programs={
+                word: self._quick.programs(programs_of(linked, phase.stages[word], agents))
+                for word in ("prepare", "after")
+            },
             lanes=steps.lanes,
             objective=objective,
             derivative=derivative if optimizer.twice else self._quick(derivative),

@@ -396,13 +396,13 @@ def footprint(
     return Footprint(tuple(rows), tuple(shared))
 
 
-Choose = Callable[[Sequence[Tensor], tuple[int, ...]], Sequence[Tensor]]
+RowChoice = Callable[[Sequence[Tensor], tuple[int, ...]], Sequence[Tensor]]
 """From which rows are chosen, ``[N]`` bool, and tensors two by two, and the dimension of each two that counts rows, to
 each two's tensor with the chosen rows of the first and the others of the second."""
 
 
 def choose_rows(given: Sequence[Tensor], dims: tuple[int, ...]) -> list[Tensor]:
-    """Choose rows, see :data:`Choose`: one kernel for each tensor, where indexing takes two."""
+    """RowChoice rows, see :data:`RowChoice`: one kernel for each tensor, where indexing takes two."""
     chosen, *both = given
     twos = zip(both[::2], both[1::2], dims, strict=True)
     return [torch.where(chosen.view(-1, *(1,) * (old.dim() - dim - 1)), new, old) for new, old, dim in twos]
@@ -420,14 +420,14 @@ class PlayedChoice:
         self._played: dict[tuple[int, ...], Played] = {}
 
     def __call__(self, given: Sequence[Tensor], dims: tuple[int, ...]) -> Sequence[Tensor]:
-        """Choose rows."""
+        """RowChoice rows."""
         if dims not in self._played:
             self._played[dims] = Played(partial(choose_rows, dims=dims), list, self._what)
         return self._played[dims](given)
 
 
 def copy_rows(
-    rows: Sequence[Row], source: object, target: object, chosen: Tensor, choose: Choose = choose_rows
+    rows: Sequence[Row], source: object, target: object, chosen: Tensor, choose: RowChoice = choose_rows
 ) -> None:
     """Give ``target`` the rows of ``source`` where ``chosen`` (``[N]`` bool) is set, in every tensor of ``rows``.
 

@@ -38,9 +38,9 @@ from hetrl.env.capture import When
 from hetrl.env.physique import physique
 from hetrl.env.scenarios import scenario_class, scenarios, shipped, world_arguments
 from hetrl.env.simulator_state import (
-    Choose,
     Footprint,
     PlayedChoice,
+    RowChoice,
     choose_rows,
     copy_rows,
     copy_shared,
@@ -137,7 +137,7 @@ class Vmas(TeamEnv):
             self._capture = Capture(self, capture, _OWNERS)
         # What is captured is recorded where the host does not ask; whoever is not has a thousand launches besides.
         recorded = self._capture is not None and not self.asks
-        self._choose: Choose = PlayedChoice("task.capture: a reset") if recorded else choose_rows
+        self._choose: RowChoice = PlayedChoice("task.capture: a reset") if recorded else choose_rows
         self._given, self._built_with = scenario_args, seed
         self._scenario_args = world_arguments(scenario, scenario_args, _words(type(self)))
         self._scenario = scenario_class(scenario)

@@ -7,6 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import torch
+
+CUDA = torch.device("cuda", 0)
+"""The device that is pretended."""
 _OF_OTHERS = ("/torch/", "/tensordict/", "/contextlib", "/functools", "<frozen", "<string>", "/testing/pretended_",
               "/testing/ledger")  # fmt: skip
 """Files whose lines do not count as somebody's."""

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hetrl.testing.ledger import note_wait
-from hetrl.testing.pretended_device import CUDA
+from hetrl.testing.ledger import CUDA, note_wait
 
 _MARK = torch.tensor(list(b"pretended"), dtype=torch.uint8)
 """At the end of a pretended generator's state, so that it is of another size than a CPU's, as a GPU's is."""

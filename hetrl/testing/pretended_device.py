@@ -26,10 +26,10 @@ from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_a
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from hetrl.testing import ledger
-from hetrl.testing.ledger import watched
+from hetrl.testing.ledger import CUDA, watched
+from hetrl.testing.pretended_cuda import replaced
 
 __all__ = ["CUDA", "Pretended", "pretended_device", "watched"]
-CUDA = torch.device("cuda", 0)
 _SEEN_BY_TORCH = torch.device("meta")
 """What torch itself takes these tensors for: where it has no CUDA, it cannot guard a CUDA device."""
 
@@ -254,8 +254,6 @@ def _on_device(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
 @contextmanager
 def pretended_device() -> Iterator[None]:
     """Have a GPU inside, ``cuda:0``, as far as python can see."""
-    from hetrl.testing.pretended_cuda import replaced
-
     swaps = torch.__future__.get_swap_module_params_on_conversion()
     # With a GPU a parameter stays the same object where its module moves.
     torch.__future__.set_swap_module_params_on_conversion(True)

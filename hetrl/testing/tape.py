@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from hetrl.graph import Function, Generators
+from hetrl.graph import Generators, Work
 
 _WAITS = frozenset(
     ["_local_scalar_dense", "nonzero", "masked_select", "_unique2", "unique_dim", "unique_consecutive", "equal"]
@@ -24,9 +24,9 @@ class Tape:
     ``hetrl.graph.RECORDERS``.
     """
 
-    def __init__(self, function: Function, inputs: Sequence[Tensor], generators: Generators = ()) -> None:
+    def __init__(self, function: Work, inputs: Sequence[Tensor], generators: Generators = ()) -> None:
         function(inputs)
-        writer = _Writer()
+        writer = _Scribe()
         with writer:
             self.outputs: Sequence[Tensor] = [result.detach() for result in function(inputs)]
         self._lines = writer.lines
@@ -47,7 +47,7 @@ class Tape:
                     place.copy_(result)
 
 
-class _Writer(TorchDispatchMode):
+class _Scribe(TorchDispatchMode):
     """Writes down the operations that are done inside."""
 
     def __init__(self) -> None:

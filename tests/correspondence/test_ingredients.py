@@ -174,7 +174,7 @@ def value_loss(v, delta, clip, net):
     values = flat(v["values"]).clone().requires_grad_()
     returns = flat(v["returns"]) if net is None else net.normalize(flat(v["returns"]))["normalized_return"]
     out = HuberValue(delta=delta, clip=clip).compute(values, returns, flat(v["value_preds_old"]))
-    loss, _ = total_loss([{"loss.value": out["loss"]}], ACTIVE)
+    loss, _ = total_loss([[{"loss.value": out["loss"]}]], ACTIVE)
     return loss, torch.autograd.grad(loss, values)[0]
 
 
@@ -213,7 +213,7 @@ def policy_loss(v, masked, log_prob=None):
     values = {"loss.agent.surrogate": surrogate["loss"], "loss.agent.bonus": bonus["loss"]}
     if masked:
         values[ACTIVE] = flat(v["active_masks"]) == 1
-    loss, means = total_loss([values], ACTIVE)
+    loss, means = total_loss([[values]], ACTIVE)
     return loss, means["loss.agent.surrogate"], *torch.autograd.grad(loss, (per_dim, entropy))
 
 

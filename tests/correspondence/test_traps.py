@@ -46,7 +46,7 @@ def test_the_entropy_is_masked_sample_by_sample():
     active = torch.tensor([True, True, False, True, False, True])
     assert entropy.shape == active.shape
     bonus = hetrl.component("loss/entropy_bonus", coef=0.5).compute(entropy=entropy)["loss"]
-    loss, means = total_loss([{"loss.agent.entropy_bonus": bonus, ACTIVE: active}], ACTIVE)
+    loss, means = total_loss([[{"loss.agent.entropy_bonus": bonus, ACTIVE: active}]], ACTIVE)
     assert loss.item() == pytest.approx(-0.5 * math.log(2 * math.pi * math.e), abs=1e-6)
     assert means["loss.agent.entropy_bonus"].item() == loss.item()
 
@@ -55,7 +55,7 @@ def test_a_mask_of_another_rank_is_refused():
     """The outer product itself: 6 entropies and a mask of 6 rows and 1 column."""
     written = {"loss.agent.entropy_bonus": torch.ones(6), ACTIVE: torch.ones(6, 1, dtype=torch.bool)}
     with pytest.raises(RunError, match=r"one number for each sample has the shape \[6\] and its mask \[6, 1\]"):
-        total_loss([written], ACTIVE)
+        total_loss([[written]], ACTIVE)
 
 
 def test_the_categorical_divergence_has_its_weights():

@@ -181,7 +181,7 @@ def test_a_folded_lane_says_what_its_agents_say(groups):
     weights = list(found.nets["actor"].of(lane).parameters())
     results = []
     for split in ([lane], [(agent,) for agent in lane]):
-        loss, _ = total_loss([objective(found, each, store) for each in split], "agent.active")
+        loss, _ = total_loss([[objective(found, each, store) for each in split]], "agent.active")
         results.append((loss, *torch.autograd.grad(loss, weights)))
     assert objective(found, lane, store)["agent.log_prob"].shape == (*SIZE, len(lane))
     torch.testing.assert_close(results[0], results[1])

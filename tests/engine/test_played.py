@@ -12,6 +12,8 @@ from hetrl.engine.store import Store
 from hetrl.net.joint_q import JointQ
 from hetrl.network import Network
 from hetrl.recipe.shipped import shipped
+from hetrl.runs.csv_table import read
+from hetrl.runs.run import resume, train
 from hetrl.testing.tape import Tape
 
 SIZES = {
@@ -125,3 +127,14 @@ def test_a_phase_that_cannot_be_played_says_so_once(monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         updated(module, samples, 1)
+
+
+@pytest.mark.filterwarnings("ignore:.*smaller than the logging interval.*")
+def test_a_run_goes_on_to_the_last_digit(tmp_path):
+    """It is stopped, continued, and then recorded anew; its random numbers and its moments are where they were."""
+    words = [*SIZES["data/replay"], "run.device=cpu", "run.graphs=true", "run.eval_every=null", "task.horizon=10"]
+    whole = train(hetrl.load("hasac", *words, "run.frames=120"), tmp_path / "whole", quiet=True)
+    train(hetrl.load("hasac", *words, "run.frames=100"), tmp_path / "half", quiet=True)
+    half = resume(tmp_path / "half", "run.frames=120", quiet=True)
+    late = [[row for row in read(folder.metrics) if row["frames"] > 100] for folder in (whole, half)]
+    assert len(late[0]) == 5 and late[0] == late[1]

@@ -428,3 +428,14 @@ def test_the_judge_of_candidates_has_to_value_joint_actions(judge, said):
 def test_a_phase_with_an_order_is_not_called_like_something_of_torchs():
     refused("update.items: torch has another use for the name 'items'; choose another.$", "update.actors.phase=items")
     check(load("happo", "update.critic.phase=items"))
+
+
+def test_at_once_no_agent_changes_what_is_the_teams():
+    refused(
+        r"update.actors.steps\[3\] \(weight/importance_factor\) changes the team's 'factor' agent by agent, and "
+        "update.actors trains everybody at once; move it to after, or add an order.",
+        "update.actors.train=[actor]", "update.actors.order=null",
+        "update.actors.steps=[{net: actor.log_prob}, {use: loss/clipped_surrogate}, {use: loss/entropy_bonus}, "
+        "{use: weight/importance_factor}]",
+    )  # fmt: skip
+    check(load("happo", "update.actors.train=[actor]", "update.actors.order=null"))

@@ -78,8 +78,16 @@ def equal(one, other, path=""):
         assert one == other, path
 
 
-@pytest.mark.parametrize(("first", "then"), [("cpu", "cuda"), ("cuda", "cpu"), ("cuda", "cuda")])
-@pytest.mark.parametrize(("name", "words", "frames"), [("happo", HAPPO, 120), ("hasac", HASAC, 52)])
+WAYS = [("cpu", "cuda"), ("cuda", "cpu"), ("cuda", "cuda")]
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "frames", "first", "then"),
+    [
+        *(pytest.param("happo", HAPPO, 120, *way, marks=pytest.mark.slow) for way in WAYS),
+        *(pytest.param("hasac", HASAC, 52, *way, marks=[pytest.mark.slow] * (way[0] == way[1])) for way in WAYS),
+    ],
+)
 def test_a_run_goes_on_on_another_device(tmp_path, name, words, frames, first, then):
     """All of it is taken over but the states of generators; nothing is left on the device of before."""
     folder, kept = tmp_path / "run", Kept()
@@ -150,6 +158,7 @@ def test_auto_says_which_device_it_takes_and_why(words, device, line):
     assert found.device.type == device and found.why == f"run.device=auto {line}"
 
 
+@pytest.mark.slow
 def test_what_is_for_a_gpu_holds_on_a_pretended_one():
     with pretended_device():
         test_gpu.test_trains_on_a_gpu("mappo")

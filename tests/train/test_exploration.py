@@ -64,6 +64,6 @@ def test_a_run_that_was_cut_off_explores_on_and_ends_the_same(seen, tmp_path):
 def test_drawn_policies_of_a_run_explore_as_it_did_by_then(tmp_path):
     """The last checkpoint is of the end: 0.1; the weights say nothing of it, the frames do."""
     folder = runs.train(hetrl.load("iql", *SMALL, EPSILON), tmp_path / "run", quiet=True)
-    policy = hetrl.Run(folder.path).policies(stochastic=True, seed=0)["agent_0"]._policy
+    policy = hetrl.Run(folder.path).policies(stochastic=True, seed=0)["marine_0"]._policy
     assert policy.epsilon.item() == torch.tensor(0.1).item()
     assert not any("epsilon" in name for name in folder.load_checkpoint()["state_dict"])

@@ -44,5 +44,5 @@ def bodies(plan: BattleMap, found: Factors) -> list[str]:
     """Return each ally's body: its kind, or where those of a kind differ the first one's name that is like it."""
     allies = names(plan)
     own = [(kind, tuple(each[place] for each in found.values())) for place, kind in enumerate(plan.allies)]
-    alike = {kind: {each for each in own if each[0] == kind} for kind in plan.allies}
-    return [each[0] if len(alike[each[0]]) == 1 else allies[own.index(each)] for each in own]
+    several = {kind for kind in plan.allies if len({factor for other, factor in own if other == kind}) > 1}
+    return [allies[own.index(each)] if each[0] in several else each[0] for each in own]

@@ -2,6 +2,7 @@
 
 import torch
 
+from hetrl import keys
 from hetrl.errors import RecipeError, nearest
 from hetrl.recipe.check.memory import check_chunks
 from hetrl.recipe.net import TARGET
@@ -74,8 +75,9 @@ def _check_turns(phase: Phase) -> None:
             raise RecipeError(f"{phase.where}: torch has another use for the name '{phase.name}'; choose another.")
         phase.order.entry()
         return
-    if phase.train != phase.trained[0]:
-        return  # a list: everybody at once
+    if phase.train != phase.trained[0]:  # a list: everybody at once
+        _refuse_one_after_another(phase)
+        return
     for step in (*phase.prepare, *phase.steps, *phase.after):
         if step.per_agent:
             raise RecipeError(
@@ -83,6 +85,17 @@ def _check_turns(phase: Phase) -> None:
                 f"{{use: order/random_permutation, of: agent}}, or write train: [{phase.train}] to train everybody at "
                 "once."
             )
+
+
+def _refuse_one_after_another(phase: Phase) -> None:
+    """Refuse an agent's step that changes a value of the team's, where all agents run at once."""
+    for step in phase.steps:
+        for key in step.table.writes.values() if step.per_agent else ():
+            if not (keys.scope(key) or keys.is_output(key)):
+                raise RecipeError(
+                    f"{step} changes the team's '{key}' agent by agent, and {phase.where} trains everybody at once; "
+                    "move it to after, or add an order."
+                )
 
 
 def _refuse_equal(phase: Phase) -> None:
