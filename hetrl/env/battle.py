@@ -197,8 +197,9 @@ class Battle(TeamEnv):
         """Bring what is known of the battles up to date, and return the observations."""
         field, self._sight = self._field, self._play.look(self._field)
         self._active = field.alive[:, self._ground.units[ALLIES]]
-        state = sight.world_state if self.state_kind == "original" else sight.scaled_state
-        self._observation = {GROUP: self._sight.observation, STATE: state(self._ground, field)}
+        scaled = self.state_kind == "scaled"
+        state = self._sight.known.flatten(1) if scaled else sight.world_state(self._ground, field)
+        self._observation = {GROUP: self._sight.observation, STATE: state}
         return self._observation
 
     def _draw(self, count: int) -> Tensor:

@@ -168,6 +168,11 @@ def tiny(name: str, device: str, *more: str) -> tuple[Any, Any]:
     return hetrl.load(recipe, *words, *more).build()
 
 
+def on_policy(recipe: hetrl.Recipe) -> bool:
+    """Whether a recipe learns from fresh steps alone."""
+    return recipe.data.name == "data/on_policy"
+
+
 def some_samples(data: Any) -> list[Any]:
     """Return what two updates need."""
     found: list[Any] = []
@@ -300,11 +305,12 @@ def trust(sizes: Sizes) -> dict[str, Any]:
 
 def resumed(name: str, mode: str) -> dict[str, Any]:
     """A run that is stopped half-way and continued logs to the last digit what one logs that is not."""
-    on_policy = hetrl.load(name).data.name == "data/on_policy"
+    recipe = hetrl.load(name)
     words = ["task.n_envs=4", "run.device=cuda", "run.eval_every=null", "task.horizon=16"]
-    words += ["data.frames=80"] if on_policy else ["data.capacity=160", "data.batch=32", "data.warmup=80"]
+    words += [f"update.{phase.name}.epochs=1" for phase in recipe.update if phase.train]
+    words += ["data.frames=40"] if on_policy(recipe) else ["data.capacity=160", "data.batch=32", "data.warmup=80"]
     words += ["run.graphs=auto"] if mode == "graphs" else []
-    half, whole = (160, 320) if on_policy else (100, 120)
+    half, whole = (40, 80) if on_policy(recipe) else (88, 96)
     ends = []
     for stops in ((whole,), (half, whole)):
         folder = Path(tempfile.mkdtemp()) / "run"
@@ -402,7 +408,7 @@ def options(mode: str, sizes: Sizes) -> list[str]:
 def speed(name: str, scenario: str, n_envs: int, mode: str, sizes: Sizes) -> dict[str, Any]:
     """Frames a second of a run, without its first part; and the most memory that it took."""
     words = [*TASKS[scenario], f"task.n_envs={n_envs}", *options(mode, sizes), "run.device=cuda", "run.eval_every=null"]
-    if hetrl.load(name).data.name == "data/on_policy":
+    if on_policy(hetrl.load(name)):
         frames = n_envs * sizes.horizon
         words += [f"data.frames={frames}", f"run.frames={4 * frames}"]
     else:
