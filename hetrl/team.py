@@ -193,6 +193,11 @@ class Team:
                 f"= {self.state_size}; give both the same."
             )
 
+    def knowing(self, size: int) -> "Team":
+        """Return the team with a state of ``size`` plain numbers, such as what an encoder makes of it."""
+        plain = {"state_from": (), "state_shape": (), "state_dtype": torch.float32, "state_listings": ()}
+        return replace(self, state_size=size, **plain)  # type: ignore[arg-type]
+
     @property
     def own_state(self) -> bool:
         """Whether the state is the environment's own, which then comes with the observations (see :data:`Grouped`)."""

@@ -10,17 +10,19 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+import torch
 from omegaconf import OmegaConf
 
 import hetrl
 from hetrl import catalog, cli, glossary, keys
 from hetrl.recipe import schema
 from hetrl.recipe.net import Net, Per, Target
+from hetrl.recipe.order import Of
 from hetrl.recipe.read import load
 from hetrl.recipe.shipped import shipped
 from hetrl.recipe.step import Step
 from hetrl.testing import check_component
-from hetrl.train.build import make_env, resolve_device
+from hetrl.train.build import make_env
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -102,8 +104,8 @@ def test_yaml_blocks_are_yaml(page):
         OmegaConf.create(block)
 
 
-WITHIN = {"data/replay": "hasac"}
-"""Entry -> the shipped recipe that a fragment with it stands in; any other stands in happo."""
+WITHIN = {"data/replay": "hasac", "values": "qmix"}
+"""Entry, or phase -> the shipped recipe that a fragment with it stands in; any other stands in happo."""
 
 
 def completed(fragment) -> dict | None:
@@ -111,7 +113,7 @@ def completed(fragment) -> dict | None:
     if isinstance(fragment, list):
         phases = {entry["phase"]: entry for entry in fragment if "phase" in entry}
         assert len(phases) == len(fragment), "a list is one of whole phases"
-        tree = hetrl.load("happo").tree
+        tree = hetrl.load(WITHIN.get(next(iter(phases)), "happo")).tree
         assert set(phases) <= {phase["phase"] for phase in tree["update"]}
         return {**tree, "update": [phases.get(phase["phase"], phase) for phase in tree["update"]]}
     if "hetrl" in fragment:
@@ -134,7 +136,7 @@ def test_recipes_phases_and_sections_link(page, block):
         return
     recipe = hetrl.load(tree)
     hetrl.check(recipe)
-    hetrl.link(recipe, make_env(recipe, resolve_device("cpu"), 0, n_envs=1).team)
+    hetrl.link(recipe, make_env(recipe, torch.device("cpu"), 0, n_envs=1).team)
 
 
 # Lightning's advice for other kinds of training: a short epoch, and the manual optimisation that we have.
@@ -234,7 +236,7 @@ def test_every_word_of_the_format_is_explained():
         *names(Target),
         *get_args(Per),
         *get_args(schema.Inactive),
-        *get_args(schema.Of),
+        *get_args(Of),
         "groups",
         "next",
         "linear",

@@ -59,7 +59,7 @@ def _single(run: Path, overrides: list[str], csv: Path | None, video: bool, **as
         film = Film(path)
     with film or nullcontext():
         found = evaluate_run(run, *overrides, **asked, watch=film)
-    out.print(line(found), highlight=False)
+    out.print(line(found), highlight=False, soft_wrap=True)
     for written in [*([save(found, csv)] if csv else []), *([film.path] if film else [])]:
         out.print(str(written), soft_wrap=True, highlight=False)
 
@@ -71,7 +71,7 @@ def _each_seed(run: Path, overrides: list[str], episodes: int | None, stochastic
     asked = Run(run)
     found = asked.evaluate_seeds(*overrides, episodes=episodes, stochastic=stochastic)
     for seed, its in found.items():
-        out.print(f"seed {seed}  {line(its)}", highlight=False)
+        out.print(f"seed {seed}  {line(its)}", highlight=False, soft_wrap=True)
     out.print(means_line(found), highlight=False, soft_wrap=True)
     missing = [seed for seed in asked.all_seeds if seed not in found]
     if missing:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hetrl import rng
 from hetrl.arguments import Count, Seed, checked
 from hetrl.env.capture import When
 from hetrl.env.combat import knobs, outcome, script, sight
@@ -196,8 +197,9 @@ class Battle(TeamEnv):
         """Bring what is known of the battles up to date, and return the observations."""
         field, self._sight = self._field, self._play.look(self._field)
         self._active = field.alive[:, self._ground.units[ALLIES]]
-        state = sight.world_state if self.state_kind == "original" else sight.scaled_state
-        self._observation = {GROUP: self._sight.observation, STATE: state(self._ground, field)}
+        scaled = self.state_kind == "scaled"
+        state = self._sight.known.flatten(1) if scaled else sight.world_state(self._ground, field)
+        self._observation = {GROUP: self._sight.observation, STATE: state}
         return self._observation
 
     def _draw(self, count: int) -> Tensor:
@@ -247,7 +249,7 @@ class Battle(TeamEnv):
             raise RunError(f"state: saved with [n_envs, units] = {saved}, this task has {mine}.")
         self._field = Battlefield(**{word: value.to(self.device, copy=True) for word, value in state["field"].items()})
         self._steps = state["steps"].to(self.device, copy=True)
-        self._generator.set_state(state["generator"].cpu())
+        rng.go_on(self._generator, state["generator"])
         self._taken = state["taken"]
         self._play = self._make_play()
         self._look()

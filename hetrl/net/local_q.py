@@ -45,7 +45,7 @@ class LocalQ(Network):
     ) -> None:
         super().__init__()
         self.encoder, size = in_front(encoder, agent, team)
-        alone = replace(team, agents=(agent,), state_size=size, state_shape=(), state_from=())
+        alone = replace(team.knowing(size), agents=(agent,))
         self.joint = JointQ(agent, alone, hidden=hidden, activation=activation, ensemble=ensemble)
 
     @mode(reads={"observation": "agent.observation", "action": "agent.action"}, writes={"q": "agent.q"})

@@ -1,6 +1,5 @@
 """The value of what one agent sees."""
 
-from dataclasses import replace
 from typing import ClassVar
 
 from jaxtyping import Float
@@ -43,8 +42,7 @@ class LocalValue(Network):
     ) -> None:
         super().__init__()
         self.encoder, size = in_front(encoder, agent, team)
-        seen = replace(team, state_size=size, state_shape=(), state_from=())
-        self.head = StateValue(agent, seen, hidden=hidden, activation=activation, normalize=normalize)
+        self.head = StateValue(agent, team.knowing(size), hidden=hidden, activation=activation, normalize=normalize)
 
     @mode(reads={"observation": "agent.observation"}, writes={"value": "agent.value"})
     def value(self, observation: Float[Tensor, "*batch seen"]) -> dict[str, Float[Tensor, "*batch"]]:

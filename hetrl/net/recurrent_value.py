@@ -1,7 +1,6 @@
 """A state value that remembers."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 from jaxtyping import Bool, Float
@@ -60,7 +59,7 @@ class RecurrentValue(Network):
         self.memory, self.chunk = memory, chunk
         front, size = in_front_of_state(encoder, team)
         self.encoder = RecurrentEncoder(size, hidden, activation, memory, chunk, front)
-        self.head = StateValue(agent, replace(team, state_size=memory, state_shape=()), hidden=[], normalize=normalize)
+        self.head = StateValue(agent, team.knowing(memory), hidden=[], normalize=normalize)
 
     @classmethod
     def chunk_of(cls, values: Mapping[str, Any]) -> int | None:

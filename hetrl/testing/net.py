@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from hetrl import keys
+from hetrl import arguments, keys
 from hetrl.data.behaviour import Behaviour
 from hetrl.errors import RecipeError
 from hetrl.network import Network, Policy
@@ -40,9 +40,10 @@ def check_net(
     A mode that draws at random, though its noise is given, is recognised: it has the same draws when only another row
     changes. A mode that is not learned may take the batch into statistics of the network, such as a running mean.
 
-    Every parameter is reached by one of the modes. Of a policy: ``draw`` and ``greedy`` give an action for each row,
-    one that the mask allows where it is discrete, and within the bounds where it refuses to act without; agents with a
-    network each act in one batched call, as collection makes it.
+    Every parameter is reached by one of the modes. An argument that may follow a schedule is kept under its name. Of a
+    policy: ``draw`` and ``greedy`` give an action for each row, one that the mask allows where it is discrete, and
+    within the bounds where it refuses to act without; agents with a network each act in one batched call, as
+    collection makes it.
 
     Args:
         net: a catalog name or a class.
@@ -62,6 +63,7 @@ def check_net(
             check_mode(mode, stopped)
         if part.cls.trainable(values):
             _check_reached(part, modes)
+        _check_schedules(part, modes)
         check_state(modes)
         check_compiled(modes)
         _check_memory(part, modes)
@@ -93,6 +95,13 @@ def _check_reached(part: Part, modes: Collection[BuiltMode]) -> None:
         unreached = missed if unreached is None else unreached & missed
     for name in sorted(unreached or ()):
         part.require(False, f"no mode's gradient reaches the parameter '{name}'; use it, or make it a buffer.")
+
+
+def _check_schedules(part: Part, modes: Collection[BuiltMode]) -> None:
+    """What a schedule may replace is kept under its own name, where it is set."""
+    for name in arguments.parameters(part.cls.__init__):
+        kept = not arguments.schedulable(part.cls.__init__, name) or hasattr(next(iter(modes)).net(), name)
+        part.require(kept, f"argument '{name}' is not kept as self.{name}; a schedule could not replace it.")
 
 
 def _check_memory(part: Part, modes: Collection[BuiltMode]) -> None:

@@ -1,8 +1,9 @@
 """Starting from the weights of another run: what fits is taken over, and of everything else it is said why not.
 
 A net is taken where both recipes have one of that name, of the same class and arguments, and every weight has its
-size. Of a net with a module for each agent or group, those of the same name are taken; where there is a single one,
-shared by all, everybody takes it. The slow copy of what is taken comes along; where there is none, it starts equal.
+size; one that stands behind another net where that is taken too. Of a net with a module for each agent or group, those
+of the same name are taken; where there is a single one, shared by all, everybody takes it. The slow copy of what is
+taken comes along; where there is none, it starts equal.
 So do the statistics of observations, where both recipes standardise them; where one alone does, nothing fits: the
 weights mean something else there. Optimisers that go on keep their moments and follow the new recipe's settings.
 """
@@ -157,6 +158,7 @@ class _Source:
 def _sort(name: str, module: Learner, source: _Source, mine: Mapping[str, Any], report: Inherited) -> None:
     """Find out of each module of a net whose weights it can take, or why none."""
     net: SharedNetwork = module.linked.nets[name]  # type: ignore[assignment]
+    front = module.recipe.nets[name].behind
     there = source.nets.get(name, {})
     other = first_difference(_standardised(mine), _standardised(source.tree)) or first_difference(
         _words(mine["nets"][name]), _words(source.tree["nets"].get(name, {}))
@@ -167,6 +169,8 @@ def _sort(name: str, module: Learner, source: _Source, mine: Mapping[str, Any], 
             why: str | None = "the other run has no such net"
         elif other is not None:
             why = f"{other[0]} is {_said(other[2])} there and {_said(other[1])} here"
+        elif front is not None and owner not in report.loaded.get(front, {}):
+            why = f"it reads the features of '{front}', which is new"
         elif theirs is None:
             why = f"the other run has it of {', '.join(there)} only"
         else:

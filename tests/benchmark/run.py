@@ -1,7 +1,7 @@
 """Speed and memory against peers, every ratio measured in one process or in alternation; ``make bench``.
 
     python tests/benchmark/run.py [collect] [step] [soft] [marginal] [train] [scenario] [capture] [memory] [mujoco]
-                                  [diffusion] [--quick]
+                                  [diffusion] [battle] [--quick]
 
 Prints a table for each part and writes all figures to ``bench.json``. ``train`` needs BenchMARL in an environment of
 its own, which ``peer/setup.sh`` makes.
@@ -885,11 +885,71 @@ def measure_diffusion(quick: bool) -> list[dict[str, Any]]:
     return table("Diffusion policies; the aim with S = 5 is 0.5 of the frames/s and 0.33 of the updates/s", rows)
 
 
+# Battles
+
+ORIGINAL = {64: 12_500, 1024: 9_800}
+"""Environments -> environment steps a second of jaxmarl 0.2.0's 3s5z, vmapped and jitted, on one core of another
+machine of this kind."""
+
+
+def fighting(n_envs: int, n_steps: int, capture: bool = True) -> tuple[Callable[[], object], float]:
+    """Return so many steps of 3s5z with random legal actions, resets included, and the seconds of the first ones."""
+    from hetrl.data.random_actions import RandomActions
+    from hetrl.env.battle import Battle
+
+    begun = time.process_time()
+    env = Battle(map="3s5z", n_envs=n_envs, capture=capture)
+    env.start()
+    actions = RandomActions(env.team, n_envs, torch.Generator().manual_seed(0))
+
+    def run(count: int = n_steps) -> None:
+        for _ in range(count):
+            env.advance(actions.draw(env.masks["action_mask"]))
+
+    run(2)
+    start = time.process_time() - begun
+    env._steps += torch.arange(n_envs) % 100  # so that some are cut at every step
+    return run, start
+
+
+def measure_battles(quick: bool) -> dict[str, list[dict[str, Any]]]:
+    """Steps of battles, whole, on one thread, and what 4,096 of them take of memory."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    rows = []
+    for n_envs, original in ORIGINAL.items():
+        n_steps = 1000 * 64 // n_envs
+        runs = {capture: fighting(n_envs, n_steps, capture) for capture in (False, True)}
+        functions = {str(capture): run for capture, (run, _) in runs.items()}
+        seconds = alternate(functions, 3 if quick else 9, clock=time.process_time)
+        speed = {capture: n_steps * n_envs / value for capture, value in seconds.items()}
+        rows.append({
+            "environments": n_envs, "eager steps/s": speed["False"], "steps/s": speed["True"], "jaxmarl": original,
+            "ratio": speed["True"] / original, "target": 3, "start s": runs[True][1],
+        })  # fmt: skip
+    torch.set_num_threads(threads)
+    program = (
+        "import sys, resource, torch\n"
+        f"sys.path.insert(0, {str(HERE)!r})\n"
+        "torch.set_num_threads(1)\n"
+        "import run, hetrl.env.battle\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "run.fighting(4096, 10)[0]()\n"
+        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)\n"
+    )
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True, capture_output=True, text=True)
+    memory = [{"environments": 4096, "MiB more, compiler included": float(done.stdout.strip().splitlines()[-1])}]
+    return {
+        "speed": table("3s5z against jaxmarl, environment steps, one thread, processor time", rows),
+        "memory": table("memory of 3s5z", memory),
+    }
+
+
 PARTS: dict[str, Callable[[bool], Any]] = {
     "collect": measure_collection, "step": measure_step, "soft": measure_soft_update, "marginal": measure_marginal_q,
     "train": measure_training,
     "scenario": measure_scenarios, "capture": measure_captured, "memory": measure_memory, "mujoco": measure_robots,
-    "diffusion": measure_diffusion,
+    "diffusion": measure_diffusion, "battle": measure_battles,
 }  # fmt: skip
 
 

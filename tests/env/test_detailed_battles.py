@@ -1,7 +1,6 @@
 """Shields, armour, bonus damage, healing and flight, each rule by hand."""
 
 from dataclasses import replace
-from functools import partial
 
 import pytest
 import torch
@@ -36,26 +35,13 @@ def fielded(ground, places, **changes):
     return replace(field, reserve=torch.stack(list(reserve.values()), -1))
 
 
-def step(ground, field, actions, late=NEVER):
-    """Return battles a step later."""
-
-    def tick(units, told, tends, late, types):
-        return detailed.tick(ground.traits(types), units, told, tends, late)
-
-    return detailed.step(ground, field, ticks.orders(ground, torch.tensor(actions)), late, tick)
-
-
-def options(ground, field, side):
-    return sight.look(ground, field, side, partial(sight.pairs, ground, side)).options[0].int()
-
-
-def after(ground, field, *actions, count=1):
+def after(ground, field, *actions, ticks=1):
     """Return bodies after some ticks in which units do these actions; who heals may begin."""
     traits = ground.traits(field.types)
-    told = ticks.orders(ground, torch.tensor([actions]))
+    told = detailed.orders(ground, torch.tensor([actions]))
     tends = (told.aim > 0) & (traits.detail.heals > 0)
     bodies = detailed.Combatants(field.position, field.health, field.cooldown, *detailed.Reserve.of(field)[:3])
-    for _ in range(count):
+    for _ in range(ticks):
         bodies = detailed.tick(traits, bodies, told, tends, torch.zeros(1, ground.n_units))
     return bodies
 
@@ -110,9 +96,9 @@ def test_a_shield_comes_back_ten_seconds_after_the_last_hit():
     hit = after(ground, field, SHOOT, STAY)
     assert (hit.shield[0, 1].item(), hit.quiet[0, 1].item()) == (14, 0)
     field = replace(field, reserve=torch.stack([hit.shield, hit.quiet, hit.energy, 0 * hit.energy], -1))
-    assert after(ground, field, STAY, STAY, count=159).shield[0, 1] == 14
-    assert after(ground, field, STAY, STAY, count=160).shield[0, 1] == 14.125
-    assert after(ground, field, STAY, STAY, count=168).shield[0, 1] == 14 + 9 * 0.125
+    assert after(ground, field, STAY, STAY, ticks=159).shield[0, 1] == 14
+    assert after(ground, field, STAY, STAY, ticks=160).shield[0, 1] == 14.125
+    assert after(ground, field, STAY, STAY, ticks=168).shield[0, 1] == 14 + 9 * 0.125
     whole = fielded(ground, [(10, 10), (12, 10)], shield=[0, 79.9375], quiet=[0, 20])
     assert after(ground, whole, STAY, STAY).shield[0, 1] == 80
     dead = fielded(ground, [(10, 10), (12, 10)], shield=[0, 5], quiet=[0, 20], health=[45, 0])
@@ -126,10 +112,10 @@ HEAL = (N_MOVES + 0, N_MOVES + 1)
 """What a medivac does to heal the first marine, or the second."""
 
 
-def cared(*actions, count=1, **changes):
+def cared(*actions, ticks=1, **changes):
     ground = ground_of(*CARE)
     field = fielded(ground, BESIDE, **changes)
-    return after(ground, field, *actions, count=count)
+    return after(ground, field, *actions, ticks=ticks)
 
 
 def test_healing_by_hand():
@@ -152,7 +138,7 @@ def test_what_is_lost_and_given_is_summed_up_and_nobody_revives():
     assert hurt.health[0, 0] == 20 - 6 + 0.5625  # an enemy counts from the other end, so that the first is its last
     saved = cared(STAY, STAY, HEAL[0], STAY, SHOOT + 3, health=[5.5, 45, 150, 150, 45])
     assert saved.health[0, 0] == 0.0625
-    dead = cared(STAY, STAY, HEAL[0], STAY, STAY, count=8, health=[0, 45, 150, 150, 45])
+    dead = cared(STAY, STAY, HEAL[0], STAY, STAY, ticks=8, health=[0, 45, 150, 150, 45])
     assert dead.health[0, 0] == 0 and dead.energy[0, 2].item() == pytest.approx(50 + 0.5625 / 2)
     healer = cared(STAY, STAY, HEAL[0], STAY, STAY, health=[20, 45, 0, 150, 45])
     assert healer.health[0, 0] == 20
@@ -160,7 +146,7 @@ def test_what_is_lost_and_given_is_summed_up_and_nobody_revives():
 
 def test_an_empty_healer_heals_what_comes_back():
     """Three health for each energy: none of none, and what a tick's charge is worth in the next."""
-    found = cared(STAY, STAY, HEAL[0], STAY, STAY, count=2, health=[20, 45, 150, 150, 45], energy=[0] * 5)
+    found = cared(STAY, STAY, HEAL[0], STAY, STAY, ticks=2, health=[20, 45, 150, 150, 45], energy=[0] * 5)
     assert found.health[0, 0].item() == pytest.approx(20 + 3 * 0.5625 / 16)
     far = cared(STAY, STAY, STAY, STAY, STAY, energy=[0, 0, 200, 199.99, 0])
     assert far.energy[0].tolist() == [0, 0, 200, 200, 0]
@@ -169,22 +155,22 @@ def test_an_empty_healer_heals_what_comes_back():
 def test_it_takes_five_energy_to_begin_and_less_to_go_on():
     ground = ground_of(*CARE)
     field = fielded(ground, BESIDE, health=[20, 20, 150, 150, 45], energy=[0, 0, 4, 50, 0])
-    actions = [[STAY, STAY, HEAL[0], HEAL[1], STAY]]
-    first = step(ground, field, actions)
+    actions = torch.tensor([[STAY, STAY, HEAL[0], HEAL[1], STAY]])
+    first = detailed.step(ground, field, actions, NEVER)
     kept = detailed.Reserve.of(first)
     assert first.health[0, 0] == 20 and first.health[0, 1] == 24.5  # eight ticks of 9 / 16
     assert kept.patient[0].tolist() == [0, 0, 0, HEAL[1], 0]
     poor = replace(first, reserve=first.reserve.index_fill(-1, torch.tensor(2), 1.0))  # one energy each
-    again = step(ground, poor, actions)
+    again = detailed.step(ground, poor, actions, NEVER)
     assert again.health[0, 0] == 20 and again.health[0, 1] > 24.5 + 3  # the one, and what comes back
-    other = step(ground, poor, [[STAY, STAY, STAY, HEAL[0], STAY]])
+    other = detailed.step(ground, poor, torch.tensor([[STAY, STAY, STAY, HEAL[0], STAY]]), NEVER)
     assert other.health[0, 0] == 20 and detailed.Reserve.of(other).patient[0, 3] == 0
 
 
 def test_a_whole_patient_is_dropped():
     ground = ground_of(*CARE)
     field = fielded(ground, BESIDE, health=[44, 45, 150, 150, 45])
-    done = step(ground, field, [[STAY, STAY, HEAL[0], STAY, STAY]])
+    done = detailed.step(ground, field, torch.tensor([[STAY, STAY, HEAL[0], STAY, STAY]]), NEVER)
     assert done.health[0, 0] == 45 and detailed.Reserve.of(done).patient[0, 2] == 0
 
 
@@ -200,18 +186,18 @@ def test_masks_of_who_heals_and_of_who_cannot_hit_the_air():
     """Actions are team-mates for who heals and opponents for who fights; as many as the longer list."""
     ground = ground_of(["marauder", "marine", "medivac"], ["medivac", "marine"])
     field = fielded(ground, [(10, 10), (10, 12), (12, 10), (13, 11), (13, 12)])
-    own = options(ground, field, 0)
+    own = sight.options(ground, field, 0)[0].int()
     assert own.shape == (3, N_MOVES + 3) and ground.last_option.tolist() == [6, 6, 7, 6, 7]
     assert own[:, :N_MOVES].all()
     assert own[0, N_MOVES:].tolist() == [0, 1, 0]  # a marauder cannot hit who flies
     assert own[1, N_MOVES:].tolist() == [1, 1, 0]
     assert own[2, N_MOVES:].tolist() == [1, 1, 0]  # hurt or not, but not itself, who flies
-    theirs = options(ground, field, 1)
+    theirs = sight.options(ground, field, 1)[0].int()
     assert theirs[1, N_MOVES:].tolist() == [1, 1, 1]  # the marine: allies from the other end, medivac first
     assert theirs[0, N_MOVES:].tolist() == [1, 0, 0]  # their medivac: the marine, who is the last, comes first
     gone = replace(field, health=field.health * torch.tensor([[0.0, 1, 1, 1, 1]]))
-    assert options(ground, gone, 0)[:, N_MOVES:].tolist() == [[0, 0, 0], [1, 1, 0], [0, 1, 0]]
-    assert options(ground, gone, 0)[0].tolist() == [0, 0, 0, 0, 1, 0, 0, 0]
+    assert sight.options(ground, gone, 0)[0, :, N_MOVES:].int().tolist() == [[0, 0, 0], [1, 1, 0], [0, 1, 0]]
+    assert sight.options(ground, gone, 0)[0, 0].int().tolist() == [0, 0, 0, 0, 1, 0, 0, 0]
 
 
 def test_what_is_not_allowed_does_nothing():
@@ -264,17 +250,13 @@ def test_the_same_numbers_as_plain_rules_where_nothing_differs():
     drawn = torch.rand(5, 7, 2, generator=torch.Generator().manual_seed(0)) * 6 + 12
     fields = [battlefield(ground, drawn, ground.types.expand(5, -1)) for ground in (plain, full)]
     generator = torch.Generator().manual_seed(1)
-
-    def plainly(field, action, late):
-        def tick(bodies, told, late, types):
-            return ticks.tick(plain.traits(types), bodies, told, late)
-
-        return ticks.step(field, ticks.orders(plain, action), late, tick)
-
     for _ in range(20):
         action = torch.randint(0, 8, (5, 7), generator=generator)
         late = torch.rand(5, 1, 7, generator=generator) * 0.1
-        fields = [plainly(fields[0], action, late), step(full, fields[1], action.tolist(), late)]
+        fields = [
+            advance(ground, field, action, late)
+            for advance, ground, field in zip((ticks.step, detailed.step), (plain, full), fields, strict=True)
+        ]
     for word in ("position", "health", "cooldown", "heading", "aim"):
         torch.testing.assert_close(getattr(fields[0], word), getattr(fields[1], word))
     assert (fields[0].health < 80).any()

@@ -1,7 +1,6 @@
 """The rules of battles against steps that the original took, state by state."""
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ from hetrl.env.combat import outcome, script, sight, ticks
 from hetrl.env.combat.battlefield import Battlefield, Ground
 from hetrl.env.combat.deployment import battlefield
 from hetrl.env.combat.maps import MAPS
-from hetrl.env.combat.play import Play
 
 FOLDER = Path(__file__).parent.parent / "vectors" / "smax"
 STEPS = ("2s3z", "3s5z", "3s_vs_5z", "edges_2s3z")
@@ -31,7 +29,6 @@ class Recorded:
         with np.load(FOLDER / f"{name}.npz") as file:
             self.arrays = {key: torch.from_numpy(np.asarray(file[key])) for key in file.files if key != "case"}
         self.ground = Ground(MAPS[name.removeprefix("edges_").split("_enemy_")[0]], torch.device("cpu"))
-        self.play = Play(self.ground, "closest", capture=False)
 
     def __getitem__(self, key):
         return self.arrays[key]
@@ -48,14 +45,6 @@ class Recorded:
         return Battlefield(
             got["pos"], got["health"], got["cd"], got["pmove"], got["patt"].long(), types, goal, locked.long()
         )
-
-    def step(self, field, action, late):
-        """Let all units do what they are told."""
-        return ticks.step(field, ticks.orders(self.ground, action.long()), late, self.play.tick)
-
-    def look(self, field, side):
-        """Return what the units of a side see and may do."""
-        return sight.look(self.ground, field, side, partial(sight.pairs, self.ground, side))
 
 
 def row(field, number):
@@ -80,8 +69,9 @@ def test_each_tick_is_the_originals(name):
     recorded = Recorded(name)
     field, told = recorded.field("b"), ticks.orders(recorded.ground, recorded["actions"].long())
     bodies = ticks.Bodies(field.position, field.health, field.cooldown)
+    once = ticks.ticker(recorded.ground)
     for number in range(ticks.TICKS):
-        bodies = recorded.play.tick(bodies, told, recorded["cd_dev"][:, number], field.types)
+        bodies = once(*bodies, *told, recorded["cd_dev"][:, number], field.types)
         close(bodies.position, recorded["w_pos"][:, number], PLACE)
         close(bodies.cooldown, recorded["w_cd"][:, number], REST)
         assert torch.equal(bodies.health, recorded["w_health"][:, number])
@@ -92,7 +82,7 @@ def test_each_tick_is_the_originals(name):
 def test_each_step_is_the_originals(name):
     recorded = Recorded(name)
     ground, before = recorded.ground, recorded.field("b")
-    after = recorded.step(before, recorded["actions"], recorded["cd_dev"])
+    after = ticks.step(ground, before, recorded["actions"].long(), recorded["cd_dev"])
     alike(after, recorded.field("a"))
     for side in (0, 1):
         close(outcome.reward(ground, before, after, side), recorded["reward"][:, side], REST)
@@ -105,11 +95,11 @@ def test_each_step_is_the_originals(name):
 def test_what_is_seen_is_the_originals(name):
     recorded = Recorded(name)
     ground, after = recorded.ground, recorded.field("a")
-    seen = torch.cat([recorded.look(after, side).observation for side in (0, 1)], 1)
+    seen = torch.cat([sight.observations(ground, after, side) for side in (0, 1)], 1)
     close(seen, recorded["obs"], REST)
     close(sight.world_state(ground, after), recorded["world_state"], 0.0)
     for when, side in ((when, side) for when in "ba" for side in (0, 1)):
-        found = recorded.look(recorded.field(when), side).options
+        found = sight.options(ground, recorded.field(when), side)
         assert torch.equal(found, recorded[f"{when}_mask_{('ally', 'enemy')[side]}"].bool())
 
 
@@ -119,7 +109,7 @@ def test_twenty_steps_on_end_are_the_originals(name):
     field, steps = row(recorded.field("b"), 0), range(len(recorded["actions"]))
     for number in steps:
         told, late = (recorded[word][number : number + 1] for word in ("actions", "cd_dev"))
-        field = recorded.step(field, told, late)
+        field = ticks.step(recorded.ground, field, told.long(), late)
     alike(field, row(recorded.field("a"), steps[-1]), ON_END)
 
 
@@ -138,11 +128,11 @@ def test_the_enemy_does_what_the_originals_does(name):
     assert torch.equal(told.action, recorded["enemy_actions"].long())
     assert torch.equal(told.goal, recorded["a_target"])
     assert torch.equal(told.locked, recorded["a_last"].long())
-    close(recorded.look(before, 1).observation, recorded["enemy_obs"], REST)
+    close(sight.observations(ground, before, 1), recorded["enemy_obs"], REST)
     action = torch.cat([recorded["ally_actions"].long(), told.action], -1)
-    after = recorded.step(before, action, recorded["cd_dev"])
+    after = ticks.step(ground, before, action, recorded["cd_dev"])
     alike(after, recorded.field("a"))
-    close(recorded.look(after, 0).observation, recorded["ally_obs"], REST)
+    close(sight.observations(ground, after, 0), recorded["ally_obs"], REST)
     close(outcome.reward(ground, before, after, 0), recorded["reward"], REST)
 
 
@@ -155,7 +145,7 @@ def test_twenty_steps_against_the_enemy_are_the_originals(name):
         told = scripted(recorded, name, field, rows)
         field = replace(field, goal=told.goal, locked=told.locked)
         action = torch.cat([recorded["ally_actions"][rows].long(), told.action], -1)
-        field = recorded.step(field, action, recorded["cd_dev"][rows])
+        field = ticks.step(recorded.ground, field, action, recorded["cd_dev"][rows])
     last = row(recorded.field("a"), steps[-1])
     alike(field, last, ON_END)
     assert torch.equal(field.goal, last.goal) and torch.equal(field.locked, last.locked)

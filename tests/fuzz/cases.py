@@ -28,7 +28,7 @@ from hetrl.recipe.check.warnings import warnings_of
 from hetrl.recipe.read import load
 from hetrl.recipe.shipped import shipped
 from hetrl.team import Team
-from hetrl.train.build import make_env, resolve_device
+from hetrl.train.build import make_env
 
 MOST_LETTERS = 1200
 """Of an error's line."""
@@ -170,7 +170,7 @@ _TEAMS: dict[str, Team] = {}
 def _team(recipe: hetrl.Recipe) -> Team:
     key = repr((recipe.task.name, recipe.task.arguments))
     if key not in _TEAMS:
-        _TEAMS[key] = make_env(recipe, resolve_device("cpu"), 0, n_envs=1).team
+        _TEAMS[key] = make_env(recipe, torch.device("cpu"), 0, n_envs=1).team
     return _TEAMS[key]
 
 

@@ -1,6 +1,7 @@
 import torch
 from torch.nn.functional import one_hot
 
+import hetrl
 from hetrl.encoder import Encoding
 from hetrl.net.entities import Entities
 from hetrl.net.local_q import LocalQ
@@ -37,3 +38,9 @@ def test_an_encoder_stands_in_front():
     net = LocalQ(STEERS, TEAM, hidden=[8], encoder=encoder)
     assert net.q(SEEN, torch.zeros(5, 3))["q"].shape == (2, 5)
     assert net.joint.body.weights[0].shape == (2, 6 + 3, 8)
+
+
+def test_units_that_the_state_lists_are_not_its_concern():
+    """Of battles: the team's state lists them, and an agent's own observation is another size."""
+    choosing = "nets.actor={use: net/categorical_policy, hidden: [8]}"
+    hetrl.load("isac", "task={use: env/battle, n_envs: 2}", "data.capacity=10000", choosing).build()

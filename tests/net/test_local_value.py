@@ -1,5 +1,6 @@
 import torch
 
+import hetrl
 from hetrl.encoder import Encoding
 from hetrl.net.entities import Entities
 from hetrl.net.local_value import LocalValue
@@ -35,6 +36,11 @@ def test_normalises():
     eight = torch.tensor([8.0, 8.0], dtype=torch.float64)
     torch.testing.assert_close(net.value(SEEN)["value"], eight)
     torch.testing.assert_close(net.denormalize(net.normalized(SEEN)["normalized_value"])["value"], eight)
+
+
+def test_units_that_the_state_lists_are_not_its_concern():
+    """Of battles: the team's state lists them, and an agent's own observation is another size."""
+    hetrl.load("ippo", "task={use: env/battle, n_envs: 2}", "nets.actor.use=net/categorical_policy").build()
 
 
 def test_an_encoder_stands_in_front():

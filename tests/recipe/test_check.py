@@ -439,3 +439,14 @@ def test_at_once_no_agent_changes_what_is_the_teams():
         "{use: weight/importance_factor}]",
     )  # fmt: skip
     check(load("happo", "update.actors.train=[actor]", "update.actors.order=null"))
+
+
+def test_in_turns_nobody_sees_what_others_would_write():
+    refused(
+        r"update.actors.steps\[1\] \(estimate/joint_log_prob\) reads everybody's 'agents.log_prob', and in these steps "
+        "the agent in turn alone writes its own; write it in before as well, or drop order from update.actors, which "
+        "trains everybody at once.",
+        "update.actors.prepare=null",
+        "update.actors.steps=[{net: actor.log_prob}, {use: estimate/joint_log_prob, reads: {log_probs: "
+        "agents.log_prob}}, {use: loss/surrogate}]",
+    )  # fmt: skip

@@ -5,6 +5,7 @@ import pytest
 import hetrl
 from hetrl.errors import RecipeError
 from hetrl.recipe.check import check
+from hetrl.recipe.plan import acting_net
 from hetrl.recipe.read import load
 from hetrl.recipe.schema import Recipe
 from hetrl.recipe.shipped import shipped
@@ -97,7 +98,10 @@ def test_every_shipped_recipe_checks(name):
 
 @pytest.mark.parametrize("name", [name for name in shipped() if not name.startswith("task/")])
 def test_saved_and_reloaded_it_is_the_same(file, name):
-    recipe = load(name, "run.seed=7", "update.critic.optim.lr={linear: [1e-3, 0.0]}", "nets.actor.hidden=[16]")
+    shown = load(name)
+    *_, phase = (phase.name for phase in shown.update if phase.train is not None)
+    changes = [f"update.{phase}.optim.lr={{linear: [1e-3, 0.0]}}", f"nets.{acting_net(shown)}.hidden=[16]"]
+    recipe = load(name, "run.seed=7", *changes)
     again = load(file(recipe.yaml(), f"{name}.yaml"))
     assert again == recipe
 

@@ -1,11 +1,13 @@
 """The check of networks notices what breaks the contract of a mode, in one line."""
 
+from typing import Annotated
+
 import pytest
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hetrl.arguments import Count
+from hetrl.arguments import SCHEDULABLE, Count
 from hetrl.errors import RecipeError
 from hetrl.network import Network, Policy, mode
 from hetrl.team import Discrete
@@ -204,6 +206,15 @@ def test_state_is_kept_in_buffers():
 
     cls = type("Broken", (Sound,), {"__doc__": Sound.__doc__, "__init__": init, "value": mode(**TABLE)(value)})
     with pytest.raises(AssertionError, match="output 'value' is another one after a state_dict round trip; keep state"):
+        check_net(cls)
+
+
+def test_what_may_follow_a_schedule_is_kept_under_its_name():
+    def init(self, agent, team, *, size: Annotated[float, SCHEDULABLE] = 4.0) -> None:
+        Sound.__init__(self, agent, team, size=int(size))
+
+    cls = type("Broken", (Sound,), {"__doc__": Sound.__doc__, "__init__": init})
+    with pytest.raises(AssertionError, match=r"argument 'size' is not kept as self.size; a schedule could not replace"):
         check_net(cls)
 
 

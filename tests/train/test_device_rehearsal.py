@@ -26,24 +26,35 @@ NAMES = [name for name in shipped() if not name.startswith("task/")]
 EACH = [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in NAMES]
 
 BUDGET = {
+    "coma": (894, 74, 2322),
     "haa2c": (80, 79, 2149),
     "haddpg": (134, 51, 318),
     "happo": (80, 79, 6007),
     "happo_mpe": (36, 79, 1664),
+    "happo_mujoco": (39, 85, 3777),
     "happo_penalty": (80, 133, 9892),
     "haqo": (252, 172, 2125),
     "haqo_clip": (252, 187, 2548),
     "haqo_gaussian": (143, 228, 1120),
     "hasac": (130, 85, 625),
+    "hasac_battle": (941, 46, 472),
+    "hasac_mujoco": (91, 85, 438),
     "hatd3": (134, 51, 344),
     "hatrpo": (80, 1828, 7291),
+    "ippo": (80, 79, 9289),
+    "iql": (923, 38, 115),
+    "isac": (138, 85, 622),
     "maddpg": (134, 51, 250),
     "mappo": (71, 79, 3098),
     "masac": (130, 85, 623),
     "matd3": (134, 51, 276),
     "omdpg": (118, 168, 392),
+    "omdpg_battle": (920, 173, 561),
     "omdpg_discrete": (109, 152, 512),
+    "qmix": (923, 101, 196),
     "recurrent_happo": (146, 752, 61785),
+    "shared_happo": (71, 79, 6247),
+    "vdn": (923, 53, 129),
 }
 """Recipe -> launches of our own in a step of all environments, in the largest minibatch, and in an update of the sizes
 below. What the simulator itself launches, which depends on what is close to what, is not counted."""
@@ -55,6 +66,7 @@ ALLOWED = ("vmas/",)
 steps and resets ask, and make tensors of numbers."""
 ON_THE_HOST = ("hetrl/env/mamujoco.py", "hetrl/env/adapter/", "hetrl/env/team_env.py")
 """The same, of simulators on the host."""
+SIMULATED = ("hetrl.env.mamujoco", "hetrl.env.adapter")
 LOOK = ("hetrl/data/intake.py", "_finite")
 
 
@@ -123,29 +135,31 @@ def rehearsed(name):
         phases(module, sample, torch.Generator().manual_seed(0))
     counted = Counted()
     with pretended_device():
-        twin, data = words(name, "cuda").build()
-        for key, value in twin.state_dict().items():
-            if key in saved:
-                assert torch.equal(value.cpu(), saved[key]), key
-        hetrl.rng.seed(1)
-        here = [sample.to("cuda") for sample in samples]
-        for sample in here:
-            phases(twin, sample, torch.Generator("cuda").manual_seed(0))
-        theirs = dict(twin.named_parameters())
-        counted.apart = max((own - theirs[key].cpu()).abs().max().item() for key, own in module.named_parameters())
+        with watched() as begun:
+            twin, data = words(name, "cuda").build()
+            for key, value in twin.state_dict().items():
+                if key in saved:
+                    assert torch.equal(value.cpu(), saved[key]), key
+            hetrl.rng.seed(1)
+            here = [sample.to("cuda") for sample in samples]
+            for sample in here:
+                phases(twin, sample, torch.Generator("cuda").manual_seed(0))
+            theirs = {key: value.cpu() for key, value in twin.named_parameters()}
+            data.source.collect()  # what is made once is made here
+        counted.apart = max((own - theirs[key]).abs().max().item() for key, own in module.named_parameters())
         if any(optimizer.twice for phase in twin.phases for optimizer in phase.optimizers.values()):
             counted.rounding = 1e-3  # which conjugate gradients make more of
         generator = torch.Generator("cuda").manual_seed(0)
         with watched() as update:
             counted.minibatch = max(phases(twin, here[0], generator, lambda: update.launches))
-        counted.on_the_host = data.source._env.asks
-        data.source.collect()  # what is made once is made here
+        kinds = [cls.__module__ for cls in type(data.source._env).__mro__]
+        counted.on_the_host = any(kind.startswith(SIMULATED) for kind in kinds)
         with watched() as collection:
             collected = data.source.collect()
         counted.step = collection.launches_of("hetrl") * 4 // collected.frames
         counted.update = update.launches
         counted.waits = {"update": update.waits, "collection": collection.waits}
-        counted.mixed = {*update.mixed, *collection.mixed}
+        counted.mixed = {*begun.mixed, *update.mixed, *collection.mixed}
         data.source.close()
     return counted
 

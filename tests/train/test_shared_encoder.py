@@ -17,6 +17,7 @@ from hetrl.report.monitor import BoundMonitor
 from hetrl.runs import run as runs
 from hetrl.runs.folder import Folder
 from hetrl.runs.restored import restored
+from hetrl.train.inherit import inherit
 
 RECIPE = str(Path(__file__).parent / "shared_encoder.yaml")
 EYES = "nets.eyes={use: net/convolutional, filters: [4, 4], kernels: [3, 2], strides: [2, 1], size: 8}"
@@ -135,3 +136,16 @@ def test_zeros_that_mean_something_stay():
                         "task.normalize_observations=true")  # fmt: skip
     with pytest.raises(RecipeError, match=r"^nets.eyes \(net/entities\) tells by its zeros who is absent, and task\."):
         hetrl.check(recipe)
+
+
+def test_weights_mean_nothing_behind_other_eyes(tmp_path):
+    """Of another run the eyes are taken with what looks through them, or nothing is."""
+    run = runs.train(hetrl.load(RECIPE, *TINY, "run.frames=40"), tmp_path / "run", quiet=True)
+    checkpoint = run.load_checkpoint()
+    module, _ = hetrl.load(RECIPE, *TINY).build()
+    assert set(inherit(module, checkpoint, run.tree(), optimizers=True).loaded) == {"eyes", "actor", "value"}
+    module, _ = hetrl.load(RECIPE, *TINY, "nets.eyes.filters=[4, 5]", "nets.value.encoder=null").build()
+    with pytest.raises(
+        RunError, match=r"^the weights of 'actor' \(eye_0\) do not fit: it reads the features of 'eyes', "
+    ):
+        inherit(module, checkpoint, run.tree(), ["actor"])

@@ -13,10 +13,9 @@ from hetrl.graph import Alternating
 from hetrl.team import Grouped
 
 Executable = Callable[[Sequence[Tensor]], Sequence[Tensor]]
-Compiler = Callable[[TracedStep], Executable]
 
 
-class Program(Protocol):
+class Compilable(Protocol):
     """A graph, and tensors of the shapes that it takes."""
 
     @property
@@ -26,6 +25,9 @@ class Program(Protocol):
     @property
     def examples(self) -> Sequence[Tensor]:
         """Tensors to call it with."""
+
+
+Compiler = Callable[[TracedStep], Executable]
 
 
 class Runner:
@@ -158,7 +160,7 @@ def _place(simulator: Any, path: KeyPath) -> tuple[Any, Any]:
 # --------------------------------------------------------------------------- compilers
 
 
-def as_it_is(traced: Program) -> Executable:
+def as_it_is(traced: TracedStep) -> Executable:
     """The graph itself, one kernel for each of its operations: the bits of the original, and quick to make."""
     graph: Any = traced.graph
 
@@ -169,7 +171,7 @@ def as_it_is(traced: Program) -> Executable:
     return run
 
 
-def compiled(traced: Program) -> Executable:
+def compiled(traced: Compilable) -> Executable:
     """Kernels by inductor, kept on disk for the next process."""
     from torch._guards import TracingContext, tracing
     from torch._inductor import config

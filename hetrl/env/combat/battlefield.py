@@ -141,7 +141,7 @@ class Ground:
         return opponents if side == 0 else opponents.flip(1)
 
     def trait(self, word: str, types: Tensor) -> Tensor:
-        """Return a number of units of these kinds ``[B, N]``, see :class:`~hetrl.env.combat.units.Traits`."""
+        """Return one of the numbers of units of these kinds, ``[B, N]``."""
         found = self.table[word][types]
         return found * self._factors[word] if word in self._factors else found
 

@@ -11,14 +11,14 @@ and 0.5625 come back a second; to begin with another patient takes 5. What a uni
 are summed up: who would die of the sum dies, and nobody revives.
 """
 
-from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from hetrl.env.combat.battlefield import SIZE, Battlefield, Ground
-from hetrl.env.combat.ticks import TICK, TICKS, Orders, pushed
+from hetrl.env.combat.ticks import TICK, TICKS, Orders, Ticker, orders, pushed
 from hetrl.env.combat.units import Details, Traits
 
 QUIET = 10.0
@@ -71,25 +71,35 @@ def first_reserve(traits: Traits) -> Tensor:
     return torch.stack([detail.shield, nothing + QUIET, energy, nothing + _NOBODY], -1)
 
 
-Tick = Callable[[Combatants, Orders, Tensor, Tensor, Tensor], Combatants]
-"""A tick of units with these orders, those who heal, delays and types, as it is or compiled."""
+def ticker(ground: Ground) -> Ticker:
+    """Return the tick of a map as a function of tensors, see :func:`hetrl.env.combat.ticks.ticker`."""
+
+    def once(*given: Tensor) -> Combatants:
+        *parts, tends, late, types = given
+        return tick(ground.traits(types), Combatants(*parts[:6]), Orders(*parts[6:]), tends, late)
+
+    return once
 
 
-def step(ground: Ground, field: Battlefield, told: Orders, late: Tensor, tick: Tick) -> Battlefield:
-    """Return the battles after everybody did what it was told; see :func:`hetrl.env.combat.ticks.step`."""
+def run(ground: Ground, field: Battlefield, told: Orders, late: Tensor, once: Ticker) -> Battlefield:
+    """Return the battles after everybody did what it was told; see :func:`hetrl.env.combat.ticks.run`."""
     traits, reserve = ground.traits(field.types), Reserve.of(field)
-    goes_on = (reserve.patient == told.aim) | (reserve.energy >= _BEGIN)
-    tends = (told.aim > 0) & (_detail(traits).heals > 0) & goes_on
+    tends = (told.aim > 0) & (_detail(traits).heals > 0) & ((reserve.patient == told.aim) | (reserve.energy >= _BEGIN))
     bodies = Combatants(field.position, field.health, field.cooldown, *reserve[:3])
     for now in late.expand(-1, TICKS, -1).unbind(1):
-        bodies = tick(bodies, told, tends, now, field.types)
-    patient = torch.where(tends & patients(traits, bodies, told.target), told.aim.to(bodies.health.dtype), _NOBODY)
-    return Battlefield(
-        bodies.position, bodies.health, bodies.cooldown,
+        bodies = Combatants(*once(*bodies, *told, tends, now, field.types))
+    goes_on = tends & patients(traits, bodies, told.target)
+    patient = torch.where(goes_on, told.aim.to(bodies.health.dtype), _NOBODY)
+    return replace(
+        field, position=bodies.position, health=bodies.health, cooldown=bodies.cooldown,
         heading=told.heading, aim=told.aim,
-        types=field.types, goal=field.goal, locked=field.locked,
         reserve=torch.stack([bodies.shield, bodies.quiet, bodies.energy, patient], -1),
     )  # fmt: skip
+
+
+def step(ground: Ground, field: Battlefield, action: Tensor, late: Tensor) -> Battlefield:
+    """Return the battles after the units took these actions ``[B, N]``; see :func:`hetrl.env.combat.ticks.run`."""
+    return run(ground, field, orders(ground, action), late, ticker(ground))
 
 
 def tick(traits: Traits, bodies: Combatants, told: Orders, tends: Tensor, late: Tensor) -> Combatants:
@@ -122,14 +132,6 @@ def tick(traits: Traits, bodies: Combatants, told: Orders, tends: Tensor, late: 
         quiet=quiet,
         energy=torch.where(detail.heals > 0, (energy - spent + _CHARGE * TICK).clamp(0, MOST_ENERGY), energy),
     )
-
-
-def shares(ground: Ground, field: Battlefield) -> tuple[Tensor, ...]:
-    """Return shields and energy in parts of what they can be, ``[B, N, 1]`` each; nothing where rules are plain."""
-    if not ground.detailed:
-        return ()
-    has, most = Reserve.of(field), _detail(ground.traits(field.types)).shield.clamp(min=1)
-    return (has.shield / most).unsqueeze(-1), (has.energy / MOST_ENERGY).unsqueeze(-1)
 
 
 def may_target(traits: Traits, sides: Tensor) -> Tensor:

@@ -10,10 +10,8 @@ from torch import Tensor
 
 from hetrl.env.capture import When
 from hetrl.errors import RunError
-from hetrl.graph import record
 
-TensorFunction = Callable[..., tuple[Tensor, ...]]
-_Run = Callable[[Sequence[Tensor]], Sequence[Tensor]]
+TensorFunction = Callable[..., Sequence[Tensor]]
 
 
 @dataclass(frozen=True)
@@ -27,37 +25,26 @@ class Traced:
 def compiled(function: TensorFunction, *examples: Tensor) -> TensorFunction:
     """Return a function of tensors compiled for such as the ``examples``, without a question to any of their numbers.
 
-    On a CPU kernels are made by inductor, and kept on disk for the next process; on a GPU they are played together.
+    Kernels are made by inductor, and kept on disk for the next process.
+
+    Raises:
+        RuntimeError: Python runs without assertions, or what torch's compiler raises.
     """
+    if not __debug__:
+        raise RuntimeError("python runs with -O, under which torch's compiler gives wrong numbers; run without -O")
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    from hetrl.env.capture import runner
+    from hetrl.env.capture.runner import compiled as kernels
 
     given = tuple(example.contiguous() for example in examples)
     with torch.no_grad():
         graph = make_fx(lambda *tensors: tuple(function(*tensors)))(*given)  # of a method, it would count `self`
-    run = runner.compiled(Traced(graph, given))
-    if given[0].device.type != "cpu":
-        run = _played(run, given)
+    run = kernels(Traced(graph, given))
 
-    def call(*tensors: Tensor) -> tuple[Tensor, ...]:
-        found: Sequence[Tensor] = run([each if each.is_contiguous() else each.contiguous() for each in tensors])
-        return tuple(found)
+    def call(*tensors: Tensor) -> Sequence[Tensor]:
+        return run([each if each.is_contiguous() else each.contiguous() for each in tensors])
 
     return call
-
-
-def _played(function: _Run, examples: Sequence[Tensor]) -> _Run:
-    """Return the function recorded as one, whose results are the caller's."""
-    inputs = [example.clone() for example in examples]
-    recording = record(function, inputs)
-
-    def play(given: Sequence[Tensor]) -> Sequence[Tensor]:
-        torch._foreach_copy_(inputs, list(given))
-        recording.play()
-        return [result.clone() for result in recording.outputs]
-
-    return play
 
 
 class Kernel:
@@ -71,7 +58,7 @@ class Kernel:
     def __init__(self, function: TensorFunction, capture: When) -> None:
         self._function, self._capture = function, capture
 
-    def __call__(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+    def __call__(self, *tensors: Tensor) -> Sequence[Tensor]:
         """Return what the function does.
 
         Raises:

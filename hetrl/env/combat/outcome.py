@@ -38,8 +38,7 @@ def reward(ground: Ground, before: Battlefield, after: Battlefield, side: int) -
     if ground.detailed:
         lost = _hurt(ground, before, after)[:, units].sum(-1)
     else:
-        most = ground.trait("health", after.types)[:, units]
-        lost = ((after.health - before.health)[:, units] / most).sum(-1).abs()
+        lost = ((after.health - before.health) / ground.trait("health", after.types))[:, units].sum(-1).abs()
     return lost / ground.counts[1 - side] + standing(ground, after, side).won.to(torch.float32)
 
 

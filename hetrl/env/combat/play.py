@@ -37,7 +37,7 @@ class Play:
         self._ground, self._enemy = ground, enemy
         self._begin = Kernel(self._deploy, capture)
         self._tell = Kernel(self._command, capture)
-        self._move = Kernel(self._detailed_tick if ground.detailed else self._tick, capture)
+        self._once = Kernel((detailed if ground.detailed else ticks).ticker(ground), capture)
         self._pairs = Kernel(self._see, capture)
 
     @property
@@ -64,29 +64,19 @@ class Play:
         """
         ground, n_units = self._ground, self._ground.n_units
         heading, aim, target, goal, locked = self._tell(*field.tensors(), action, drawn[:, n_units:])
-        field = replace(field, goal=goal, locked=locked)
         late = ticks.LEAST_LATE + (ticks.MOST_LATE - ticks.LEAST_LATE) * drawn[:, None, :n_units]
         told = ticks.Orders(heading, aim, target)
+        after = replace(field, goal=goal, locked=locked)
         if ground.detailed:
-            after = detailed.step(ground, field, told, late, self.detailed_tick)
+            after = detailed.run(ground, after, told, late, self._once)
         else:
-            after = ticks.step(field, told, late, self.tick)
+            after = ticks.run(after, told, late, self._once)
         earned, over = outcome.reward(ground, field, after, ALLIES), outcome.standing(ground, after, ALLIES).over
         return Fought(after, earned, over)
 
     def look(self, field: Battlefield) -> sight.Sight:
         """Return what the allies see and may do."""
         return sight.look(self._ground, field, ALLIES, self._pairs)
-
-    def tick(self, bodies: ticks.Bodies, told: ticks.Orders, late: Tensor, types: Tensor) -> ticks.Bodies:
-        """Take one tick, see :func:`~hetrl.env.combat.ticks.tick`."""
-        return ticks.Bodies(*self._move(*bodies, *told, late, types))
-
-    def detailed_tick(
-        self, units: detailed.Combatants, told: ticks.Orders, tends: Tensor, late: Tensor, types: Tensor
-    ) -> detailed.Combatants:
-        """Take one tick, see :func:`~hetrl.env.combat.detailed.tick`."""
-        return detailed.Combatants(*self._move(*units, *told, tends, late, types))
 
     # ----- what may be compiled: tensors in, tensors out
 
@@ -101,16 +91,6 @@ class Play:
         if ground.detailed:
             told = script.tend(ground, field, ENEMIES, told)
         return (*ticks.orders(ground, torch.cat([action, told.action], -1)), told.goal, told.locked)
-
-    def _tick(self, *given: Tensor) -> tuple[Tensor, ...]:
-        *parts, late, types = given
-        bodies, told = ticks.Bodies(*parts[:3]), ticks.Orders(*parts[3:])
-        return ticks.tick(self._ground.traits(types), bodies, told, late)
-
-    def _detailed_tick(self, *given: Tensor) -> tuple[Tensor, ...]:
-        *parts, tends, late, types = given
-        units, told = detailed.Combatants(*parts[:6]), ticks.Orders(*parts[6:])
-        return detailed.tick(self._ground.traits(types), units, told, tends, late)
 
     def _see(self, marks: Tensor, health: Tensor, types: Tensor) -> tuple[Tensor, ...]:
         return sight.pairs(self._ground, ALLIES, marks, health, types)

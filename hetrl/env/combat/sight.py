@@ -1,6 +1,7 @@
 """Who sees what, and who may do what."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -11,9 +12,6 @@ from hetrl.env.combat import detailed
 from hetrl.env.combat.battlefield import N_MOVES, SIZE, STOP, Battlefield, Ground, distances
 from hetrl.team import Listing
 
-_PLACE = slice(1, 3)
-"""Of the numbers about each unit."""
-
 
 def n_seen(ground: Ground) -> int:
     """Return how many numbers there are about each other unit."""
@@ -23,6 +21,10 @@ def n_seen(ground: Ground) -> int:
 def n_own(ground: Ground) -> int:
     """Return how many numbers there are about oneself; in the state, about each unit."""
     return 4 + ground.n_kinds + (2 if ground.detailed else 0)
+
+
+_PLACE = slice(1, 3)
+"""Of the numbers about each unit."""
 
 
 def observation_size(ground: Ground) -> int:
@@ -51,22 +53,25 @@ class Sight(NamedTuple):
     """``[B, n, F]``, see :class:`hetrl.env.battle.Battle`."""
     options: Tensor
     """``[B, n, actions]`` bool: to stop, always; to move, the living; to attack, the living whom they can
-    reach, whether or not they have reloaded. With detailed rules, whom they can hit, or heal."""
+    reach, whether or not they have reloaded."""
+    known: Tensor
+    """``[B, N, 10]``, what all units know of themselves, in sight or not; see :meth:`Marks.own`."""
 
 
 def pairs(ground: Ground, side: int, marks: Tensor, health: Tensor, types: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what each unit of a side sees of every other, in its order, ``[B, n, N - 1, 13]``, and whom of
-    those behind its actions it can reach, ``[B, n, m]``, 1 or 0.
+    """Return what each unit of a side sees of every other, in its order, ``[B, n, N - 1, 13]``, and whom of its
+    opponents it can reach, by slot, ``[B, n, m]``, 1 or 0.
 
     Args:
         ground: the map.
         side: whose units look.
-        marks: see :func:`all_marks`.
+        marks: see :meth:`Marks.seen`.
         health: ``[B, N]``.
         types: ``[B, N]``.
     """
     units, order, alive = ground.units[side], ground.others[side], health > 0
-    sight, reach = (ground.trait(word, types)[:, units, None] for word in ("sight", "reach"))
+    traits = ground.traits(types)
+    sight, reach = traits.sight[:, units, None], traits.reach[:, units, None]
     place = marks[:, units, _PLACE]
     distance = distances(place, marks[..., _PLACE])
     both = alive[:, units, None] & alive[:, None]
@@ -78,11 +83,12 @@ def pairs(ground: Ground, side: int, marks: Tensor, health: Tensor, types: Tenso
     scale = pad(pad(sight.expand_as(place), (0, rest), value=1.0), (1, 0), value=1.0).unsqueeze(2)
     own = torch.arange(len(order), device=order.device).unsqueeze(-1)
     others = (marks[:, order] - origin) / scale * visible[:, own, order].unsqueeze(-1)
-    if ground.detailed:
-        able = reachable * detailed.may_target(ground.traits(types), ground.sides)[:, units]
-        meant = ground.targets[units, N_MOVES : ground.n_options[side]]
-        return others, able.gather(2, meant.expand(len(able), -1, -1))
-    return others, ground.facing(reachable.transpose(1, 2), side).transpose(1, 2)
+    if not ground.detailed:
+        return others, ground.facing(reachable.transpose(1, 2), side).transpose(1, 2)
+    # Some heal team-mates, hurt or not, and some cannot shoot at who flies.
+    able = torch.where(detailed.may_target(traits, ground.sides)[:, units], reachable, 0.0)
+    wanted = ground.targets[units, N_MOVES : ground.n_options[side]]
+    return others, able.gather(2, wanted.expand(len(able), -1, -1))
 
 
 Pairs = Callable[[Tensor, Tensor, Tensor], Sequence[Tensor]]
@@ -91,49 +97,63 @@ Pairs = Callable[[Tensor, Tensor, Tensor], Sequence[Tensor]]
 
 def look(ground: Ground, field: Battlefield, side: int, pairs: Pairs) -> Sight:
     """Return what the units of a side see and may do."""
-    units, alive = ground.units[side], field.alive[:, ground.units[side], None]
-    others, reachable = pairs(all_marks(ground, field), field.health, field.types)
-    observation = torch.cat([others.flatten(2), own_marks(ground, field)[:, units]], -1)
+    alive, marks = field.alive[:, ground.units[side], None], Marks.of(ground, field)
+    others, reachable = pairs(marks.seen(ground, field), field.health, field.types)
+    own = marks.own(field)
+    observation = torch.cat([others.flatten(2), own[:, ground.units[side]]], -1)
     moves = alive.expand(-1, -1, STOP)
-    return Sight(observation, torch.cat([moves, torch.ones_like(alive), reachable > 0], -1))
+    return Sight(observation, torch.cat([moves, torch.ones_like(alive), reachable > 0], -1), own)
 
 
-def all_marks(ground: Ground, field: Battlefield) -> Tensor:
-    """Return what there is to see of each unit, with its place in cells, ``[B, N, 13]``; detailed, 2 or 3 more."""
-    health, ready, kind = _shown(ground, field)
-    aim = (field.aim / ground.last_option).unsqueeze(-1)
-    return torch.cat([health, field.position, field.heading, aim, ready, *kind], -1)
+def options(ground: Ground, field: Battlefield, side: int) -> Tensor:
+    """Return what the units of a side may do, ``[B, n, actions]`` bool, see :class:`Sight`."""
+    return look(ground, field, side, partial(pairs, ground, side)).options
 
 
-def own_marks(ground: Ground, field: Battlefield) -> Tensor:
-    """Return what each unit knows of itself, ``[B, N, 10]``: numbers within 0 and 1, and 0 of the dead; detailed, 2 or
-    3 more.
-    """
-    health, ready, kind = _shown(ground, field)
-    return torch.cat([health, field.position / SIZE, ready, *kind], -1) * field.alive.unsqueeze(-1)
+def observations(ground: Ground, field: Battlefield, side: int) -> Tensor:
+    """Return what the units of a side see, ``[B, n, F]``, see :class:`Sight`."""
+    return look(ground, field, side, partial(pairs, ground, side)).observation
 
 
-def _shown(ground: Ground, field: Battlefield) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-    """Health and cooldown in parts of what they are at most, ``[B, N, 1]``, and the kind, ``[B, N, kinds]``; with
-    detailed rules also shield and energy.
-    """
-    most = {word: ground.trait(word, field.types) for word in ("health", "reload")}
-    ready = (field.cooldown / most["reload"]).clamp(0, 1)
-    kind = (ground.trait("one_hot", field.types), *detailed.shares(ground, field))
-    return (field.health / most["health"]).unsqueeze(-1), ready.unsqueeze(-1), kind
+class Marks(NamedTuple):
+    """Numbers of units that stand in more than one place."""
+
+    health: Tensor
+    """``[B, N, 1]`` in parts of what it is at most."""
+    ready: Tensor
+    """``[B, N, 1]``, the cooldown in parts of the reload time."""
+    kind: Tensor
+    """``[B, N, kinds]``, one-hot; of detailed rules shields and energy, in parts of what they can be, come behind."""
+
+    @classmethod
+    def of(cls, ground: Ground, field: Battlefield) -> "Marks":
+        """Return those of all units."""
+        health, reload, kind = (ground.trait(word, field.types) for word in ("health", "reload", "one_hot"))
+        if ground.detailed:
+            detail, has = ground.traits(field.types).detail, detailed.Reserve.of(field)
+            assert detail is not None
+            shares = (has.shield / detail.shield.clamp(min=1), has.energy / detailed.MOST_ENERGY)
+            kind = torch.cat([kind, *(share.unsqueeze(-1) for share in shares)], -1)
+        return cls((field.health / health).unsqueeze(-1), (field.cooldown / reload).clamp(0, 1).unsqueeze(-1), kind)
+
+    def seen(self, ground: Ground, field: Battlefield) -> Tensor:
+        """Return what there is to see of each unit, its place in cells, ``[B, N, 13]``; 2 more of detailed rules."""
+        aim = (field.aim / ground.last_option).unsqueeze(-1)
+        return torch.cat([self.health, field.position, field.heading, aim, self.ready, self.kind], -1)
+
+    def own(self, field: Battlefield) -> Tensor:
+        """Return what each unit knows of itself, ``[B, N, 10]``: numbers within 0 and 1, and 0 of the dead."""
+        known = torch.cat([self.health, field.position / SIZE, self.ready, self.kind], -1)
+        return known * field.alive.unsqueeze(-1)
 
 
 def world_state(ground: Ground, field: Battlefield) -> Tensor:
     """Return the state as the original has it, ``[B, 12 N]``: of each unit health, place, cooldown and kind, then the
     sides and the kinds of all as numbers. Places are cells and cooldowns seconds, however far below 0.
     """
-    health, _, kind = _shown(ground, field)
-    each = torch.cat([health, field.position, field.cooldown.unsqueeze(-1), *kind], -1)
+    marks = Marks.of(ground, field)
+    each = torch.cat([marks.health, field.position, field.cooldown.unsqueeze(-1), marks.kind], -1)
     each = torch.where(field.alive.unsqueeze(-1), each, 0.0)
-    sides, types = (number.to(each.dtype).expand(len(each), -1) for number in (ground.sides, field.types))
-    return torch.cat([each.flatten(1), sides, types], -1)
-
-
-def scaled_state(ground: Ground, field: Battlefield) -> Tensor:
-    """Return what all units know of themselves, ``[B, 10 N]``."""
-    return own_marks(ground, field).flatten(1)
+    return torch.cat(
+        [each.flatten(1), ground.sides.expand(len(each), -1).to(torch.float32), field.types.to(torch.float32)], -1
+    )

@@ -1,6 +1,7 @@
 """What happens in a step: eight ticks, in each of which all units shoot and move at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -87,20 +88,35 @@ def pushed(traits: Traits, position: Tensor, alive: Tensor) -> Tensor:
     return position + shift / 2
 
 
-Tick = Callable[[Bodies, Orders, Tensor, Tensor], Bodies]
-"""A tick of bodies with these orders, delays and types, as it is or compiled."""
+Ticker = Callable[..., Sequence[Tensor]]
+"""A tick as a function of tensors alone, as it is or compiled: bodies, orders, delays and types in, bodies out."""
 
 
-def step(field: Battlefield, told: Orders, late: Tensor, tick: Tick) -> Battlefield:
+def ticker(ground: Ground) -> Ticker:
+    """Return the tick of a map."""
+
+    def once(*given: Tensor) -> Bodies:
+        *parts, late, types = given
+        return tick(ground.traits(types), Bodies(*parts[:3]), Orders(*parts[3:]), late)
+
+    return once
+
+
+def run(field: Battlefield, told: Orders, late: Tensor, once: Ticker) -> Battlefield:
     """Return the battles after everybody did what it was told.
 
     Args:
         field: before.
         told: what to do.
         late: see :func:`tick`, for each tick, ``[B, 8, N]``, or one for all as no unit shoots twice, ``[B, 1, N]``.
-        tick: what happens in each.
+        once: what happens in each.
     """
-    bodies = Bodies(field.position, field.health, field.cooldown)
+    bodies: Sequence[Tensor] = (field.position, field.health, field.cooldown)
     for now in late.expand(-1, TICKS, -1).unbind(1):
-        bodies = tick(bodies, told, now, field.types)
-    return Battlefield(*bodies, told.heading, told.aim, field.types, field.goal, field.locked)
+        bodies = once(*bodies, *told, now, field.types)
+    return replace(field, **Bodies(*bodies)._asdict(), heading=told.heading, aim=told.aim)
+
+
+def step(ground: Ground, field: Battlefield, action: Tensor, late: Tensor) -> Battlefield:
+    """Return the battles after the units took these actions ``[B, N]``; see :func:`run`."""
+    return run(field, orders(ground, action), late, ticker(ground))

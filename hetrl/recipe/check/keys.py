@@ -1,6 +1,6 @@
 """Has every key that is read been written before, and is it still true?"""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
 from hetrl import catalog, keys
@@ -32,9 +32,21 @@ def check_keys(plan: Plan, provided: Iterable[str]) -> None:
             before = flow.copy()
             for step in steps:
                 flow.step(step, phase)
+                if stage == "steps" and phase.order is not None:
+                    _refuse_unseen(step, set(flow.written) - set(before.written), phase)
             if stage == "steps" and phase.trained:
                 flow.drop(before, phase)
                 flow.train(phase)
+
+
+def _refuse_unseen(step: Step, fresh: Collection[str], phase: Phase) -> None:
+    """Refuse a step that reads of everybody what the agent in turn alone has written, in these steps."""
+    for key in step.table.reads.values():
+        if keys.scope(key) == keys.AGENTS and keys.single(key) in fresh:
+            raise RecipeError(
+                f"{step} reads everybody's '{key}', and in these steps the agent in turn alone writes its own; write "
+                f"it in before as well, or drop order from {phase.where}, which trains everybody at once."
+            )
 
 
 @dataclass
