@@ -160,18 +160,12 @@ class Battle(TeamEnv):
 
     @property
     def infos(self) -> dict[str, Tensor]:
-        """Of the battles that ended: ``won`` and ``lost`` (0 or 1), the number of enemies ``killed`` and of allies
-        ``fallen``. Where a battle is neither won nor lost, time was up or nobody is left.
-        """
-        dead = ~self._field.alive
-        allies, enemies = self._ground.units
-        told = {
-            "won": outcome.standing(self._ground, self._field, ALLIES).won,
-            "lost": outcome.standing(self._ground, self._field, ENEMIES).won,
-            "killed": dead[:, enemies].sum(-1),
-            "fallen": dead[:, allies].sum(-1),
+        """Of the battles that ended: ``won`` and ``lost``, 0 or 1. Where neither is, time was up or nobody is left."""
+        sides = {"won": ALLIES, "lost": ENEMIES}
+        return {
+            name: outcome.standing(self._ground, self._field, side).won.to(torch.float32)
+            for name, side in sides.items()
         }
-        return {name: value.to(torch.float32) for name, value in told.items()}
 
     def _simulate(self, actions: Mapping[str, Tensor]) -> tuple[Grouped, Grouped, Tensor, Tensor]:
         self._taken += 1

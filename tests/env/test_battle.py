@@ -165,7 +165,7 @@ def test_a_victory_pays_one_and_terminates():
     torch.testing.assert_close(moved.reward["agents"], torch.full((2, 3), 1 + 9 / 45 / 3))
     assert moved.terminated.all() and not moved.truncated.any()
     told = {name: value.tolist() for name, value in moved.infos.items()}
-    assert told == {"won": [1, 1], "lost": [0, 0], "killed": [3, 3], "fallen": [2, 2]}
+    assert told == {"won": [1, 1], "lost": [0, 0]}
     assert not same(moved.observation, moved.next_observation)  # the last is kept
     assert (moved.next_observation["agents"][:, 1:] == 0).all() and (moved.observation["agents"][..., -10] == 1).all()
     assert (env._field.health == 45).all() and (env._steps == 0).all()
@@ -181,7 +181,6 @@ def test_a_defeat_and_a_draw_are_told_apart():
     field(env, health=[9, 0, 0, 9, 0, 0], cooldown=0.0, position=near)
     drawn = env.advance(act(env, ATTACK, STOP, STOP))  # and the enemy shoots back at the same moment
     assert drawn.infos["lost"].tolist() == drawn.infos["won"].tolist() == [0, 0]
-    assert drawn.infos["killed"].tolist() == drawn.infos["fallen"].tolist() == [3, 3]
     assert drawn.terminated.all()
     torch.testing.assert_close(drawn.reward["agents"], torch.full((2, 3), 9 / 45 / 3))  # no victory
 
