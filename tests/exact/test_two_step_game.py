@@ -49,7 +49,7 @@ def test_the_tables_pay_what_is_published(state):
     ("recipe", "phase", "more", "earned"),
     [
         ("vdn", "utilities", [], 7.0),
-        ("qmix", "values", ["nets.mixer={hidden: [8], hyper: [16], target: {tau: 0.05}}"], 8.0),
+        ("qmix", "values", ["nets.mixer.hidden=[8]", "nets.mixer.hyper=[16]", "nets.mixer.target.tau=0.05"], 8.0),
     ],
 )
 def test_the_recipes_do_the_same_from_what_they_collect(recipe, phase, more, earned):
