@@ -19,6 +19,8 @@ Generators = Sequence[torch.Generator]
 
 EXACT = 1e-4
 """How far what is played may be off, as a part of the largest number of its tensor: kernels may add in any order."""
+_LEAST = 1e-3
+"""The least that counts as a tensor's largest number: a mean of numbers around 1 may be nothing but rounding."""
 _WARM_UP = 3
 """Calls before a recording: libraries make what they make once."""
 
@@ -117,12 +119,11 @@ def record(function: Work, inputs: Sequence[Tensor], generators: Generators = ()
 
 
 @contextmanager
-def unmoved(state: Sequence[Tensor], generators: Generators) -> Iterator[Callable[[], None]]:
-    """Put some tensors, and all generators that may be drawn from, back as they were, at the end.
+def unmoved(state: Sequence[Tensor], generators: Generators, device: torch.device) -> Iterator[Callable[[], None]]:
+    """Put some tensors, and all generators that may be drawn from on a device, back as they were, at the end.
 
     Gives a function that does so at once.
     """
-    device = state[0].device if state else torch.device("cpu")
     drawn = [torch.default_generator, *generators]
     numbers, draws = [tensor.detach().clone() for tensor in state], [generator.get_state() for generator in drawn]
     of_device = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
@@ -143,9 +144,9 @@ def unmoved(state: Sequence[Tensor], generators: Generators) -> Iterator[Callabl
 
 
 def difference(own: Sequence[Tensor], other: Sequence[Tensor]) -> float:
-    """Return the largest difference, as a part of the largest number of the tensor that it is in; it waits.
+    """Return the largest difference, as a part of the largest number of the tensor that it is in (see ``_LEAST``).
 
-    Infinite where only one of two numbers is finite.
+    Infinite where only one of two numbers is finite. It waits for the device.
     """
     worst = 0.0
     for mine, theirs in zip(own, other, strict=True):
@@ -154,7 +155,7 @@ def difference(own: Sequence[Tensor], other: Sequence[Tensor]) -> float:
         far = torch.where(alike, 0.0, (a - b).abs().nan_to_num(torch.inf, torch.inf))
         scale = b.abs().nan_to_num(0, 0, 0)
         if far.numel() and bool(far.max() > 0):
-            worst = max(worst, float(far.max() / scale.max().clamp(min=torch.finfo(torch.float32).tiny)))
+            worst = max(worst, float(far.max() / scale.max().clamp(min=_LEAST)))
     return worst
 
 
@@ -208,11 +209,12 @@ class Played:
         """Take the first call with these shapes: record and prove."""
         inputs = [value.detach().clone(memory_format=torch.contiguous_format) for value in given]
         state = list(self._state())
-        with unmoved(state, self._generators) as put_back:
+        device = inputs[0].device
+        with unmoved(state, self._generators, device) as put_back:
             expected = [result.detach().clone() for result in self._function(inputs)]
             reached = [tensor.detach().clone() for tensor in state]
         try:
-            with unmoved(state, self._generators):
+            with unmoved(state, self._generators, device):
                 recording = record(self._function, inputs, self._generators)
             if self._where() != self._places:
                 raise RuntimeError("it puts other tensors in the place of its own")

@@ -24,7 +24,7 @@ QUICK = ("happo", "hasac", "omdpg")
 NAMES = [name for name in shipped() if not name.startswith("task/")]
 EACH = [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in NAMES]
 ASKING = ("coma",)
-"""Whose networks ask for numbers on a CPU, and on no GPU: net/joint_q, of actions that are chosen."""
+"""Who asks for numbers on a CPU, and on no GPU: torch does, for the one-hot choices of net/joint_q."""
 EXACT_RATE = 2.0**-11
 """A learning rate that 32 bits hold: a played step reads it from a tensor."""
 
@@ -66,7 +66,7 @@ def updated(module, samples, seed):
 
 
 def alike(name, ours, theirs):
-    """Whether tensors are equal: bit for bit in ``QUICK``; elsewhere what is copied side by side may round otherwise."""
+    """Whether tensors are equal: bit for bit in ``QUICK``; elsewhere what lies otherwise may round otherwise."""
     if name in QUICK or not theirs.dtype.is_floating_point:
         return torch.equal(ours, theirs)
     return torch.allclose(ours, theirs, rtol=1e-4, atol=1e-5)

@@ -69,7 +69,7 @@ def test_both_losses_move_the_eyes_and_what_acts_looks_through_them():
     assert all(part is not None and part.abs().sum() > 0 for found in gradients for part in found)
 
 
-@pytest.mark.parametrize("changes", [[], RECURRENT], ids=["rows", "recurrent"])
+@pytest.mark.parametrize("changes", [[], pytest.param(RECURRENT, marks=pytest.mark.slow)], ids=["rows", "recurrent"])
 def test_a_run_goes_on_bit_for_bit_and_is_restored(changes, tmp_path):
     words = [*TINY, *changes]
     whole = runs.train(hetrl.load(RECIPE, *words), tmp_path / "whole", quiet=True).load_checkpoint()

@@ -9,6 +9,10 @@ Who heals gives a team-mate on the ground who is alive, near enough and hurt 9 h
 several share what is missing. Three health cost one energy, of which there are 50 as a battle begins and 200 at most,
 and 0.5625 come back a second; to begin with another patient takes 5. What a unit loses and what it is given in a tick
 are summed up: who would die of the sum dies, and nobody revives.
+
+Source: the numbers are StarCraft II's as SMAClite has them, Michalski et al. 2023, arXiv:2305.05566.
+Differs: there units act one after another; energy is paid in whole points, here as it is used; a hydralisk there is not,
+and has SMAX's numbers; nobody regenerates here.
 """
 
 from dataclasses import replace
