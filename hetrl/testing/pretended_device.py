@@ -29,7 +29,7 @@ from hetrl.testing import ledger
 from hetrl.testing.ledger import CUDA, watched
 from hetrl.testing.pretended_cuda import replaced
 
-__all__ = ["CUDA", "Pretended", "pretended_device", "watched"]
+__all__ = ["CUDA", "Pretended", "is_launch", "pretended_device", "watched"]
 _SEEN_BY_TORCH = torch.device("meta")
 """What torch itself takes these tensors for: where it has no CUDA, it cannot guard a CUDA device."""
 
@@ -112,7 +112,7 @@ def _run(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     on_device = bool(here) if asked is None else _is_pretended(asked)
     if here or on_device:
         _look(name, args, kwargs, tensors, on_device)
-        if name not in _FREE and not _is_view(func):
+        if is_launch(func):
             ledger.note_launch(name)
     plain_args, plain_kwargs = tree_map_only(Pretended, lambda each: each.numbers, (tuple(args), dict(kwargs)))
     if asked is not None:
@@ -132,9 +132,10 @@ def _is_pretended(device: Any) -> bool:
     return torch.device(device).type in ("cuda", "meta")
 
 
-def _is_view(func: Any) -> bool:
-    returns = func._schema.returns
-    return any(each.alias_info is not None and not each.alias_info.is_write for each in returns)
+def is_launch(func: Any) -> bool:
+    """Whether an operation of torch launches something: it is neither a view nor an allocation."""
+    is_view = any(each.alias_info is not None and not each.alias_info.is_write for each in func._schema.returns)
+    return not is_view and func._schema.name.split("::")[-1] not in _FREE
 
 
 # ----- the rules of a GPU
