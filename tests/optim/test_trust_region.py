@@ -1,4 +1,5 @@
 import math
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from hetrl.engine.store import Store
 from hetrl.errors import RecipeError
 from hetrl.optim.trust_region import TrustRegion, conjugate_gradient
 from hetrl.team import Agent, Discrete, Team
+from hetrl.testing.pretended_device import pretended_device, watched
 
 
 def bowl(parameters, slope, curvature, offset=0.0):
@@ -48,6 +50,23 @@ def test_damping_keeps_the_step_inside():
     optimizer = TrustRegion(radius=0.02).optimizer(parameters)
     optimizer.step(bowl(parameters, torch.tensor([3.0, 4.0]), torch.tensor([1.0, 4.0])))
     assert optimizer.figures["step"].item() == 1 and 0.015 < optimizer.figures["kl"].item() < 0.02
+
+
+def test_on_a_gpu_nothing_waits_and_the_same_try_is_taken():
+    """All tries are made there; the first that keeps what it promises is the one that a CPU stops at."""
+    ends = []
+    for device in ("cpu", "cuda"):
+        with pretended_device() if device == "cuda" else nullcontext(), watched() as ledger:
+            parameters = [nn.Parameter(torch.zeros(1, device=device)) for _ in range(2)]
+            slope, curvature = (torch.tensor(each, device=device) for each in ([3.0, 4.0], [1.0, 4.0]))
+            closure = bowl(parameters, slope, curvature, 0.001)
+            optimizer = TrustRegion(radius=0.5, damping=0.0).optimizer(parameters)
+            ledger.waits.clear()  # of the two copies
+            optimizer.step(closure)
+            assert not ledger.waits and not ledger.mixed, "\n".join(map(str, {**ledger.waits, **ledger.mixed}))
+            figures = {name: value.item() for name, value in optimizer.figures.items()}
+            ends.append([*(p.item() for p in parameters), *figures.values()])
+    assert ends[1] == pytest.approx(ends[0], rel=1e-6) and figures["step"] == pytest.approx(0.8)
 
 
 def test_a_step_without_gain_is_taken_back():
