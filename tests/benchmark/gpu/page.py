@@ -30,26 +30,32 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     checked = [row for row in rows if row["state"] != "skip"]
     failed = [row["name"] for row in rows if row["state"] == "FAIL"]
     told = f"{len(checked)} checks, failed: {', '.join(failed) or 'none'}" if checked else UNKNOWN
-    lines = [f"Machine: {where}. Checks: {told}.", "", "Frames a second in training:", ""]
-    lines += [
-        "| recipe, scenario | environments | eager | captured | captured, graphs | memory |",
-        "|---|---|---|---|---|---|",
-    ]
+    sizes = " | ".join(f"{n_envs:,}" for n_envs in N_ENVS)
+    lines = [f"Machine: {where}. Checks: {told}.", ""]
+    lines += ["Frames a second in training, eager / captured / captured and with graphs, by environments; and the most"]
+    lines += ["memory that a run took:", ""]
+    lines += [f"| recipe, scenario | {sizes} | memory |", f"|---|---|{'---|' * len(N_ENVS)}"]
     for recipe in RECIPES:
         for scenario in SCENARIOS:
-            for n_envs in N_ENVS:
-                each = [found.get(speed_name(recipe, scenario, n_envs, mode), {}) for mode in MODES]
-                rates = [f"{one['frames/s']:,.0f}" if "frames/s" in one else UNKNOWN for one in each]
-                memory = next((f"{one['GB']:.1f} GB" for one in reversed(each) if "GB" in one), UNKNOWN)
-                lines.append(f"| `{recipe}`, `{scenario}` | {n_envs:,} | {' | '.join(rates)} | {memory} |")
-    lines += ["", "A step of the simulator alone, in milliseconds:", ""]
-    lines += ["| scenario | environments | VMAS | captured |", "|---|---|---|---|"]
+            each = [[found.get(speed_name(recipe, scenario, n, mode), {}) for mode in MODES] for n in N_ENVS]
+            rates = [_cell([one.get("frames/s") for one in modes], ",.0f") for modes in each]
+            taken = [one["GB"] for modes in each for one in modes if "GB" in one]
+            memory = f"{max(taken):.1f} GB" if taken else UNKNOWN
+            lines.append(f"| `{recipe}`, `{scenario}` | {' | '.join(rates)} | {memory} |")
+    lines += ["", "A step of the simulator alone, VMAS / captured, in milliseconds:", ""]
+    lines += [f"| scenario | {sizes} |", f"|---|{'---|' * len(N_ENVS)}"]
     for scenario in SCENARIOS:
-        for n_envs in N_ENVS:
-            one = found.get(captured_name(scenario, n_envs), {})
-            own, fast = (f"{one[word]:.2f}" if word in one else UNKNOWN for word in ("own ms", "captured ms"))
-            lines.append(f"| `{scenario}` | {n_envs:,} | {own} | {fast} |")
+        steps = [found.get(captured_name(scenario, n), {}) for n in N_ENVS]
+        times = [_cell([one.get("own ms"), one.get("captured ms")], ".2f") for one in steps]
+        lines.append(f"| `{scenario}` | {' | '.join(times)} |")
     return "\n".join(lines) + "\n"
+
+
+def _cell(values: Sequence[float | None], form: str) -> str:
+    """Return some figures side by side, "-" for one that is not known."""
+    if all(value is None for value in values):
+        return UNKNOWN
+    return " / ".join("-" if value is None else format(value, form) for value in values)
 
 
 def write(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
