@@ -66,7 +66,7 @@ def test_completion_follows_a_recipe_into_its_words(monkeypatch, tmp_path):
     assert words("update.actors.steps.clip") == ["update.actors.steps.clipped_surrogate.use=loss/clipped_surrogate",
                                                  "update.actors.steps.clipped_surrogate.clip=0.2"]  # fmt: skip
     assert words("nets.actor.hid") == ["nets.actor.hidden="]  # brackets are a shell's own
-    assert words("task=task/vmas_b") == ["task=task/vmas_balance"]
+    assert words("task=task/vmas_b") == ["task=task/vmas_balance", "task=task/vmas_balance_gpu"]
     assert words("nothing") == []
     for word in words("update.actors.op") + words("run."):
         if not word.endswith((".", "=")):

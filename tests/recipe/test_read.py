@@ -92,7 +92,8 @@ def test_defaults(file):
 
 @pytest.mark.parametrize("name", shipped())
 def test_every_shipped_recipe_checks(name):
-    recipe = load("mappo", f"task={name}") if name.startswith("task/") else load(name)
+    sizes = ["data.frames=102400"] if name.endswith("_gpu") else []
+    recipe = load("mappo", f"task={name}", *sizes) if name.startswith("task/") else load(name)
     check(recipe)
 
 
