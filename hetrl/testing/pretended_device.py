@@ -155,6 +155,8 @@ def _look(
             )
     elif name in _ASKING and here:
         ledger.note_wait(name)
+        if any(each.dim() for each in there):
+            ledger.note_mixed(name)
     elif name in ("index", "_unsafe_index", "index_put_", "index_put", "_index_put_impl_") and here:
         _look_at_index(name, args)
     elif name == "where" and there and here:

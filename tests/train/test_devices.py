@@ -162,6 +162,13 @@ def test_auto_says_which_device_it_takes_and_why(words, device, line):
     assert found.device.type == device and found.why == f"run.device=auto {line}"
 
 
+def test_comparing_what_is_on_two_devices_mixes_them():
+    """CUDA refuses it; that the host waits as well does not hide it."""
+    with pretended_device(), watched() as ledger:
+        assert torch.equal(torch.zeros(2, device="cuda"), torch.zeros(2))
+    assert [told.what for told in ledger.mixed] == ["equal"] == [told.what for told in ledger.waits]
+
+
 @pytest.mark.slow
 def test_what_is_for_a_gpu_holds_on_a_pretended_one():
     with pretended_device():
