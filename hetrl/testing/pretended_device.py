@@ -70,10 +70,10 @@ class Pretended(Tensor):
         made.numbers = numbers
         return made
 
-    device = property(lambda self: CUDA)
-    is_cuda = property(lambda self: True)
-    is_cpu = property(lambda self: False)
-    is_meta = property(lambda self: False)
+    device = property(lambda self: CUDA, doc="The pretended device.")
+    is_cuda = property(lambda self: True, doc="It is said to be.")
+    is_cpu = property(lambda self: False, doc="Its numbers are, but it is not.")
+    is_meta = property(lambda self: False, doc="For torch it is, which nobody is to see.")
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     def untyped_storage(self) -> torch.UntypedStorage:
