@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from exact.two_step_game import ADDITIVE, GAMMA, RISKY, SAFE, learned, tables
+from exact.two_step_game import ADDITIVE, GAMMA, RISKY, SAFE, learned, tables, trained
 
 
 def test_the_nearest_sum_by_hand():
@@ -42,3 +42,21 @@ def test_a_weighted_sum_is_a_sum_still():
 def test_the_tables_pay_what_is_published(state):
     _, reward, _ = tables()
     assert reward[state].tolist() == (SAFE, RISKY)[state - 1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("recipe", "phase", "more", "earned"),
+    [
+        ("vdn", "utilities", [], 7.0),
+        ("qmix", "values", ["nets.mixer.hidden=[8]", "nets.mixer.hyper=[16]", "nets.mixer.target.tau=0.05"], 8.0),
+    ],
+)
+def test_the_recipes_do_the_same_from_what_they_collect(recipe, phase, more, earned):
+    changes = ["nets.utility.target.tau=0.05", f"update.{phase}.optim.lr=1e-2", *more]
+    return_, utility = trained(recipe, 0, *changes)
+    assert return_ == earned
+    if recipe == "vdn":
+        total = utility[:, 0].unsqueeze(-1) + utility[:, 1].unsqueeze(-2)
+        wanted = torch.tensor([[[GAMMA * 7.0] * 2, [GAMMA * 6.5] * 2], SAFE, ADDITIVE])
+        torch.testing.assert_close(total, wanted, atol=0.3, rtol=0.0)

@@ -152,7 +152,8 @@ def trained(recipe: str, seed: int, *overrides: str) -> tuple[float, Tensor]:
     The utilities are ``[3, 2, 2]``: states by agents by options.
     """
     module, data = hetrl.load(
-        recipe, f"task={{use: {register()}, n_envs: 8}}", "nets.utility.hidden=[]", "nets.utility.epsilon=1.0",
+        recipe, f"task={{use: {register()}, n_envs: 8}}", "nets.utility.hidden=[]",
+        "nets.utility.per=agent", "nets.utility.epsilon=1.0",
         "data={use: data/replay, capacity: 4000, batch: 64, warmup: 64, n_step: 1, gamma: 0.99}",
         f"run={{frames: 16_000, device: cpu, threads: 1, seed: {seed}, n_eval_episodes: 8}}", *overrides,
     ).build()  # fmt: skip

@@ -61,7 +61,8 @@ class Sizes:
     horizon: int
     """Steps of each environment in a batch of speed."""
     pretended: bool
-    resumed_modes: Sequence[str] = ("eager", "graphs")
+    modes: Sequence[str] = MODES
+    """Which runs are trained."""
 
     @property
     def simulates_on(self) -> str:
@@ -76,7 +77,7 @@ FULL = Sizes(
 DRY = Sizes(
     recipes=("happo", "hasac"), resumed=("happo",), scenarios=("simple",), n_envs=(8,),
     trained=("happo", "hasac"), steps=5, horizon=10, pretended=True,
-    resumed_modes=("eager",),  # what a tape holds cannot change its device there
+    modes=("eager",),  # nothing is captured on a pretended GPU, and what a tape holds cannot leave it
 )  # fmt: skip
 
 
@@ -110,14 +111,14 @@ def run_all(report: Any, sizes: Sizes) -> None:
         check(f"graphs {name}", played, name)
     report.check("trust", trust, sizes)
     for name in sizes.resumed:
-        for mode in sizes.resumed_modes:
+        for mode in (each for each in sizes.modes if each != "captured"):
             check(f"resumes {name} {mode}", resumed, name, mode)
     for n_envs in sizes.n_envs:
         for scenario in sizes.scenarios:
             report.check(captured_name(scenario, n_envs), captured, scenario, n_envs, sizes)
     with made_once():
         for n_envs, scenario, name in _in_order(sizes):
-            for mode in MODES:
+            for mode in sizes.modes:
                 check(speed_name(name, scenario, n_envs, mode), speed, name, scenario, n_envs, mode, sizes)
 
 
@@ -400,14 +401,9 @@ def made_once() -> Iterator[None]:
         capture.make = own
 
 
-def options(mode: str, sizes: Sizes) -> list[str]:
-    """Return a mode's words; on a pretended GPU nothing is captured."""
-    return [word for word in OPTIONS[mode] if not (sizes.pretended and word.startswith("task.capture"))]
-
-
 def speed(name: str, scenario: str, n_envs: int, mode: str, sizes: Sizes) -> dict[str, Any]:
     """Frames a second of a run, without its first part; and the most memory that it took."""
-    words = [*TASKS[scenario], f"task.n_envs={n_envs}", *options(mode, sizes), "run.device=cuda", "run.eval_every=null"]
+    words = [*TASKS[scenario], f"task.n_envs={n_envs}", *OPTIONS[mode], "run.device=cuda", "run.eval_every=null"]
     if on_policy(hetrl.load(name)):
         frames = n_envs * sizes.horizon
         words += [f"data.frames={frames}", f"run.frames={4 * frames}"]
