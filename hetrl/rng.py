@@ -65,8 +65,8 @@ def restore(state: State, device: torch.device | None = None) -> None:
         torch.cuda.set_rng_state(state["cuda"].cpu(), device)
 
 
-_SIZES = {5056, 16}
-"""Bytes of a generator's state on the CPU, and on a CUDA GPU."""
+_SMALLEST = 16
+"""Bytes of a generator's state on a CUDA GPU; a CPU's has more."""
 
 
 def go_on(generator: torch.Generator, state: torch.Tensor) -> None:
@@ -78,7 +78,7 @@ def go_on(generator: torch.Generator, state: torch.Tensor) -> None:
         RuntimeError: it is no generator's state.
     """
     state = state.cpu()
-    if len(state) in _SIZES and len(state) != len(generator.get_state()):
+    if _SMALLEST <= len(state) != len(generator.get_state()):
         generator.manual_seed(derive(0, bytes(state.tolist()).hex()))
     else:
         generator.set_state(state)
