@@ -65,16 +65,23 @@ def restore(state: State, device: torch.device | None = None) -> None:
         torch.cuda.set_rng_state(state["cuda"].cpu(), device)
 
 
+_SMALLEST = 16
+"""Bytes of a generator's state on a CUDA GPU; a CPU's has more."""
+
+
 def go_on(generator: torch.Generator, state: torch.Tensor) -> None:
     """Let a generator go on from a state; from one of another kind of device, of which it cannot, it begins anew.
 
     What it then draws depends on that state alone, so that the same checkpoint gives the same numbers.
+
+    Raises:
+        RuntimeError: it is no generator's state.
     """
     state = state.cpu()
-    if len(state) == len(generator.get_state()):
-        generator.set_state(state)
-    else:
+    if _SMALLEST <= len(state) != len(generator.get_state()):
         generator.manual_seed(derive(0, bytes(state.tolist()).hex()))
+    else:
+        generator.set_state(state)
 
 
 def seed(number: int) -> None:

@@ -25,7 +25,7 @@ class Place(NamedTuple):
     line: int
 
 
-class Told(NamedTuple):
+class Notice(NamedTuple):
     """What somebody did, and where; the second line is that which called the first."""
 
     what: str
@@ -39,8 +39,8 @@ class Told(NamedTuple):
 class Ledger:
     """What was done on the pretended device while it was watched."""
 
-    waits: Counter[Told] = field(default_factory=Counter)
-    mixed: Counter[Told] = field(default_factory=Counter)
+    waits: Counter[Notice] = field(default_factory=Counter)
+    mixed: Counter[Notice] = field(default_factory=Counter)
     """Operations on tensors of both devices; CUDA refuses them."""
     kernels: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Operation and whose code asked for it (``hetrl``, ``vmas``) -> how often it was launched."""
@@ -72,7 +72,7 @@ def watched() -> Iterator[Ledger]:
 def note_wait(what: str) -> None:
     """Take down that the host waits."""
     if _open is not None:
-        _open.waits[Told(what, _places())] += 1
+        _open.waits[Notice(what, _places())] += 1
 
 
 def note_launch(operation: str) -> None:
@@ -85,7 +85,7 @@ def note_launch(operation: str) -> None:
 def note_mixed(what: str) -> None:
     """Take down an operation on tensors of both devices."""
     if _open is not None:
-        _open.mixed[Told(what, _places())] += 1
+        _open.mixed[Notice(what, _places())] += 1
 
 
 def _places(n: int = 2) -> tuple[Place, ...]:

@@ -70,10 +70,26 @@ class Pretended(Tensor):
         made.numbers = numbers
         return made
 
-    device = property(lambda self: CUDA)
-    is_cuda = property(lambda self: True)
-    is_cpu = property(lambda self: False)
-    is_meta = property(lambda self: False)
+    @property
+    def device(self) -> torch.device:  # type: ignore[override]
+        """The pretended one."""
+        return CUDA
+
+    @property
+    def is_cuda(self) -> bool:  # type: ignore[override]
+        """So it is said."""
+        return True
+
+    @property
+    def is_cpu(self) -> bool:  # type: ignore[override]
+        """Its numbers are on the CPU, but that is not to be seen."""
+        return False
+
+    @property
+    def is_meta(self) -> bool:  # type: ignore[override]
+        """It is one for torch, and that is not to be seen either."""
+        return False
+
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     def untyped_storage(self) -> torch.UntypedStorage:

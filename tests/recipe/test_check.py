@@ -334,7 +334,7 @@ def test_what_looks_along_time_is_no_step_of_shuffled_rows():
 @pytest.mark.parametrize(
     ("override", "text"),
     [
-        ("update.actors.train=[actor]", "update.actors.train must be the name of a net"),
+        ("update.actors.train=3", "update.actors.train must be the name of a net"),
         ("update.actors.phase=a.b", "update.*phase: 'a.b' is no name"),
         ("task.groups={a: [0, 1, 2]}", "task.groups.a must be a list of agents' names"),
         ("data.frames=650", "data.frames = 650 must be a multiple of task.n_envs = 64; nearest: 640."),

@@ -130,8 +130,9 @@ def test_a_run_takes_the_gpu_that_it_names(tmp_path, monkeypatch):
         with pytest.raises(RecipeError, match=r"^run.device: there is no cuda:1 here, the last is cuda:0.$"):
             train(hetrl.load("happo", *HAPPO, "run.device=cuda:1"), tmp_path / "run", quiet=True)
         assert not (tmp_path / "run").exists()
-        monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-        assert chosen(hetrl.load("happo", *HAPPO, "run.device=cuda:1")).device == torch.device("cuda", 1)
+        with monkeypatch.context() as patched:  # undone before the pretended GPU is, which put its own count there
+            patched.setattr(torch.cuda, "device_count", lambda: 2)
+            assert chosen(hetrl.load("happo", *HAPPO, "run.device=cuda:1")).device == torch.device("cuda", 1)
     with pytest.raises(RecipeError, match=r"^run.device: there is no CUDA GPU here; use cpu, or auto.$"):
         chosen(hetrl.load("happo", *HAPPO, "run.device=cuda:0"))
 

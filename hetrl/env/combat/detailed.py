@@ -11,8 +11,8 @@ and 0.5625 come back a second; to begin with another patient takes 5. What a uni
 are summed up: who would die of the sum dies, and nobody revives.
 
 Source: the numbers are StarCraft II's as SMAClite has them, Michalski et al. 2023, arXiv:2305.05566.
-Differs: there units act one after another; energy is paid in whole points, here as it is used; a hydralisk there is not,
-and has SMAX's numbers; nobody regenerates here.
+Differs: there units act one after another; energy is paid in whole points, here as it is used; it has no hydralisk,
+which has SMAX's numbers here; nobody regenerates here.
 """
 
 from dataclasses import replace

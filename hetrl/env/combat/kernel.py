@@ -32,14 +32,15 @@ def compiled(function: TensorFunction, *examples: Tensor) -> TensorFunction:
     """
     if not __debug__:
         raise RuntimeError("python runs with -O, under which torch's compiler gives wrong numbers; run without -O")
-    from torch.fx.experimental.proxy_tensor import make_fx
-
-    from hetrl.env.capture.runner import compiled as kernels
-
     given = tuple(example.contiguous() for example in examples)
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch, about its own compiler
+        from torch.fx.experimental.proxy_tensor import make_fx
+
+        from hetrl.env.capture.runner import compiled as kernels
+
         graph = make_fx(lambda *tensors: tuple(function(*tensors)))(*given)  # of a method, it would count `self`
-    run = kernels(Traced(graph, given))
+        run = kernels(Traced(graph, given))
 
     def call(*tensors: Tensor) -> Sequence[Tensor]:
         return run([each if each.is_contiguous() else each.contiguous() for each in tensors])
