@@ -356,10 +356,13 @@ def test_what_cannot_be_compiled_says_so(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["2s3z", "5m_vs_6m", "smacv2_5_units"])
-def test_compiled_battles_are_the_same(name):
+@pytest.mark.parametrize(
+    ("name", "rules"),
+    [("2s3z", "plain"), ("5m_vs_6m", "plain"), ("smacv2_5_units", "plain"), ("2s3z", "detailed"), ("MMM2", "detailed")],
+)
+def test_compiled_battles_are_the_same(name, rules):
     """From each state that the uncompiled ones go through, the same step, to rounding."""
-    env, fast = (Battle(map=name, n_envs=32, capture=capture) for capture in (False, True))
+    env, fast = (Battle(map=name, rules=rules, n_envs=32, capture=capture) for capture in (False, True))
     env.start()
     actions = RandomActions(env.team, 32, torch.Generator().manual_seed(0))
     for _ in range(60):
@@ -372,5 +375,7 @@ def test_compiled_battles_are_the_same(name):
             for group, value in getattr(one, word).items():
                 torch.testing.assert_close(getattr(two, word)[group], value, rtol=0, atol=1e-5)
         assert torch.equal(one.terminated, two.terminated)
+        for mine, other in zip(env._field.tensors(), fast._field.tensors(), strict=True):
+            torch.testing.assert_close(other, mine, rtol=0, atol=1e-4)
         for word in ("action_mask", "active"):
             assert same(one.masks[word], two.masks[word])

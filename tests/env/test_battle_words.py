@@ -61,8 +61,13 @@ def test_rules_may_be_told():
             {"traits": {"marin": {"speed": 2.0}}},
             r"^task.traits: no ally or kind of ally is called 'marin'. Nearest: 'mar",
         ),
+        (
+            {"map": "MMM", "traits": {"medivac_0": {"speed": 2.0, "reload": 2.0}}},
+            r"^task.traits.medivac_0.reload: 'medivac_0' heals and does not shoot; drop reload.$",
+        ),
         ({"traits": {"marine": {"sped": 2.0}}}, "sped"),
         ({"traits": {"marine": {"speed": 0.0}}}, "greater than 0"),
+        ({"traits": {"marine": {"speed": 1e9}}}, "less than or equal to 1000000"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_is_built(words, message):

@@ -191,5 +191,5 @@ def test_a_shared_actor_stays_one_unit_beside_separate_values():
     }
     module, data = hetrl.load({**tree, "update": [actors, critic]}).build()
     L.Trainer(max_epochs=1, enable_checkpointing=False, log_every_n_steps=1, **QUIET).fit(module, data)
-    assert [len(turn.programs["steps"]) for turn in module.phases[0]._turns._made.values()] == [1]
+    assert [len(turn.lanes) for turn in module.phases[0]._turns._made.values()] == [1]
     assert {"actors/agents/surrogate", "critic/agent_2/value"} <= set(module.metrics)

@@ -80,18 +80,19 @@ class _Units:
         self.target: list[int] = ground.targets.gather(1, here.aim.t()).squeeze(1).tolist()
         self.heals: list[bool] = ground.healers.tolist()
         # Who shot within the last step has reloaded for less than that, and some ticks of grace.
-        self.fired: list[bool] = (here.cooldown > traits.reload - (TICKS + 1) * TICK)[0].tolist()
+        fired = here.cooldown > traits.reload - (TICKS + 1) * TICK
         bars = [(here.health / traits.health, _HEALTH)]
         nothing = torch.zeros_like(here.health)
         self.flies: list[bool] = nothing[0].bool().tolist()
         if here.reserve is not None and traits.detail is not None:
             shield, _, energy, patient = here.reserve.unbind(-1)
             self.flies = traits.detail.air[0].tolist()
-            self.fired = torch.where(ground.healers, patient > 0, torch.tensor(self.fired))[0].tolist()
+            fired = torch.where(ground.healers, patient > 0, fired)
             bars += [
                 (torch.where(traits.detail.shield > 0, shield / traits.detail.shield.clamp(min=1), -1.0), _SHIELD),
                 (torch.where(ground.healers, energy / MOST_ENERGY, -1.0), _ENERGY),
             ]
+        self.fired: list[bool] = fired[0].tolist()
         self.bars = [
             [(share, colour) for share, colour in own if share >= 0]
             for own in zip(*([(share, colour) for share in shares[0].tolist()] for shares, colour in bars), strict=True)
