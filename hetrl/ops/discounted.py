@@ -9,8 +9,10 @@ def discounted_sums(value: Float[Tensor, "time *batch"], decay: Float[Tensor, "t
     """Return the sums S_t = value_t + decay_t S_{t+1}, ``[time, *batch]``, with no loop over the steps.
 
     The spans that are summed double: after k rounds S_t reaches 2^k steps ahead, so log2(time) rounds, of three kernels
-    each, are all. Equal to the loop but for rounding. TorchRL's estimate without a loop gives the same numbers, and took 8
-    times as long for 100 steps of 64 environments, 31 times for 4,096 (one core). What the last step decays by is not looked at.
+    each, are all. Equal to the loop but for rounding. What the last step decays by is not looked at.
+
+    TorchRL's estimate without a loop gives the same numbers; on one core it took 8 times as long for 100 steps of 64
+    environments, and 31 times for 4,096.
 
     >>> discounted_sums(torch.tensor([1.0, 2.0, 4.0]), torch.tensor([0.5, 0.5, 0.5]))
     tensor([3., 4., 4.])

@@ -108,8 +108,8 @@ def run(field: Battlefield, told: Orders, late: Tensor, once: Ticker) -> Battlef
     Args:
         field: before.
         told: what to do.
-        late: see :func:`tick`, for each tick, ``[B, 8, N]``, or one for all, ``[B, 1, N]``: no kind of unit shoots twice
-            in a step, and one whose reload time a task has shortened is as late both times.
+        late: see :func:`tick`, for each tick, ``[B, 8, N]``, or one for all, ``[B, 1, N]``: no kind of unit shoots
+            twice in a step, and one whose reload time a task has shortened is as late both times.
         once: what happens in each.
     """
     bodies: Sequence[Tensor] = (field.position, field.health, field.cooldown)
