@@ -18,6 +18,9 @@ TURN = "agent.turn"
 """The round of the present sweep in which the agent is updated, from 0 on; the phase itself writes it."""
 ACTIVE = "agent.active"
 """Whether the agent takes part in a step."""
+ACTIVE_COUNT = "agent.active_count"
+"""How many rows of a minibatch those who take part have in a process of the run, the mean over the processes; the phase
+itself writes it, where there are several."""
 ENDS = ("terminated", "truncated")
 """Words of an end."""
 OF_EPISODES = (*ENDS, "is_init", "next.is_init")

@@ -13,6 +13,7 @@ from hetrl.arguments import checked
 from hetrl.data.environment import Environment
 from hetrl.errors import RecipeError
 from hetrl.network import Network
+from hetrl.ranks import Rank
 
 
 @dataclass
@@ -140,3 +141,20 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Close the environments that it is bound to; nothing, unless overridden."""
+
+
+def shared(source: type, arguments: Mapping[str, Any], rank: Rank, name: str) -> dict[str, Any]:
+    """Return the arguments of a source of data in one of several processes, each with its part of the environments.
+
+    A class says it with ``share(arguments, rank)``, of which this is the answer.
+
+    Raises:
+        RecipeError: it says nothing, or they cannot be shared evenly.
+    """
+    share = getattr(source, "share", None)
+    if share is None:
+        raise RecipeError(
+            f"run.devices: {name} does not say what one of several processes collects; give its class a "
+            "@staticmethod share(arguments, rank) that returns the arguments of one, or train on one process."
+        )
+    return dict(share(arguments, rank))

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hetrl import ranks
 from hetrl.ops.episodes import finished_sums
 from hetrl.team import Grouped, Team
 
@@ -57,6 +58,8 @@ class Figures:
         sums, carry = finished_sums(each.flatten(1), ends.flatten(1), self._returns.flatten())
         self._returns, sums = carry.view_as(self._returns), sums.view_as(each)
         differ = (sums.amax(-1) != sums.amin(-1)).any()
+        if ranks.several():
+            differ = ranks.total(differ.float()) > 0
         return dict(zip(self._names, torch.where(differ, sums.sum((0, 1)), torch.nan).unbind(), strict=True))
 
     def state_dict(self) -> dict[str, Any]:

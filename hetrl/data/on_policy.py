@@ -23,6 +23,7 @@ from hetrl.keys import ENDS
 from hetrl.network import Network
 from hetrl.ops.episodes import finished_sums
 from hetrl.ops.scaled import scaled
+from hetrl.ranks import Rank
 from hetrl.team import Grouped
 
 _Present = tuple[Grouped, Mapping[str, Grouped], dict[str, Tensor]]
@@ -70,6 +71,15 @@ class OnPolicy(Source):
         batch = arguments.get("frames", n_envs)
         n_batches = -(-frames // batch)
         return n_batches, n_batches * batch, batch
+
+    @staticmethod
+    def share(arguments: Mapping[str, Any], rank: Rank) -> dict[str, Any]:
+        """Return the arguments of one of several processes, each with its part of the environments.
+
+        Raises:
+            RecipeError: they cannot be shared evenly.
+        """
+        return {**arguments, "frames": rank.part(arguments["frames"], "data.frames")}
 
     @classmethod
     def check_chunk(cls, arguments: Mapping[str, Any], n_envs: int, net: str, chunk: int) -> None:

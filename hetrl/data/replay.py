@@ -25,6 +25,7 @@ from hetrl.keys import ENDS
 from hetrl.network import Network
 from hetrl.ops.episodes import finished_sums
 from hetrl.ops.n_step import n_step_weights
+from hetrl.ranks import Rank
 from hetrl.team import STATE, Grouped
 
 _MASKS = ("action_mask", "active")
@@ -134,6 +135,21 @@ class Replay(Source):
         warmup = -(-arguments["warmup"] // n_envs) * n_envs
         n_collections = -(-max(frames - warmup, 0) // collected)
         return n_collections * arguments.get("updates", 1), warmup + n_collections * collected, arguments["batch"]
+
+    @staticmethod
+    def share(arguments: Mapping[str, Any], rank: Rank) -> dict[str, Any]:
+        """Return the arguments of one of several processes, each with its part of the environments.
+
+        Whole steps of all environments are counted for capacity and warm-up, and those are as many for each.
+
+        Raises:
+            RecipeError: they cannot be shared evenly.
+        """
+        shares = {"batch": rank.part(arguments["batch"], "data.batch")}
+        if arguments.get("frames"):
+            shares["frames"] = rank.part(arguments["frames"], "data.frames")
+        capacity, warmup = arguments["capacity"] // rank.count, -(-arguments["warmup"] // rank.count)
+        return {**arguments, "capacity": capacity, "warmup": warmup, **shares}
 
     @staticmethod
     def provides(keys: Iterable[str]) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from hetrl.errors import RecipeError
+from hetrl.ranks import Rank
 from hetrl.recipe.schema import Recipe
 
 _ENVS, _ROWS = 512, 2048
@@ -32,12 +33,12 @@ def chosen(recipe: Recipe) -> Chosen:
     if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
         return Chosen(torch.device("cpu"))
     if name != "auto":
-        return Chosen(_gpu(torch.device(name)))
+        return Chosen(_gpu(torch.device(name), recipe))
     n_envs, n_rows = sizes(recipe)
     of = f"{n_envs:,} environments and minibatches of {n_rows:,} rows"
     least = f"from {_ENVS:,} environments, or {_ROWS:,} rows, on"
     if n_envs >= _ENVS or n_rows >= _ROWS:
-        return Chosen(_gpu(torch.device("cuda")), f"run.device=auto takes the GPU: {of}; it pays {least}.")
+        return Chosen(_gpu(torch.device("cuda"), recipe), f"run.device=auto takes the GPU: {of}; it pays {least}.")
     line = f"run.device=auto takes the CPU: a GPU pays {least}, and here are {of}; run.device=cuda takes it anyway."
     return Chosen(torch.device("cpu"), line)
 
@@ -56,8 +57,8 @@ def sizes(recipe: Recipe) -> tuple[int, int]:
     return n_envs, max((n_rows // phase.minibatches for phase in recipe.update if phase.train is not None), default=0)
 
 
-def _gpu(device: torch.device) -> torch.device:
-    """Return a GPU with its number.
+def _gpu(device: torch.device, recipe: Recipe) -> torch.device:
+    """Return a GPU with its number; of several processes each has its own.
 
     Raises:
         RecipeError: it is not here.
@@ -65,6 +66,14 @@ def _gpu(device: torch.device) -> torch.device:
     n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if not n_gpus:
         raise RecipeError("run.device: there is no CUDA GPU here; use cpu, or auto.")
+    run = recipe.run
+    if run.n_ranks > 1:
+        if n_gpus < run.devices:
+            raise RecipeError(
+                f"run.devices = {run.devices} processes need a GPU each, and here are {n_gpus}; write "
+                f"run.devices={n_gpus}, or run.device=cpu."
+            )
+        return torch.device("cuda", Rank.here(run.devices, run.nodes).local)
     index = torch.cuda.current_device() if device.index is None else device.index
     if index >= n_gpus:
         raise RecipeError(f"run.device: there is no cuda:{index} here, the last is cuda:{n_gpus - 1}.")

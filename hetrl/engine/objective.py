@@ -7,7 +7,7 @@ from operator import add
 import torch
 from torch import Tensor, nn
 
-from hetrl import keys
+from hetrl import keys, ranks
 from hetrl.engine.program import Programs, Values
 from hetrl.errors import RunError
 
@@ -107,12 +107,14 @@ class Minibatch:
     def __call__(self) -> tuple[Tensor, Metrics]:
         """Return the loss and the means; where gradients are enabled, set every parameter's ``grad``."""
         if not torch.is_grad_enabled():
-            loss, means = self._objective(self._inputs)
+            loss, means, _ = of_all((*self._objective(self._inputs), ()))
         else:
-            loss, means, gradients = self._derivative(self._inputs)
-            for parameter, gradient in zip(self._parameters, gradients, strict=True):
+            found = self._derivative(self._inputs)
+            for parameter, gradient in zip(self._parameters, found[2], strict=True):
                 if gradient is None:
                     self._refuse(parameter)
+            loss, means, gradients = of_all(found)
+            for parameter, gradient in zip(self._parameters, gradients, strict=True):
                 parameter.grad = gradient
         if self._means is None:
             self._means = {key: mean.detach() for key, mean in means.items()}
@@ -127,6 +129,22 @@ class Minibatch:
         if self._means is None:
             raise RunError("the optimiser took a step without calling its closure; step(closure) has to call it.")
         return {_figure(key): mean for key, mean in self._means.items() if keys.is_output(key)}
+
+
+def of_all(evaluated: Evaluated) -> Evaluated:
+    """Return what was evaluated over the samples of all processes of a run, in one exchange.
+
+    Where a mean has a graph, for an optimiser that differentiates twice, it keeps that of this process's samples.
+    """
+    if not ranks.several():
+        return evaluated
+    loss, means, gradients = evaluated
+    overall, *others = ranks.means([each.detach() for each in (loss, *means.values(), *gradients)])  # type: ignore[union-attr]
+    whole = dict(zip(means, others, strict=False))
+    for key, own in means.items():
+        if own.requires_grad:
+            whole[key] = whole[key] + (own - own.detach())
+    return overall, whole, tuple(others[len(means) :])
 
 
 @cache
@@ -152,13 +170,20 @@ def total_loss(
         further = {key: masked for key, masked in (constraints or {}).items() if key in lanes[0]}
         wanted = {**{key: True for values in lanes for key in values if keys.is_output(key)}, **further}
         mask = _mask(lanes, active, next(iter(wanted))) if wanted and active is not None else None
+        count = next((values[keys.ACTIVE_COUNT] for values in lanes if keys.ACTIVE_COUNT in values), None)
         for key, masked in wanted.items():
-            means[key] = masked_mean(_pool([values[key] for values in lanes]), mask if masked else None)
+            means[key] = masked_mean(_pool([values[key] for values in lanes]), mask if masked else None, count)
     return reduce(add, [mean for key, mean in means.items() if key.startswith(f"{keys.LOSS}.")]), means
 
 
-def masked_mean(value: Tensor, active: Tensor | None) -> Tensor:
+def masked_mean(value: Tensor, active: Tensor | None, count: Tensor | None = None) -> Tensor:
     """Return the mean over active samples (all of them without a mask); 0 where none is.
+
+    Args:
+        value: one number for each sample.
+        active: which of them count.
+        count: how many a process has of those that count, the mean over the processes of a run: the mean over these of
+            what is returned is then that over all samples.
 
     Raises:
         RunError: value and mask differ in shape; their product would be an outer one.
@@ -170,7 +195,7 @@ def masked_mean(value: Tensor, active: Tensor | None) -> Tensor:
             f"agent.active: what is one number for each sample has the shape {list(value.shape)} and its mask "
             f"{list(active.shape)}; give both the same."
         )
-    return (value * active).sum() / active.sum().clamp(min=1)
+    return (value * active).sum() / (active.sum().clamp(min=1) if count is None else count.to(value.dtype))
 
 
 def _mask(lanes: Sequence[Values], active: str, like: str) -> Tensor | None:

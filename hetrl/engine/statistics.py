@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hetrl import ranks
 from hetrl.ops.running import Running, entry_moments, merged
 from hetrl.ops.scaled import scaled
 from hetrl.team import STATE, Agent, Grouped, Team
@@ -79,10 +80,12 @@ class Statistics(nn.Module):
 
     @torch.no_grad()
     def take(self) -> None:
-        """Take what was watched into the statistics."""
+        """Take what was watched into the statistics, by all processes of a run."""
         for name, found in self._watched.items():
             own = self._running(name)
-            for buffer, value in zip(own, merged(own, found), strict=True):
+            for each in _of_ranks(found):
+                own = merged(own, each)
+            for buffer, value in zip(self._running(name), own, strict=True):
                 buffer.copy_(value)
         self._watched = {}
         self._settle()
@@ -146,3 +149,11 @@ class Statistics(nn.Module):
         if shift is None or scale is None:
             return torch.zeros(agent.observation_size), torch.ones(agent.observation_size), float("inf")
         return shift.clone(), scale.reciprocal(), CLIP
+
+
+def _of_ranks(found: Running) -> list[Running]:
+    """Return what each process of a run has watched."""
+    if not ranks.several():
+        return [found]
+    sizes = [part.numel() for part in found]
+    return [tuple(row.split(sizes)) for row in ranks.each(torch.cat(found))]  # type: ignore[misc]

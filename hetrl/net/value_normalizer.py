@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from hetrl import ranks
+
 
 class ValueNormalizer(nn.Module):
     """Debiased running mean and variance of the returns.
@@ -35,9 +37,10 @@ class ValueNormalizer(nn.Module):
 
     def update(self, x: Tensor) -> None:
         """Take a batch of returns into the statistics."""
-        beta = self.beta ** x.numel() if self.per_element else self.beta
+        beta = self.beta ** (x.numel() * ranks.count()) if self.per_element else self.beta
         x = x.detach().double()
-        for moment, value in ((self.m1, x.mean()), (self.m2, x.square().mean()), (self.d, torch.ones_like(self.d))):
+        first, second = ranks.means([x.mean(), x.square().mean()])
+        for moment, value in ((self.m1, first), (self.m2, second), (self.d, torch.ones_like(self.d))):
             moment.copy_(beta * moment + (1 - beta) * value)
 
     def normalize(self, x: Tensor) -> Tensor:

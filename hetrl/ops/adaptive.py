@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from hetrl import ranks
+
 
 @torch.no_grad()
 def followed(
@@ -24,6 +26,10 @@ def followed(
     >>> followed(torch.ones(1), torch.tensor([0.03]), None, goal=0.01, rate=1.0, smallest=1e-4, largest=10.0)
     tensor([2.])
     """
-    mean = value.mean() if active is None else (value * active).sum() / active.sum()  # of nobody: no number
+    if active is None:
+        mean = ranks.mean(value.mean())
+    else:
+        whole, count = ranks.totals([(value * active).sum(), active.sum()])
+        mean = whole / count  # of nobody: no number
     moved = (coef * (mean / goal).clamp(0.5, 2.0) ** rate).clamp(smallest, largest)
     return torch.where((coef > 0) & mean.isfinite(), moved, coef)

@@ -7,6 +7,7 @@ import torch
 from annotated_types import Interval
 from torch import Tensor, nn
 
+from hetrl import ranks
 from hetrl.arguments import SCHEDULABLE, Count, NonNegative, Positive, checked
 from hetrl.optim import Closure, Optim
 
@@ -99,7 +100,7 @@ class NaturalGradient(torch.optim.Optimizer):
         def curvature(vector: Tensor) -> Tensor:
             with torch.enable_grad():
                 product = torch.autograd.grad(slope @ vector, parameters, retain_graph=True, materialize_grads=True)
-            return _flat(product) + group["damping"] * vector
+            return ranks.mean(_flat(product)) + group["damping"] * vector
 
         direction = conjugate_gradient(curvature, gradient, group["cg_steps"])
         full = direction * (2 * group["radius"] / (direction @ curvature(direction))).sqrt()

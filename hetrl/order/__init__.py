@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from hetrl import ranks
 from hetrl.errors import RecipeError
 
 
@@ -52,4 +53,4 @@ def sizes(members: Tensor, values: Sequence[Tensor]) -> Tensor:
     """
     if len(members) != len(values):
         raise RecipeError(f"{len(members)} members have the values of {len(values)} agents; write of: agent.")
-    return torch.stack([each.abs().mean() for each in values])
+    return ranks.mean(torch.stack([each.abs().mean() for each in values]))

@@ -108,6 +108,10 @@ class RunSettings(Section):
     seed: Seed = 0
     device: str = "auto"
     """``auto``, ``cpu``, ``cuda``, or one of several GPUs: ``cuda:1``."""
+    devices: Count = 1
+    """Processes that share the environments, and train as one: on each machine so many, each with a device."""
+    nodes: Count = 1
+    """Machines with so many processes each."""
     compile: bool = False
     graphs: bool | Literal["auto"] = False
     """Whether minibatches are recorded once and played, see :mod:`hetrl.graph`; ``auto`` does so on a GPU."""
@@ -117,6 +121,11 @@ class RunSettings(Section):
     checkpoint_every: Count | None = None
     keep: str | None = None
     """Which checkpoints stay beside the last one, see :class:`~hetrl.recipe.keep.Keep`."""
+
+    @property
+    def n_ranks(self) -> int:
+        """How many processes train it."""
+        return self.devices * self.nodes
 
     @classmethod
     def parse(cls, tree: Any) -> "RunSettings":

@@ -1,5 +1,6 @@
 """From a recipe to the two objects that a Trainer fits."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -15,50 +16,66 @@ from hetrl.engine.linked import build as build_entry
 from hetrl.engine.task import evaluation_env, make_env
 from hetrl.engine.trial import try_out
 from hetrl.graph import plays
+from hetrl.ranks import ALONE, Rank
 from hetrl.recipe.check import check
+from hetrl.recipe.check.shares import Share
+from hetrl.recipe.frozen import frozen
 from hetrl.recipe.schema import Recipe
+from hetrl.recipe.section import Use
 from hetrl.train.collection import Collection
 from hetrl.train.evaluation import Evaluation
 from hetrl.train.learner import Learner
 from hetrl.train.threads import cpu_threads
 
 
-def build(recipe: Recipe) -> tuple[Learner, Collection]:
+def build(recipe: Recipe, anew: str | None = None) -> tuple[Learner, Collection]:
     """Return the module and the data of a recipe, for ``L.Trainer(...).fit(module, data)``.
 
-    It is built with ``run.threads`` CPU threads, as it is trained; afterwards torch has as many as before.
+    It is built with ``run.threads`` CPU threads, as it is trained; afterwards torch has as many as before. Of several
+    processes (``run.devices``) this one gets its share.
+
+    Args:
+        recipe: what to train.
+        anew: sets its environments and what they draw apart from those of the run's start, where others had begun it.
 
     Raises:
         RecipeError: the recipe does not link, or its task cannot be built.
     """
     check(recipe)
     with cpu_threads(recipe.run.threads):
-        return _built(recipe)
+        return _built(recipe, Rank.here(recipe.run.devices, recipe.run.nodes), () if anew is None else (anew,))
 
 
-def _built(recipe: Recipe) -> tuple[Learner, Collection]:
+def _built(recipe: Recipe, rank: Rank, anew: Sequence[str]) -> tuple[Learner, Collection]:
     device = resolve_device(recipe)
     try_out(recipe)
-    env = make_env(recipe, device, rng.derive(recipe.run.seed, "env"))
+    apart = (*rank.words, *anew)
+    changed = {} if rank == ALONE else {"n_envs": Share.of(recipe, rank).n_envs}
+    env = make_env(recipe, device, rng.derive(recipe.run.seed, "env", *apart), **changed)
     try:
-        return _around(env, recipe, device)
+        return _around(env, recipe, device, rank, apart)
     except BaseException:
         close(env)
         raise
 
 
-def _around(env: Any, recipe: Recipe, device: torch.device) -> tuple[Learner, Collection]:
+def _around(
+    env: Any, recipe: Recipe, device: torch.device, rank: Rank, apart: Sequence[str]
+) -> tuple[Learner, Collection]:
     run = recipe.run
     linked = link(recipe, env.team).to(device)
     behaviour = Behaviour(linked.team, linked.policy, None if linked.statistics is None else linked.statistics.watch)
     if plays(run.graphs, device):
         behaviour.play([] if linked.statistics is None else [linked.statistics])
-    source = build_entry(recipe.data, "data")
+    data = recipe.data
+    if rank != ALONE:
+        data = Use(data.where, data.name, frozen(Share.of(recipe, rank).data))
+    source = build_entry(data, "data")
     reward = recipe.task.arguments.get("reward", "mean")
     exploring = _exploring(source, linked, behaviour)
-    source.attach(env, exploring, reward, rng.derive(run.seed, "exploration"), linked.critic)
+    source.attach(env, exploring, reward, rng.derive(run.seed, "exploration", *apart), linked.critic)
     evaluation = Evaluation(partial(evaluation_env, recipe, device), behaviour, reward, run.eval_every)
-    return Learner(linked, evaluation), Collection(source, run.frames, run.eval_every)
+    return Learner(linked, evaluation, rank), Collection(source, run.frames, run.eval_every, rank)
 
 
 def _exploring(source: Any, linked: Linked, behaviour: Behaviour) -> Behaviour | BestOf:

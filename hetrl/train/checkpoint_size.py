@@ -44,7 +44,7 @@ def _replay_bytes(data: Collection) -> int:
     if ring is None or not getattr(source, "save", True):
         return 0
     state = source.state_dict()
-    n_steps = min(ring.n_slots, math.ceil(data.frames / ring.n_envs))
+    n_steps = min(ring.n_slots, math.ceil(data.frames / data.rank.count / ring.n_envs))
     seen = [*state["observation"].values(), *(each for parts in state["masks"].values() for each in parts.values())]
     flags = 2 * ring.n_envs
     done = 0

@@ -7,6 +7,7 @@ import lightning as L
 import torch
 
 from hetrl.data.collected import Collected, Source
+from hetrl.ranks import ALONE, Rank
 
 
 class Collection(L.LightningDataModule):
@@ -14,15 +15,18 @@ class Collection(L.LightningDataModule):
 
     Its state (simulator, noise, episodes, replay) goes into Lightning's checkpoint.
 
+    Frames are counted over all processes of the run, and each collects its part of them.
+
     Args:
         source: what collects.
         frames: of the whole run.
         every: frames from one evaluation to the next; None where there are none, and the run is a single stretch.
+        rank: which of the run's processes this is.
     """
 
-    def __init__(self, source: Source, frames: int, every: int | None = None) -> None:
+    def __init__(self, source: Source, frames: int, every: int | None = None, rank: Rank = ALONE) -> None:
         super().__init__()
-        self.source, self.frames, self.every = source, frames, every
+        self.source, self.frames, self.every, self.rank = source, frames, every, rank
         self.collected = 0
         self.n_batches = 0
 
@@ -55,14 +59,14 @@ class Collection(L.LightningDataModule):
 
     def __len__(self) -> int:
         """How many batches the rest of the stretch takes."""
-        return self.source.n_collections(max(self._end - self.collected, 0))
+        return self.source.n_collections(-(-max(self._end - self.collected, 0) // self.rank.count))
 
     def __iter__(self) -> Iterator[Collected]:
         """Collect batch after batch until the stretch ends."""
         end = self._end
         while self.collected < end:
             batch = self.source.collect()
-            self.collected += batch.frames
+            self.collected += batch.frames * self.rank.count
             self.n_batches += 1
             yield batch
 

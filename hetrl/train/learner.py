@@ -11,7 +11,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from tensordict import TensorDictBase
 from torch import Tensor
 
-from hetrl import rng
+from hetrl import ranks, rng
 from hetrl.allocation import allocating
 from hetrl.data.collected import Collected
 from hetrl.engine.linked import Linked
@@ -19,12 +19,14 @@ from hetrl.engine.phases import phase_runners
 from hetrl.engine.store import Store
 from hetrl.errors import DivergenceError, RunError
 from hetrl.optim import Closure
+from hetrl.ranks import ALONE, Rank
 from hetrl.recipe.same import refuse_other_recipe
 from hetrl.recipe.schema import Recipe
 from hetrl.train.closing import Closing
 from hetrl.train.epochs import Epochs, begun_anew
 from hetrl.train.evaluation import Evaluation
-from hetrl.train.logged import of_episodes, to_host
+from hetrl.train.logged import Shared, of_episodes, to_host
+from hetrl.train.suited import refuse_device, refuse_finished, refuse_processes
 from hetrl.train.threads import FitThreads
 
 
@@ -39,17 +41,19 @@ class Learner(L.LightningModule):
     and ``trainer.validate`` and ``trainer.test`` evaluate whenever they are asked to. The figures of an evaluation are
     logged together with those of the batch that it comes after.
 
+    Of several processes that train together (``run.devices``) each has one; what it logs is the same in all of them.
+
     Metrics are logged against environment frames; Lightning's own ``global_step`` counts optimiser steps. While it is
     fitted, torch uses ``run.threads`` CPU threads.
     """
 
-    def __init__(self, linked: Linked, evaluation: Evaluation | None = None) -> None:
+    def __init__(self, linked: Linked, evaluation: Evaluation | None = None, rank: Rank = ALONE) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.linked = linked
         self.recipe: Recipe = linked.recipe
         self.phases = phase_runners(linked)
-        self.evaluation = evaluation
+        self.evaluation, self.rank = evaluation, rank
         self.frames = 0
         self.batch_frames = 0
         """Frames of the last batch alone."""
@@ -65,6 +69,7 @@ class Learner(L.LightningModule):
         self._pending: Mapping[str, Any] | None = None
         self._wrapped: dict[int, LightningOptimizer] = {}
         self._spread_known = False
+        self._shared = Shared()
 
     def configure_callbacks(self) -> list[L.Callback]:
         """Return what holds ``run.threads``, and a Trainer's words to their meaning, and closes the environments."""
@@ -83,29 +88,14 @@ class Learner(L.LightningModule):
         return [optimizer for phase in self.phases for optimizer in phase.optimizers.values()]
 
     def on_fit_start(self) -> None:
-        """Refuse a Trainer with several devices, or on another kind of device than the environments, or a finished run.
+        """Refuse a Trainer that does not suit what was built, or a finished run.
 
         Raises:
-            RunError: it is one.
+            RunError: it does not.
         """
-        if self.frames >= self.recipe.run.frames:
-            raise RunError(
-                f"this run is finished ({self.frames} frames); to go on, build it with run.frames=... above that, and "
-                "fit it from its checkpoint."
-            )
-        if self.trainer.world_size > 1:
-            raise RunError("Trainer(devices=...): hetrl trains on one device; use devices=1.")
-        collected = getattr(getattr(self.trainer, "datamodule", None), "device", self.device)
-        if collected.type != self.device.type:
-            raise RunError(
-                f"the Trainer runs on {self.device.type} but the environments on {collected.type}; load the recipe "
-                f"with run.device={self.device.type}, or use L.Trainer(accelerator='{collected.type}')."
-            )
-        if (collected.index or 0) != (self.device.index or 0):
-            raise RunError(
-                f"the Trainer runs on {self.device} but the environments on {collected}; load the recipe with "
-                f"run.device={self.device}, or use L.Trainer(devices=[{collected.index or 0}])."
-            )
+        refuse_finished(self.frames, self.recipe.run.frames)
+        refuse_processes(self.trainer, self.rank)
+        refuse_device(self.device, getattr(getattr(self.trainer, "datamodule", None), "device", self.device))
 
     def on_train_start(self) -> None:
         """Take up the random states of a resumed run, or seed a new one and evaluate the untrained policies."""
@@ -121,7 +111,7 @@ class Learner(L.LightningModule):
             if self.awaits_evaluation:
                 self._evaluate()
             return
-        rng.seed(rng.derive(self.recipe.run.seed, "training"))
+        rng.seed(self._stream("training"))
         if self.evaluates and self.trainer.enable_validation and self.frames == 0:
             self._evaluate()
 
@@ -139,8 +129,12 @@ class Learner(L.LightningModule):
     def generator(self) -> torch.Generator:
         """The generator that draws the minibatches; on the module's device."""
         if self._generator is None:
-            self._generator = torch.Generator(self.device).manual_seed(rng.derive(self.recipe.run.seed, "minibatches"))
+            self._generator = torch.Generator(self.device).manual_seed(self._stream("minibatches"))
         return self._generator
+
+    def _stream(self, purpose: str) -> int:
+        """Return the seed of what this process draws for one purpose."""
+        return rng.derive(self.recipe.run.seed, purpose, *self.rank.words)
 
     def training_step(self, batch: Collected | TensorDictBase, batch_idx: int) -> None:
         """Run the phases on every sample of a batch, a phase with ``every: k`` on each k-th sample of the run."""
@@ -156,12 +150,12 @@ class Learner(L.LightningModule):
                         figures = phase.run(store, progress, self.generator, self._optimizer_step)
                     for name, value in figures.items():
                         logged.setdefault(name, []).append(value)
-        self.batch_frames = collected.frames
+        self.batch_frames = collected.frames * self.rank.count
         self.frames += self.batch_frames
         self._follow_schedules()  # of who acts, too, and they act next
         self._take_statistics()
         means = {name: torch.stack(values).mean() for name, values in logged.items()}
-        self.metrics = to_host(of_episodes(collected) | means)
+        self.metrics = to_host(of_episodes(self._shared.of(collected)) | means)
         self._stop_on_divergence()
         self.awaits_evaluation = self.trainer.is_last_batch and self.trainer.enable_validation and self._is_due
         if not self.awaits_evaluation:
@@ -192,8 +186,7 @@ class Learner(L.LightningModule):
 
     def _evaluate(self) -> None:
         """Evaluate, and log the figures with those that wait for them."""
-        assert self.evaluation is not None
-        figures = self.evaluation.run()
+        figures = self._figures()
         self._log({**self.metrics, **figures} if self.awaits_evaluation else figures)
         self.metrics |= figures
         self._evaluated, self.awaits_evaluation = self.frames, False
@@ -216,7 +209,12 @@ class Learner(L.LightningModule):
         """
         if self.evaluation is None:
             raise RunError("this module has no evaluation; take the one that hetrl.build returns.")
-        self.log_dict({**self.evaluation.run(), "step": float(self.frames)}, batch_size=1)
+        self.log_dict({**self._figures(), "step": float(self.frames)}, batch_size=1)
+
+    def _figures(self) -> dict[str, float]:
+        """Evaluate; of several processes the first one does, for all."""
+        assert self.evaluation is not None
+        return ranks.from_first(self.evaluation.run() if self.rank.first else None)
 
     def _sees(self) -> bool:
         """Whether observations can be read: the first collection only tells how they are spread."""

@@ -9,6 +9,7 @@ from hetrl.recipe.check.names import check_names, provided_keys
 from hetrl.recipe.check.nets import check_front, check_net, check_nets_used, check_zeros
 from hetrl.recipe.check.phases import check_phase, check_time
 from hetrl.recipe.check.scopes import check_scopes
+from hetrl.recipe.check.shares import check_shares
 from hetrl.recipe.check.team import check_team
 from hetrl.recipe.loaded import need_recipe
 from hetrl.recipe.plan import Plan, grouped
@@ -49,6 +50,7 @@ def check(recipe: Recipe, team: Team | None = None, provided: Iterable[str] | No
     if own:
         check_time(recipe)
         check_minibatches(recipe)
+        check_shares(recipe)
     check_nets_used(plan)
     if team is not None:
         check_team(plan, team)

@@ -1,0 +1,64 @@
+"""Does a Trainer suit what was built: as many processes, the same device, and frames left to train?"""
+
+from typing import Any
+
+import torch
+from lightning.pytorch.strategies import DDPStrategy
+
+from hetrl.errors import RunError
+from hetrl.ranks import Rank
+
+
+def refuse_finished(frames: int, wanted: int) -> None:
+    """Refuse a run that has its frames.
+
+    Raises:
+        RunError: it has.
+    """
+    if frames >= wanted:
+        raise RunError(
+            f"this run is finished ({frames} frames); to go on, build it with run.frames=... above that, and "
+            "fit it from its checkpoint."
+        )
+
+
+def refuse_processes(trainer: Any, rank: Rank) -> None:
+    """Refuse a Trainer with other processes than the recipe was built for, or one that starts them otherwise.
+
+    Raises:
+        RunError: it is one.
+    """
+    n_ranks = trainer.world_size
+    if n_ranks != rank.count:
+        raise RunError(
+            f"Trainer(devices=...): it has {n_ranks} processes, and the recipe was built for {rank.count}; load it with "
+            f"run.devices={n_ranks} (and run.nodes, with several machines), so that they share its environments."
+        )
+    if rank.count == 1:
+        return
+    strategy = trainer.strategy
+    runs_again = isinstance(strategy, DDPStrategy) and strategy._start_method == "popen"
+    if not runs_again or trainer.global_rank != rank.number:
+        raise RunError(
+            f"Trainer(strategy=...): with this {type(strategy).__name__} a process does not build the recipe itself; use "
+            "strategy='ddp', which runs the script once for each of them (not ddp_spawn, ddp_fork or ddp_notebook: "
+            "environments cannot be handed from one process to another)."
+        )
+
+
+def refuse_device(device: torch.device, collected: torch.device) -> None:
+    """Refuse a Trainer on another device than the environments.
+
+    Raises:
+        RunError: with what to write.
+    """
+    if collected.type != device.type:
+        raise RunError(
+            f"the Trainer runs on {device.type} but the environments on {collected.type}; load the recipe "
+            f"with run.device={device.type}, or use L.Trainer(accelerator='{collected.type}')."
+        )
+    if (collected.index or 0) != (device.index or 0):
+        raise RunError(
+            f"the Trainer runs on {device} but the environments on {collected}; load the recipe with "
+            f"run.device={device}, or use L.Trainer(devices=[{collected.index or 0}])."
+        )
