@@ -1,14 +1,15 @@
-"""The processes of one run: every number that is a mean over samples goes through here, and is that of all of them.
+"""The processes of a run: every number that is a mean over samples goes through here, and is that of all of them.
 
 R *ranks* with a share of the environments each train like one process with all of them: nets and orders have the
 common seed, whatever draws has a stream of its rank, and what is a mean over a rank's samples becomes the mean over
-everybody's, in one exchange for several numbers. A rank alone exchanges nothing, and gets back the tensors that it gave.
+everybody's, in one exchange for several numbers. A rank alone exchanges nothing, and gets back the tensors it gave.
 
 Who starts the processes and makes their group is Lightning's business (``Trainer(devices=R, strategy="ddp")``).
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +50,11 @@ class Rank:
         return self.number == 0
 
     @property
+    def saved(self) -> dict[str, int]:
+        """What a checkpoint says of it."""
+        return {"number": self.number, "count": self.count}
+
+    @property
     def words(self) -> tuple[str, ...]:
         """What sets its streams apart, for :func:`hetrl.rng.derive`; nothing where it is alone."""
         return () if self.count == 1 else (f"rank{self.number}",)
@@ -86,14 +92,45 @@ def _number(devices: int, count: int) -> int:
     return node * devices + int(told.get("LOCAL_RANK", 0))
 
 
+class LostError(RunError):
+    """Another process of the run is gone."""
+
+
+_together = False
+"""Whether numbers are exchanged now: while several processes fit, but not in what one of them does alone."""
+
+
 def several() -> bool:
     """Whether this process exchanges numbers with others."""
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+    return _together
 
 
 def count() -> int:
-    """How many processes there are."""
-    return dist.get_world_size() if several() else 1
+    """How many processes exchange numbers."""
+    return dist.get_world_size() if _together else 1
+
+
+def join() -> None:
+    """From now on exchange numbers with the other processes of the group, where there are any."""
+    global _together
+    _together = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def leave() -> None:
+    """From now on exchange nothing."""
+    global _together
+    _together = False
+
+
+@contextmanager
+def by_itself() -> Iterator[None]:
+    """Exchange nothing inside: what is done there, one process does alone."""
+    global _together
+    before, _together = _together, False
+    try:
+        yield
+    finally:
+        _together = before
 
 
 # ----- numbers of samples
@@ -146,7 +183,7 @@ def from_first(value: Any) -> Any:
     if not several():
         return value
     box = [value]
-    _ask(dist.broadcast_object_list, box)
+    asked(dist.broadcast_object_list, box)
     return box[0]
 
 
@@ -155,7 +192,7 @@ def everybodys(value: Any) -> list[Any]:
     if not several():
         return [value]
     box = [None] * dist.get_world_size()
-    _ask(dist.all_gather_object, box, value)
+    asked(dist.all_gather_object, box, value)
     return box
 
 
@@ -181,15 +218,20 @@ def _summed(x: Tensor) -> Tensor:
     if x.is_cuda and torch.cuda.is_current_stream_capturing():
         raise RuntimeError("processes of a run exchange numbers in it")
     x = x.clone()
-    _ask(dist.all_reduce, x)
+    asked(dist.all_reduce, x)
     return x
 
 
-def _ask(exchange: Any, *given: Any) -> None:
+def asked(exchange: Callable[..., Any], *given: Any) -> Any:
+    """Return what an exchange returns.
+
+    Raises:
+        LostError: another process is gone.
+    """
     try:
-        exchange(*given)
+        return exchange(*given)
     except RuntimeError as error:
-        raise RunError(
-            f"process {dist.get_rank()} of this run has lost another one of its {dist.get_world_size()}, which says "
-            "itself why, unless it was killed; the last checkpoint is whole: hetrl train --resume RUN."
+        raise LostError(
+            f"one of the {dist.get_world_size()} processes of this run is gone: it has said why, unless it was killed. "
+            "The last checkpoint is whole; go on with hetrl train --resume RUN."
         ) from error

@@ -14,13 +14,16 @@ if TYPE_CHECKING:
 
 
 def finish(folder: "Folder", report: bool) -> None:
-    """Say how to go on if the run was stopped early, and where everything is."""
+    """Say how to go on if the run was stopped early, and where everything is; of several processes the first one."""
+    from hetrl.ranks import Rank
     from hetrl.recipe.read import load
     from hetrl.report.curve import draw_runs
     from hetrl.runs.parts import again
 
-    frames = folder.load_checkpoint()["hetrl"]["frames"]
     recipe = load(folder.recipe)
+    if not Rank.here(recipe.run.devices, recipe.run.nodes).first:
+        return
+    frames = folder.load_checkpoint()["hetrl"]["frames"]
     if frames < recipe.run.frames:
         out.print(f"Stopped after {frames:,} of {recipe.run.frames:,} frames. Continue with:", highlight=False)
         out.print(f"  hetrl train --resume {folder.path}{again(recipe.tree)}", highlight=False, soft_wrap=True)

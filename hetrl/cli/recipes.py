@@ -9,11 +9,13 @@ if TYPE_CHECKING:
 
 
 def warned(recipe: "Recipe") -> "Recipe":
-    """Return a recipe that links, after saying in a line each what it says in vain."""
+    """Return a recipe that links, after saying in a line each what it says in vain; the first process does."""
+    from hetrl.ranks import Rank
     from hetrl.recipe.check import check
     from hetrl.recipe.check.warnings import warnings_of
 
     check(recipe)
-    for line in warnings_of(recipe):
+    first = Rank.here(recipe.run.devices, recipe.run.nodes).first
+    for line in warnings_of(recipe) if first else ():
         err.print(f"warning: {line}", style="yellow", soft_wrap=True, highlight=False)
     return recipe

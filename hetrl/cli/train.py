@@ -34,6 +34,10 @@ def train(
     checkpoint: Annotated[
         str | None, typer.Option(help="With --resume: from last (by default), best, previous, or at these frames.")
     ] = None,
+    devices: Annotated[
+        int | None, typer.Option(min=1, help="Processes that train it together, each with a device and its share.")
+    ] = None,
+    nodes: Annotated[int | None, typer.Option(min=1, help="Machines, each with so many processes.")] = None,
     monitor: Annotated[int | None, typer.Option(min=1, help="Measure the bound every so many frames.")] = None,
     parts: Parts = None,
 ) -> None:
@@ -50,7 +54,8 @@ def train(
     from hetrl.runs.seeds import resume_seeds, train_seeds
     from hetrl.runs.seeds_folder import SeedsFolder
 
-    texts = [*(overrides or []), *([] if keep is None else [f"run.keep={keep}"])]
+    given = {"run.keep": keep, "run.devices": devices, "run.nodes": nodes}
+    texts = [*(overrides or []), *(f"{word}={value}" for word, value in given.items() if value is not None)]
     several = seeds is not None or (resume is not None and SeedsFolder(resume).recipe.exists())
     if at_once is not None and not several:
         raise RunError("--at-once goes with --seeds.")

@@ -1,7 +1,7 @@
 """What a data source hands to training: how much it collected, what episodes came to, and what to update on."""
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol
 
@@ -158,3 +158,16 @@ def shared(source: type, arguments: Mapping[str, Any], rank: Rank, name: str) ->
             "@staticmethod share(arguments, rank) that returns the arguments of one, or train on one process."
         )
     return dict(share(arguments, rank))
+
+
+def take_over(source: Any, states: Sequence[Mapping[str, Any]], rank: Rank) -> None:
+    """Let a source go on with what it can use of the states of other processes' sources; with nothing, unless it has a
+    ``take_over(states, rank)`` of its own.
+
+    Args:
+        source: attached, and as it begins.
+        states: of the sources of all processes that have collected so far.
+        rank: which of the processes that go on it is in.
+    """
+    if hasattr(source, "take_over"):
+        source.take_over(states, rank)

@@ -451,6 +451,20 @@ class Replay(Source):
         self._return, self._length = state["return"].to(self.device), state["length"].to(self.device)
         self._figures.load_state_dict(state.get("figures"))
 
+    def take_over(self, states: Sequence[Mapping[str, Any]], rank: Rank) -> None:
+        """Go on with this process's part of what others have stored; the episodes under way are cut off there.
+
+        Where they had other environments together, or have saved nothing, the ring stays empty.
+
+        Args:
+            states: of the replays of all processes that have collected so far.
+            rank: which of the processes that go on this is.
+        """
+        rings = [state["ring"] for state in states]
+        if all(rings) and sum(ring["size"][1] for ring in rings) == self.n_envs * rank.count:
+            self.ring.take_over(rings, rank.number * self.n_envs)
+            self._random = states[0]["random"]
+
     def close(self) -> None:
         """Close the environments."""
         close(self._env)

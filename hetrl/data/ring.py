@@ -1,7 +1,7 @@
 """The latest steps of all environments, side by side, in a ring over time."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -95,6 +95,29 @@ class Ring:
             steps = TensorDict(state["steps"], batch_size=[filled, self.n_envs])
             self._set(slice(0, filled), steps.to(self.device))
         self.written = state["written"]
+
+    def take_over(self, states: Sequence[Mapping[str, Any]], first: int) -> None:
+        """Continue from the steps of other rings, of environments side by side; what follows are other episodes.
+
+        Args:
+            states: of rings of as many steps.
+            first: number of the environment, among all of theirs, with which this ring's begin.
+
+        Raises:
+            RunError: they hold more or fewer steps.
+        """
+        last, at, parts = first + self.n_envs, 0, []
+        for state in states:
+            n_envs = state["size"][1]
+            begin, end = max(first - at, 0), min(last - at, n_envs)
+            if begin < end and state["steps"] is not None:
+                filled = min(state["written"], state["size"][0])
+                parts.append(TensorDict(state["steps"], batch_size=[filled, n_envs])[:, begin:end])
+            at += n_envs
+        steps = torch.cat(parts, 1).to_dict() if parts else None
+        size = [states[0]["size"][0], self.n_envs]
+        self.load_state_dict({"written": states[0]["written"], "size": size, "steps": steps})
+        self.cut()
 
     def _set(self, slots: int | slice, steps: TensorDictBase) -> None:
         if self._storage.initialized:

@@ -9,16 +9,17 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import Checkpoint, DeviceStatsMonitor, LearningRateMonitor
-from lightning.pytorch.loggers import Logger, WandbLogger
-from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.loggers import Logger
 from rich.console import Console
 
+from hetrl import ranks
 from hetrl.acting.drawing import Drawing
 from hetrl.data.behaviour import Behaviour
 from hetrl.data.environment import used
 from hetrl.data.evaluate import Episodes, Watch, evaluate
 from hetrl.disk import replace_text
-from hetrl.errors import DependencyError, RecipeError, RunError
+from hetrl.errors import RecipeError, RunError
+from hetrl.ranks import ALONE, Rank
 from hetrl.recipe import text
 from hetrl.recipe.keep import Keep
 from hetrl.recipe.read import load
@@ -28,16 +29,19 @@ from hetrl.runs.csv_table import CsvTable
 from hetrl.runs.failed import nothing_left
 from hetrl.runs.folder import LAST, Folder, default_folder, make_room, open_folder
 from hetrl.runs.lock import sole_writer
+from hetrl.runs.loggers import loggers_of, require_wandb
 from hetrl.runs.origin import Given, Origin
 from hetrl.runs.restored import restored_actors
 from hetrl.train.begun import Begun
-from hetrl.train.board import Board, silent_threads
+from hetrl.train.board import silent_threads
 from hetrl.train.build import build
 from hetrl.train.callbacks import Checkpoints, DeviceNote, GracefulStop, ProgressBar, SizeNote
 from hetrl.train.checkpoint_file import CheckpointFiles
 from hetrl.train.collection import Collection
 from hetrl.train.keeping import Keeping
 from hetrl.train.learner import Learner
+from hetrl.train.processes import Processes, environment
+from hetrl.train.rank_files import COLLECTION, of_process
 from hetrl.train.restorable import refuse_unfit
 from hetrl.train.timings import Timings
 
@@ -53,6 +57,8 @@ def train(
 ) -> Folder:
     """Train a recipe in a new folder and return the folder. A start that fails leaves none.
 
+    With ``run.devices`` this process starts the others, which are called the same way: the first one writes the folder.
+
     Args:
         recipe: what to train.
         folder: where; by default a new one under ``runs/``.
@@ -67,18 +73,20 @@ def train(
             other run do not fit.
         DivergenceError: a loss became NaN or infinite, or a policy or the environment gave a number that is.
     """
-    _require_wandb(wandb)
+    require_wandb(wandb)
     _refuse_unfit_callbacks(callbacks)
     module, data = build(recipe)  # before anything is written
     given = None if init is None else Origin.parse(init).give(module)
     opened = Folder(folder or default_folder(recipe))
+    if not module.rank.first:
+        return _fit(opened, module, data, None, [], callbacks)
     with sole_writer(opened.path):
         make_room(opened, recipe)
         with nothing_left(opened):
             open_folder(opened.path, recipe)
             if given is not None:
                 _tell(given, opened, quiet)
-            _fit(opened, module, data, None, _loggers(opened, None, wandb), [*callbacks, *_progress(quiet)])
+            _fit(opened, module, data, None, loggers_of(opened, None, wandb), [*callbacks, *_progress(quiet)])
     return opened
 
 
@@ -117,9 +125,14 @@ def resume(
     folder.refuse_if_empty()
     folder.need_parts()
     _refuse_unfit_callbacks(callbacks)
-    with sole_writer(path):
-        _resume(folder, overrides, checkpoint, wandb, [*callbacks, *_progress(quiet)])
+    rank = _rank(load(folder.recipe, *overrides))
+    with sole_writer(path) if rank.first else nullcontext():
+        _resume(folder, overrides, checkpoint, wandb, [*callbacks, *(_progress(quiet) if rank.first else [])])
     return folder
+
+
+def _rank(recipe: Recipe) -> Rank:
+    return Rank.here(recipe.run.devices, recipe.run.nodes)
 
 
 def _resume(
@@ -132,12 +145,15 @@ def _resume(
     frames = checkpoint["hetrl"]["frames"]
     if frames >= recipe.run.frames:
         raise RunError(f"{folder.path} is finished ({frames} frames); go on with run.frames=... above that.")
-    _require_wandb(wandb)
-    module, data = build(recipe)
+    require_wandb(wandb)
+    rank = _rank(recipe)
+    checkpoint = of_process(checkpoint, path, rank)
+    module, data = build(recipe, f"frames{frames}" if "sources" in checkpoint[COLLECTION] else None)
     refuse_unfit(checkpoint, module, data, path)
     files = CheckpointFiles(checkpoint)
     del checkpoint  # it may hold a large buffer: in memory no longer than it takes to restore it
-    _fit(folder, module, data, (path, frames), _loggers(folder, frames, wandb), callbacks, files)
+    loggers = loggers_of(folder, frames, wandb) if rank.first else []
+    _fit(folder, module, data, (path, frames), loggers, callbacks, files)
 
 
 def _recipe_in(checkpoint: Mapping[str, Any], path: Path) -> Recipe:
@@ -156,32 +172,50 @@ def _fit(
     loggers: Sequence[Logger],
     callbacks: Sequence[L.Callback],
     files: CheckpointFiles | None = None,
-) -> None:
-    """Train into a folder; ``resumed`` says from which checkpoint, and at which frames it stands."""
-    run = module.recipe.run
+) -> Folder:
+    """Train into a folder; ``resumed`` says from which checkpoint, and at which frames it stands.
+
+    Returns:
+        The folder, of several processes that of the first one: it alone may have chosen a name.
+    """
+    run, rank = module.recipe.run, module.rank
     checkpoint, frames = resumed or (None, None)
     saving = Checkpoints(folder.checkpoint.parent, run.checkpoint_every or max(run.frames // 20, 1))
     keep = Keep.parse(run.keep)
     keeping = [Keeping(folder.checkpoint.parent, keep)] if keep != Keep() else []
-    begun = Begun(lambda: _take_note(folder, module.recipe))
+    timings = [Timings(CsvTable(folder.timings, frames))] if rank.first else []
+    opened = [folder]
+
+    def take_note() -> None:
+        opened[0] = Folder(Path(ranks.from_first(str(folder.path))))
+        if rank.first:
+            _take_note(folder, module.recipe)
+
+    begun = Begun(take_note)
     restoring = nullcontext() if checkpoint is None else begun.restoring(checkpoint)
     with _lightning_quiet(), silent_threads(), restoring:
         trainer = L.Trainer(
             max_epochs=-1,
             accelerator="gpu" if data.device.type == "cuda" else "cpu",
-            devices=[data.device.index or 0] if data.device.type == "cuda" else 1,
+            devices=[data.device.index or 0] if rank == ALONE and data.device.type == "cuda" else run.devices,
+            num_nodes=run.nodes,
+            strategy="auto" if rank == ALONE else Processes(),
             logger=list(loggers),
-            callbacks=[begun, GracefulStop(), *keeping, saving, Timings(CsvTable(folder.timings, frames)), *callbacks],
-            # One process, whatever a cluster has set aside, whose signals are not Lightning's business; checkpoints as
-            # hetrl writes them.
-            plugins=[LightningEnvironment(), files or CheckpointFiles()],
+            callbacks=[begun, GracefulStop(), *keeping, saving, *timings, *callbacks],
+            plugins=[environment(rank), files or CheckpointFiles()],
             enable_checkpointing=any(isinstance(each, Checkpoint) for each in callbacks),
             enable_progress_bar=False,
             enable_model_summary=False,
             log_every_n_steps=1,
             default_root_dir=str(folder.path),
         )
-        trainer.fit(module, data, ckpt_path=str(checkpoint) if checkpoint else None, weights_only=True)
+        try:
+            trainer.fit(module, data, ckpt_path=str(checkpoint) if checkpoint else None, weights_only=True)
+        except ranks.LostError:
+            if rank.first:
+                raise
+            raise SystemExit(2) from None  # the first one says it
+    return opened[0]
 
 
 def _take_note(folder: Folder, recipe: Recipe) -> None:
@@ -205,30 +239,6 @@ def _lightning_quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-def _loggers(folder: Folder, resumed: int | None, wandb: str | None) -> list[Logger]:
-    """Return who writes the metrics down: the table, TensorBoard, and a project of Weights & Biases where one is named.
-
-    Rows after frame ``resumed`` are dropped: they come again.
-    """
-    own: list[Logger] = [
-        CsvTable(folder.metrics, resumed),
-        Board(str(folder.path), name="", version="tensorboard", purge_step=resumed),
-    ]
-    if wandb is None:
-        return own
-    return [*own, WandbLogger(project=wandb, name=folder.path.name, save_dir=str(folder.path))]
-
-
-def _require_wandb(project: str | None) -> None:
-    """Refuse a project of Weights & Biases where that is not installed."""
-    if project is None:
-        return
-    try:
-        import wandb  # noqa: F401
-    except ImportError:
-        raise DependencyError("--wandb needs Weights & Biases: pip install 'hetrl[wandb]'.") from None
 
 
 def _refuse_unfit_callbacks(callbacks: Sequence[L.Callback]) -> None:

@@ -74,7 +74,7 @@ def _around(
     reward = recipe.task.arguments.get("reward", "mean")
     exploring = _exploring(source, linked, behaviour)
     source.attach(env, exploring, reward, rng.derive(run.seed, "exploration", *apart), linked.critic)
-    evaluation = Evaluation(partial(evaluation_env, recipe, device), behaviour, reward, run.eval_every)
+    evaluation = Evaluation(partial(evaluation_env, recipe, device), behaviour, reward, run.eval_every, rank)
     return Learner(linked, evaluation, rank), Collection(source, run.frames, run.eval_every, rank)
 
 

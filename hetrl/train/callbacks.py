@@ -10,11 +10,13 @@ import lightning as L
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from hetrl import ranks
 from hetrl.engine.device import chosen
 from hetrl.train.checkpoint_file import previous
 from hetrl.train.checkpoint_size import large
 from hetrl.train.collection import Collection
 from hetrl.train.learner import Learner
+from hetrl.train.rank_files import forget_unused
 from hetrl.train.settled import Settled
 from hetrl.train.signals import TakenSignals
 
@@ -52,6 +54,8 @@ class Checkpoints(Settled):
         """
         path = self.folder / "last.ckpt"
         trainer.save_checkpoint(path, storage_options={"keep": previous(path)})
+        if trainer.is_global_zero:
+            forget_unused(self.folder)
         return path
 
 
@@ -99,12 +103,15 @@ class GracefulStop(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Stop here, and not wherever the signal comes: :class:`Checkpoints`, which is next, has to know of it."""
-        if self.asked:
-            trainer.should_stop = True
+        self._stop(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Stop here where the signal came during an evaluation."""
-        if self.asked:
+        self._stop(trainer, pl_module)
+
+    def _stop(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stop where this process was asked to, or any other of the run's: all of them do so here."""
+        if ranks.either(self.asked or trainer.should_stop, pl_module.device):
             trainer.should_stop = True
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import lightning as L
 import torch
 
-from hetrl.data.collected import Collected, Source
+from hetrl.data.collected import Collected, Source, take_over
 from hetrl.ranks import ALONE, Rank
 
 
@@ -72,12 +72,16 @@ class Collection(L.LightningDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """Return what an exact continuation needs."""
-        return {"collected": self.collected, "n_batches": self.n_batches, "source": self.source.state_dict()}
+        saved = {"collected": self.collected, "n_batches": self.n_batches, "source": self.source.state_dict()}
+        return saved if self.rank == ALONE else {**saved, "ranks": self.rank.saved}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue from a state."""
+        """Continue from a state; from that of other processes, with this one's part of what they have stored."""
         self.collected, self.n_batches = state_dict["collected"], state_dict["n_batches"]
-        self.source.load_state_dict(state_dict["source"])
+        if self.rank.saved == state_dict.get("ranks", ALONE.saved):
+            self.source.load_state_dict(state_dict["source"])
+        else:
+            take_over(self.source, state_dict.get("sources", [state_dict["source"]]), self.rank)
 
 
 class Batches:

@@ -4,9 +4,11 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+from hetrl import ranks
 from hetrl.data.behaviour import Behaviour
 from hetrl.data.environment import close
 from hetrl.data.evaluate import Episodes, evaluate
+from hetrl.ranks import ALONE, Rank
 
 
 class Evaluation:
@@ -16,8 +18,16 @@ class Evaluation:
     policies alone, and a checkpoint need not store them.
     """
 
-    def __init__(self, make_env: Callable[[], Any], behaviour: Behaviour, reward: str, every: int | None) -> None:
+    def __init__(
+        self,
+        make_env: Callable[[], Any],
+        behaviour: Behaviour,
+        reward: str,
+        every: int | None,
+        rank: Rank = ALONE,
+    ) -> None:
         self._make_env, self._behaviour, self._reward, self.every = make_env, behaviour, reward, every
+        self._rank = rank
         self._env: Any = None
         self._state: Any = None
 
@@ -41,7 +51,12 @@ class Evaluation:
             self._env = self._state = None
 
     def run(self) -> dict[str, float]:
-        """Return the figures to log."""
+        """Return the figures to log; of the processes of a run the first one finds them, for all."""
+        with ranks.by_itself():
+            own = self._own() if self._rank.first else {}
+        return ranks.from_first(own)
+
+    def _own(self) -> dict[str, float]:
         episodes = self.episodes()
         return {
             "eval/return": episodes.returns.mean().item(),

@@ -1,6 +1,5 @@
 """The LightningModule: a batch in, the recipe's phases over its samples, metrics out."""
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +10,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from tensordict import TensorDictBase
 from torch import Tensor
 
-from hetrl import ranks, rng
+from hetrl import rng
 from hetrl.allocation import allocating
 from hetrl.data.collected import Collected
 from hetrl.engine.linked import Linked
@@ -25,7 +24,9 @@ from hetrl.recipe.schema import Recipe
 from hetrl.train.closing import Closing
 from hetrl.train.epochs import Epochs, begun_anew
 from hetrl.train.evaluation import Evaluation
+from hetrl.train.joined import Joined
 from hetrl.train.logged import Shared, of_episodes, to_host
+from hetrl.train.streams import Streams
 from hetrl.train.suited import refuse_device, refuse_finished, refuse_processes
 from hetrl.train.threads import FitThreads
 
@@ -69,11 +70,12 @@ class Learner(L.LightningModule):
         self._pending: Mapping[str, Any] | None = None
         self._wrapped: dict[int, LightningOptimizer] = {}
         self._spread_known = False
-        self._shared = Shared()
+        self._shared, self._streams = Shared(), Streams(linked.recipe.run.seed, rank)
 
     def configure_callbacks(self) -> list[L.Callback]:
         """Return what holds ``run.threads``, and a Trainer's words to their meaning, and closes the environments."""
-        return [FitThreads(self.recipe.run.threads), Epochs(self.recipe.run.frames, self.evaluates), Closing()]
+        run = self.recipe.run
+        return [Joined(), FitThreads(run.threads), Epochs(run.frames, self.evaluates), Closing()]
 
     def val_dataloader(self) -> Any:
         """Return one batch of nothing: an evaluation makes its own environments."""
@@ -104,37 +106,21 @@ class Learner(L.LightningModule):
         wrapped = optimizers if isinstance(optimizers, list) else [optimizers]
         self._wrapped = {id(each.optimizer): each for each in wrapped}
         if self._pending is not None:
-            rng.go_on(self.generator, self._pending["generator"])
-            rng.restore(self._pending["global"], self.device)
-            self._say_of_another_device(self._pending["global"])
+            self._streams.go_on(self._pending, self.generator, self.device)
             self._pending = None
             if self.awaits_evaluation:
                 self._evaluate()
             return
-        rng.seed(self._stream("training"))
+        self._streams.begin()
         if self.evaluates and self.trainer.enable_validation and self.frames == 0:
             self._evaluate()
-
-    def _say_of_another_device(self, state: Mapping[str, Any]) -> None:
-        """Say what does not go on exactly where the checkpoint is of another kind of device."""
-        saved = "cuda" if "cuda" in state else "cpu"
-        if saved != self.device.type:
-            warnings.warn(
-                f"the checkpoint is of a run on {saved} and goes on on {self.device.type}: all of it is taken over but "
-                "the states of the random generators, which begin anew.",
-                stacklevel=2,
-            )
 
     @property
     def generator(self) -> torch.Generator:
         """The generator that draws the minibatches; on the module's device."""
         if self._generator is None:
-            self._generator = torch.Generator(self.device).manual_seed(self._stream("minibatches"))
+            self._generator = torch.Generator(self.device).manual_seed(self._streams.of("minibatches"))
         return self._generator
-
-    def _stream(self, purpose: str) -> int:
-        """Return the seed of what this process draws for one purpose."""
-        return rng.derive(self.recipe.run.seed, purpose, *self.rank.words)
 
     def training_step(self, batch: Collected | TensorDictBase, batch_idx: int) -> None:
         """Run the phases on every sample of a batch, a phase with ``every: k`` on each k-th sample of the run."""
@@ -186,7 +172,8 @@ class Learner(L.LightningModule):
 
     def _evaluate(self) -> None:
         """Evaluate, and log the figures with those that wait for them."""
-        figures = self._figures()
+        assert self.evaluation is not None
+        figures = self.evaluation.run()
         self._log({**self.metrics, **figures} if self.awaits_evaluation else figures)
         self.metrics |= figures
         self._evaluated, self.awaits_evaluation = self.frames, False
@@ -209,12 +196,7 @@ class Learner(L.LightningModule):
         """
         if self.evaluation is None:
             raise RunError("this module has no evaluation; take the one that hetrl.build returns.")
-        self.log_dict({**self._figures(), "step": float(self.frames)}, batch_size=1)
-
-    def _figures(self) -> dict[str, float]:
-        """Evaluate; of several processes the first one does, for all."""
-        assert self.evaluation is not None
-        return ranks.from_first(self.evaluation.run() if self.rank.first else None)
+        self.log_dict({**self.evaluation.run(), "step": float(self.frames)}, batch_size=1)
 
     def _sees(self) -> bool:
         """Whether observations can be read: the first collection only tells how they are spread."""
@@ -279,6 +261,8 @@ class Learner(L.LightningModule):
             "generator": self.generator.get_state(),
             "global": rng.capture(self.device),
         }
+        if self.rank != ALONE:
+            checkpoint["hetrl"]["ranks"] = self.rank.saved
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Continue from a checkpoint.

@@ -48,7 +48,8 @@ def refuse_unfit(checkpoint: Mapping[str, Any], module: Learner, data: Collectio
     _refuse(path, _not_finite(module, checkpoint["state_dict"]))
     _refuse(path, _other_optimizers(module, checkpoint))
     _refuse(path, _other_progress(checkpoint))
-    _refuse(path, _other_source(data, checkpoint))
+    if "sources" not in checkpoint["Collection"]:
+        _refuse(path, _other_source(data, checkpoint))
 
 
 def _refuse(path: Path, problems: Iterator[str]) -> None:

@@ -31,8 +31,8 @@ def refuse_processes(trainer: Any, rank: Rank) -> None:
     n_ranks = trainer.world_size
     if n_ranks != rank.count:
         raise RunError(
-            f"Trainer(devices=...): it has {n_ranks} processes, and the recipe was built for {rank.count}; load it with "
-            f"run.devices={n_ranks} (and run.nodes, with several machines), so that they share its environments."
+            f"Trainer(devices=...): it has {n_ranks} processes, and the recipe was built for {rank.count}; load it "
+            f"with run.devices={n_ranks} (and run.nodes, with several machines), so that they share its environments."
         )
     if rank.count == 1:
         return
@@ -40,8 +40,8 @@ def refuse_processes(trainer: Any, rank: Rank) -> None:
     runs_again = isinstance(strategy, DDPStrategy) and strategy._start_method == "popen"
     if not runs_again or trainer.global_rank != rank.number:
         raise RunError(
-            f"Trainer(strategy=...): with this {type(strategy).__name__} a process does not build the recipe itself; use "
-            "strategy='ddp', which runs the script once for each of them (not ddp_spawn, ddp_fork or ddp_notebook: "
+            f"Trainer(strategy=...): with this {type(strategy).__name__} a process does not build the recipe itself; "
+            "use strategy='ddp', which runs the script once for each of them (not ddp_spawn, ddp_fork or ddp_notebook: "
             "environments cannot be handed from one process to another)."
         )
 

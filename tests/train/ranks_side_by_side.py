@@ -16,7 +16,7 @@ import socket
 import sys
 import traceback
 import warnings
-from dataclasses import replace
+
 from pathlib import Path
 
 import lightning as L
