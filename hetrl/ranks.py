@@ -214,7 +214,8 @@ def _summed(x: Tensor) -> Tensor:
     if torch.compiler.is_compiling():
         from torch.distributed import _functional_collectives as traced
 
-        return traced.wait_tensor(traced.all_reduce(x, "sum", dist.group.WORLD))
+        everybody: Any = dist.group.WORLD
+        return traced.wait_tensor(traced.all_reduce(x, "sum", everybody))
     if x.is_cuda and torch.cuda.is_current_stream_capturing():
         raise RuntimeError("processes of a run exchange numbers in it")
     x = x.clone()

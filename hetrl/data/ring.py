@@ -106,7 +106,8 @@ class Ring:
         Raises:
             RunError: they hold more or fewer steps.
         """
-        last, at, parts = first + self.n_envs, 0, []
+        last, at = first + self.n_envs, 0
+        parts: list[Any] = []
         for state in states:
             n_envs = state["size"][1]
             begin, end = max(first - at, 0), min(last - at, n_envs)
@@ -114,7 +115,8 @@ class Ring:
                 filled = min(state["written"], state["size"][0])
                 parts.append(TensorDict(state["steps"], batch_size=[filled, n_envs])[:, begin:end])
             at += n_envs
-        steps = torch.cat(parts, 1).to_dict() if parts else None
+        joined: Any = torch.cat(parts, 1) if parts else None
+        steps = joined.to_dict() if parts else None
         size = [states[0]["size"][0], self.n_envs]
         self.load_state_dict({"written": states[0]["written"], "size": size, "steps": steps})
         self.cut()

@@ -156,4 +156,4 @@ def _of_ranks(found: Running) -> list[Running]:
     if not ranks.several():
         return [found]
     sizes = [part.numel() for part in found]
-    return [tuple(row.split(sizes)) for row in ranks.each(torch.cat(found))]  # type: ignore[misc]
+    return [tuple(row.split(sizes)) for row in ranks.each(torch.cat(found))]

@@ -227,9 +227,10 @@ def _take_note(folder: Folder, recipe: Recipe) -> None:
 @contextmanager
 def _lightning_quiet() -> Iterator[None]:
     """Leave out what Lightning says about other kinds of training."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
@@ -238,7 +239,8 @@ def _lightning_quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=r".*following callbacks: \['Keeping'\].*")  # run.keep may change
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _refuse_unfit_callbacks(callbacks: Sequence[L.Callback]) -> None:

@@ -8,9 +8,10 @@ import torch
 
 from hetrl.data.collected import Collected, Source, take_over
 from hetrl.ranks import ALONE, Rank
+from hetrl.train.suited import StaysHere
 
 
-class Collection(L.LightningDataModule):
+class Collection(StaysHere, L.LightningDataModule):
     """The collections of a run, epoch after epoch: an epoch is the stretch between two evaluations.
 
     Its state (simulator, noise, episodes, replay) goes into Lightning's checkpoint.

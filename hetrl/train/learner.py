@@ -27,11 +27,11 @@ from hetrl.train.evaluation import Evaluation
 from hetrl.train.joined import Joined
 from hetrl.train.logged import Shared, of_episodes, to_host
 from hetrl.train.streams import Streams
-from hetrl.train.suited import refuse_device, refuse_finished, refuse_processes
+from hetrl.train.suited import StaysHere, refuse_device, refuse_finished, refuse_processes
 from hetrl.train.threads import FitThreads
 
 
-class Learner(L.LightningModule):
+class Learner(StaysHere, L.LightningModule):
     """A linked recipe as Lightning trains it.
 
     A batch is what one collection brought (:class:`~hetrl.data.collected.Collected`): one sample on-policy; none while

@@ -43,12 +43,14 @@ class Processes(DDPStrategy):
     Nothing is averaged by it: hetrl's numbers go from process to process through :mod:`hetrl.ranks`.
     """
 
-    def __init__(self) -> None:
-        super().__init__(broadcast_buffers=False)
-
     def _configure_launcher(self) -> None:
         assert self.cluster_environment is not None
         self._launcher = _Launcher(self.cluster_environment, self.num_processes, self.num_nodes)
+
+    def _setup_model(self, model: Any) -> Any:
+        wrapped = super()._setup_model(model)
+        wrapped.require_forward_param_sync = False  # buffers are everybody's already
+        return wrapped
 
     def barrier(self, *given: Any, **named: Any) -> None:
         """Wait for the others."""

@@ -1,6 +1,7 @@
 """Does a Trainer suit what was built: as many processes, the same device, and frames left to train?"""
 
-from typing import Any
+import copy
+from typing import Any, NoReturn, Self
 
 import torch
 from lightning.pytorch.strategies import DDPStrategy
@@ -62,3 +63,22 @@ def refuse_device(device: torch.device, collected: torch.device) -> None:
             f"the Trainer runs on {device} but the environments on {collected}; load the recipe with "
             f"run.device={device}, or use L.Trainer(devices=[{collected.index or 0}])."
         )
+
+
+class StaysHere:
+    """Something that may be copied, and not handed to another process, as some strategies do before they ask anything.
+
+    Raises:
+        RunError: it is.
+    """
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise RunError(
+            "environments cannot be handed from one process to another, as Trainer(strategy='ddp_spawn') does; use "
+            "run.devices=... and strategy='ddp', which runs the script once for each process."
+        )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        copied = memo[id(self)] = type(self).__new__(type(self))
+        copied.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return copied

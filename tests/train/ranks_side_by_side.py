@@ -16,16 +16,17 @@ import socket
 import sys
 import traceback
 import warnings
-
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import lightning as L
 import torch
 
 import hetrl
-from hetrl import ranks, rng
+from hetrl import rng
 from hetrl.data.collected import Collected
-from hetrl.engine import rows, task
+from hetrl.engine import phase, rows, task
 from hetrl.engine.linked import build as build_entry
 from hetrl.env.transition import Transition
 from hetrl.estimate import standardize
@@ -40,16 +41,16 @@ N_RANKS = 2
 CONTINUOUS = "{use: env/cue_game, n_cues: 3, delay: 3, discrete_agents: 0, continuous_agents: 2, n_envs: 8}"
 DISCRETE = "{use: env/tabular_game, n_states: 3, n_actions: [2, 3], n_envs: 8, horizon: 4}"
 LEAVING = "{use: env/cue_game, n_cues: 3, delay: 3, discrete_agents: 2, continuous_agents: 0, leave: 0.3, n_envs: 8}"
-ONE = ["update.actors.minibatches=1", "update.critic.minibatches=1"]
-SMALL = ["nets.actor.hidden=[8]", "nets.value.hidden=[8]", "data.frames=40", "run.frames=800"]
+TWICE = [f"update.{phase}.{word}=2" for phase in ("actors", "critic") for word in ("epochs", "minibatches")]
+SMALL = ["nets.actor.hidden=[8]", "nets.value.hidden=[8]", "data.frames=40", "run.frames=800", *TWICE]
 REPLAYED = ["data.capacity=400", "data.batch=16", "data.warmup=40", "run.frames=200"]
 Q = ["nets.actor.hidden=[8]", "nets.q.hidden=[8]"]
 CASES = {
     "happo": ["happo", f"task={CONTINUOUS}", *SMALL],
     "mappo": ["mappo", f"task={CONTINUOUS}", *SMALL, "task.normalize_observations=true"],
     "haa2c": ["haa2c", f"task={CONTINUOUS}", *SMALL],
-    "happo_penalty": ["happo_penalty", f"task={CONTINUOUS}", *SMALL, *ONE],
-    "hatrpo": ["hatrpo", f"task={CONTINUOUS}", *SMALL, "update.critic.minibatches=1"],
+    "happo_penalty": ["happo_penalty", f"task={CONTINUOUS}", *SMALL],
+    "hatrpo": ["hatrpo", f"task={CONTINUOUS}", *SMALL[:-4], *TWICE[2:]],
     "recurrent_happo": ["recurrent_happo", "task.n_envs=8", "task.delay=3", "data.frames=160", "run.frames=3200",
                         "nets.actor.hidden=[8]", "nets.actor.memory=8", "nets.actor.chunk=10",
                         "nets.value.hidden=[8]", "nets.value.memory=8", "nets.value.chunk=10"],
@@ -154,18 +155,17 @@ class Draws:
         return torch.cat([self.true[name](*before, part, generator=own, **words) for own in self.generators])
 
 
-def shards(rows_of, phase, generator):
-    """Yield minibatches as :func:`hetrl.engine.rows.minibatches`, each of the rows that the two processes would take."""
+def shards(generators, rows_of, words, _):
+    """Yield minibatches as ``hetrl.engine.rows.minibatches`` does, each of the rows that two processes would take."""
     count, n_envs = rows_of[0].count // N_RANKS, 8 // N_RANKS
     place = torch.arange(count)
     # Time first, and the environments of the processes side by side.
     theirs = [place // n_envs * 8 + number * n_envs + place % n_envs for number in range(N_RANKS)]
-    cuts = [count * part // phase.minibatches for part in range(phase.minibatches + 1)]
-    for _ in range(phase.epochs):
-        if phase.minibatches > 1:
-            order = torch.randperm(count, generator=generator)
-            theirs = [own[order] for own in theirs]
-        for start, end in zip(cuts, cuts[1:]):
+    cuts = [count * part // words.minibatches for part in range(words.minibatches + 1)]
+    for _ in range(words.epochs):
+        if words.minibatches > 1:
+            theirs = [own[torch.randperm(count, generator=each)] for own, each in zip(theirs, generators, strict=True)]
+        for start, end in pairwise(cuts):
             taken = [each.ordered(torch.cat([own[start:end] for own in theirs])) for each in rows_of]
             yield [each.split([N_RANKS * (end - start)])[0] for each in taken]
 
@@ -197,7 +197,11 @@ def one(case):
         source.attach(env, behaviour, "mean", rng.derive(0, "exploration", *rank.words), module.linked.critic)
         sources.append(source)
     data.source = SideBySide(sources)
-    rows.minibatches, phase.minibatches = shards, shards
+    seeds = [rng.derive(0, "minibatches", *Rank(number, N_RANKS).words) for number in range(N_RANKS)]
+    if data.source.sources[0].in_order:
+        phase.minibatches = partial(shards, [torch.Generator().manual_seed(seed) for seed in seeds])
+    else:
+        phase.minibatches = rows.minibatches
     return module, data
 
 
@@ -261,21 +265,21 @@ def apart(one, other):
 
 def figures_apart(one, other):
     """Return by how much figures differ at most, as a part of what they are around."""
-    return max(abs(row[name] - like[name]) / (1e-3 + abs(row[name])) for row, like in zip(one, other, strict=True) for name in row)
+    pairs = zip(one, other, strict=True)
+    return max(abs(row[name] - like[name]) / (1e-3 + abs(row[name])) for row, like in pairs for name in row)
 
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
-    from hetrl.engine import phase
-
     out, cases = Path(sys.argv[1]), sys.argv[2:] or list(CASES)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     pids = [forked(number, port, out, cases) for number in (None, *range(N_RANKS))]
-    if any([os.waitpid(pid, 0)[1] for pid in pids]):
+    codes = [os.waitpid(pid, 0)[1] for pid in pids]
+    if any(codes):
         sys.exit(1)
     report = {}
     for case in cases:

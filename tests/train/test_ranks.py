@@ -10,7 +10,7 @@ import pytest
 
 SCRIPT = Path(__file__).with_name("ranks_side_by_side.py")
 QUICK = ["happo", "mappo", "haa2c", "happo_penalty", "hatrpo", "recurrent_happo", "masks", "masks_shared",
-         "semi_greedy", "hasac", "haqo", "omdpg", "qmix"]  # fmt: skip
+         "semi_greedy", "graphs", "hasac", "haqo", "omdpg", "qmix"]  # fmt: skip
 LOCAL = ["local_moments", "local_statistics", "local_counts"]
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
 
@@ -33,7 +33,7 @@ def found(tmp_path_factory):
 @pytest.mark.parametrize("case", QUICK)
 def test_two_processes_are_as_one(found, case):
     two = found[case]
-    assert two["updates"] >= 20 and two["moved"] > 1e-3
+    assert two["updates"] >= 19 and two["moved"] > 1e-3  # statistics wait for a first collection
     assert two["apart"] < 1e-9 and two["figures"] < 1e-9
     assert two["unlike"] == 0.0
 
