@@ -7,13 +7,10 @@ from operator import add
 import torch
 from torch import Tensor, nn
 
-from hetrl import keys, ranks
+from hetrl import keys
+from hetrl.engine.exchanged import Evaluated, Metrics, of_all
 from hetrl.engine.program import Programs, Values
 from hetrl.errors import RunError
-
-Metrics = dict[str, Tensor]
-Evaluated = tuple[Tensor, Metrics, tuple[Tensor | None, ...]]
-"""A loss, the means by key, and the gradient of each parameter; None where the loss does not reach it."""
 
 
 class Apart(nn.Module):
@@ -129,22 +126,6 @@ class Minibatch:
         if self._means is None:
             raise RunError("the optimiser took a step without calling its closure; step(closure) has to call it.")
         return {_figure(key): mean for key, mean in self._means.items() if keys.is_output(key)}
-
-
-def of_all(evaluated: Evaluated) -> Evaluated:
-    """Return what was evaluated over the samples of all processes of a run, in one exchange.
-
-    Where a mean has a graph, for an optimiser that differentiates twice, it keeps that of this process's samples.
-    """
-    if not ranks.several():
-        return evaluated
-    loss, means, gradients = evaluated
-    overall, *others = ranks.means([each.detach() for each in (loss, *means.values(), *gradients)])  # type: ignore[union-attr]
-    whole = dict(zip(means, others, strict=False))
-    for key, own in means.items():
-        if own.requires_grad:
-            whole[key] = whole[key] + (own - own.detach())
-    return overall, whole, tuple(others[len(means) :])
 
 
 @cache

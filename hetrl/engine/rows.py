@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hetrl import keys, ranks
+from hetrl import keys
+from hetrl.engine.exchanged import note_counts
 from hetrl.engine.program import Values
 from hetrl.engine.store import Store
 from hetrl.errors import RecipeError, RunError
@@ -60,6 +61,8 @@ class Rows:
         self.count = count
         self.cut = cut
         self._values, self._lane_size, self._expand = values, lane_size, expand
+        self.steps = cut.length * lane_size
+        """Of agents, in one entry; of the team 0."""
 
     @classmethod
     def of(cls, reader: Any, lane: Sequence[Agent], store: Store) -> "Rows":
@@ -111,14 +114,6 @@ class Rows:
         parts = {key: self._parts(key, value, sizes) for key, value in self._values.items()}
         return [{key: each[index] for key, each in parts.items()} for index in range(len(sizes))]
 
-    def n_active(self, sizes: list[int], device: torch.device) -> Tensor:
-        """Return how many steps those who take part have in consecutive minibatches of ``sizes`` rows each."""
-        active = self._values.get(keys.ACTIVE)
-        if active is None:
-            steps = [size * self.cut.length * self._lane_size for size in sizes]
-            return torch.tensor(steps, dtype=torch.float64, device=device)
-        return torch.stack([part.sum() for part in active.split(sizes, self.cut.along)]).double()
-
     def _parts(self, key: str, value: Any, sizes: list[int]) -> Sequence[Any]:
         if isinstance(value, tuple):
             return list(zip(*(self._parts(key, part, sizes) for part in value), strict=True))
@@ -151,25 +146,8 @@ def minibatches(rows: Sequence[Rows], phase: Phase, generator: torch.Generator) 
             order = torch.randperm(count, generator=generator, device=generator.device)
             rows = [each.ordered(order) for each in rows]
         lanes = [each.split(sizes) for each in rows]
-        if ranks.several() and any(keys.ACTIVE in lane[0] for lane in lanes):
-            _note_counts(sum(each.n_active(sizes, generator.device) for each in rows), lanes)
+        note_counts([(each.steps, lane) for each, lane in zip(rows, lanes, strict=True)], sizes, generator.device)
         yield from map(list, zip(*lanes, strict=True))
-
-
-def _note_counts(counts: Any, lanes: Sequence[list[Values]]) -> None:
-    """Note in every minibatch how many steps those who take part have of it in a process, the mean over the processes.
-
-    They need not be equally many, and a mean of means would count them as if they were.
-
-    Args:
-        counts: of each minibatch, in this process.
-        lanes: the minibatches of each lane; changed in place.
-    """
-    shared = ranks.total(counts).clamp(min=1) / ranks.count()
-    for lane in lanes:
-        for minibatch, count in zip(lane, shared.unbind(), strict=True):
-            if keys.ACTIVE in minibatch:
-                minibatch[keys.ACTIVE_COUNT] = count
 
 
 def _active(lane: Sequence[Agent], store: Store) -> Tensor | None:

@@ -1,49 +1,36 @@
 """A run in its folder: trained, continued, evaluated, and its networks brought back."""
 
-import logging
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import Checkpoint, DeviceStatsMonitor, LearningRateMonitor
-from lightning.pytorch.loggers import Logger
+from lightning.pytorch.callbacks import DeviceStatsMonitor, LearningRateMonitor
 from rich.console import Console
 
-from hetrl import ranks
 from hetrl.acting.drawing import Drawing
 from hetrl.data.behaviour import Behaviour
 from hetrl.data.environment import used
 from hetrl.data.evaluate import Episodes, Watch, evaluate
-from hetrl.disk import replace_text
 from hetrl.errors import RecipeError, RunError
-from hetrl.ranks import ALONE, Rank
+from hetrl.ranks import Rank
 from hetrl.recipe import text
-from hetrl.recipe.keep import Keep
 from hetrl.recipe.read import load
 from hetrl.recipe.same import refuse_other_recipe
 from hetrl.recipe.schema import Recipe
-from hetrl.runs.csv_table import CsvTable
 from hetrl.runs.failed import nothing_left
+from hetrl.runs.fit import fit
 from hetrl.runs.folder import LAST, Folder, default_folder, make_room, open_folder
 from hetrl.runs.lock import sole_writer
 from hetrl.runs.loggers import loggers_of, require_wandb
 from hetrl.runs.origin import Given, Origin
 from hetrl.runs.restored import restored_actors
-from hetrl.train.begun import Begun
-from hetrl.train.board import silent_threads
 from hetrl.train.build import build
-from hetrl.train.callbacks import Checkpoints, DeviceNote, GracefulStop, ProgressBar, SizeNote
+from hetrl.train.callbacks import DeviceNote, ProgressBar, SizeNote
 from hetrl.train.checkpoint_file import CheckpointFiles
-from hetrl.train.collection import Collection
-from hetrl.train.keeping import Keeping
-from hetrl.train.learner import Learner
-from hetrl.train.processes import Processes, environment
 from hetrl.train.rank_files import COLLECTION, of_process
 from hetrl.train.restorable import refuse_unfit
-from hetrl.train.timings import Timings
 
 
 def train(
@@ -55,9 +42,7 @@ def train(
     callbacks: Sequence[L.Callback] = (),
     quiet: bool = False,
 ) -> Folder:
-    """Train a recipe in a new folder and return the folder. A start that fails leaves none.
-
-    With ``run.devices`` this process starts the others, which are called the same way: the first one writes the folder.
+    """Train a recipe in a new folder and return the folder, in each process. A start that fails leaves none.
 
     Args:
         recipe: what to train.
@@ -79,14 +64,14 @@ def train(
     given = None if init is None else Origin.parse(init).give(module)
     opened = Folder(folder or default_folder(recipe))
     if not module.rank.first:
-        return _fit(opened, module, data, None, [], callbacks)
+        return fit(opened, module, data, None, [], callbacks)
     with sole_writer(opened.path):
         make_room(opened, recipe)
         with nothing_left(opened):
             open_folder(opened.path, recipe)
             if given is not None:
                 _tell(given, opened, quiet)
-            _fit(opened, module, data, None, loggers_of(opened, None, wandb), [*callbacks, *_progress(quiet)])
+            fit(opened, module, data, None, loggers_of(opened, None, wandb), [*callbacks, *_progress(quiet)])
     return opened
 
 
@@ -153,7 +138,7 @@ def _resume(
     files = CheckpointFiles(checkpoint)
     del checkpoint  # it may hold a large buffer: in memory no longer than it takes to restore it
     loggers = loggers_of(folder, frames, wandb) if rank.first else []
-    _fit(folder, module, data, (path, frames), loggers, callbacks, files)
+    fit(folder, module, data, (path, frames), loggers, callbacks, files)
 
 
 def _recipe_in(checkpoint: Mapping[str, Any], path: Path) -> Recipe:
@@ -162,85 +147,6 @@ def _recipe_in(checkpoint: Mapping[str, Any], path: Path) -> Recipe:
         return load(text.parse(checkpoint["hetrl"]["recipe"], "the checkpoint's recipe", whole=True))
     except RecipeError as error:
         raise RunError(f"{path} is no checkpoint to go on from: {error}") from None
-
-
-def _fit(
-    folder: Folder,
-    module: Learner,
-    data: Collection,
-    resumed: tuple[Path, int] | None,
-    loggers: Sequence[Logger],
-    callbacks: Sequence[L.Callback],
-    files: CheckpointFiles | None = None,
-) -> Folder:
-    """Train into a folder; ``resumed`` says from which checkpoint, and at which frames it stands.
-
-    Returns:
-        The folder, of several processes that of the first one: it alone may have chosen a name.
-    """
-    run, rank = module.recipe.run, module.rank
-    checkpoint, frames = resumed or (None, None)
-    saving = Checkpoints(folder.checkpoint.parent, run.checkpoint_every or max(run.frames // 20, 1))
-    keep = Keep.parse(run.keep)
-    keeping = [Keeping(folder.checkpoint.parent, keep)] if keep != Keep() else []
-    timings = [Timings(CsvTable(folder.timings, frames))] if rank.first else []
-    opened = [folder]
-
-    def take_note() -> None:
-        opened[0] = Folder(Path(ranks.from_first(str(folder.path))))
-        if rank.first:
-            _take_note(folder, module.recipe)
-
-    begun = Begun(take_note)
-    restoring = nullcontext() if checkpoint is None else begun.restoring(checkpoint)
-    with _lightning_quiet(), silent_threads(), restoring:
-        trainer = L.Trainer(
-            max_epochs=-1,
-            accelerator="gpu" if data.device.type == "cuda" else "cpu",
-            devices=[data.device.index or 0] if rank == ALONE and data.device.type == "cuda" else run.devices,
-            num_nodes=run.nodes,
-            strategy="auto" if rank == ALONE else Processes(),
-            logger=list(loggers),
-            callbacks=[begun, GracefulStop(), *keeping, saving, *timings, *callbacks],
-            plugins=[environment(rank), files or CheckpointFiles()],
-            enable_checkpointing=any(isinstance(each, Checkpoint) for each in callbacks),
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            log_every_n_steps=1,
-            default_root_dir=str(folder.path),
-        )
-        try:
-            trainer.fit(module, data, ckpt_path=str(checkpoint) if checkpoint else None, weights_only=True)
-        except ranks.LostError:
-            if rank.first:
-                raise
-            raise SystemExit(2) from None  # the first one says it
-    return opened[0]
-
-
-def _take_note(folder: Folder, recipe: Recipe) -> None:
-    """Write down what goes on: the recipe, and the files of its parts as they are now."""
-    replace_text(folder.recipe, recipe.yaml())
-    folder.keep_parts()
-
-
-@contextmanager
-def _lightning_quiet() -> Iterator[None]:
-    """Leave out what Lightning says about other kinds of training."""
-    loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
-            warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # a deprecation between it and torch
-            warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
-            warnings.filterwarnings("ignore", message=r".*following callbacks: \['Keeping'\].*")  # run.keep may change
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 def _refuse_unfit_callbacks(callbacks: Sequence[L.Callback]) -> None:

@@ -51,9 +51,9 @@ CASES = {
     "haa2c": ["haa2c", f"task={CONTINUOUS}", *SMALL],
     "happo_penalty": ["happo_penalty", f"task={CONTINUOUS}", *SMALL],
     "hatrpo": ["hatrpo", f"task={CONTINUOUS}", *SMALL[:-4], *TWICE[2:]],
-    "recurrent_happo": ["recurrent_happo", "task.n_envs=8", "task.delay=3", "data.frames=160", "run.frames=3200",
-                        "nets.actor.hidden=[8]", "nets.actor.memory=8", "nets.actor.chunk=10",
-                        "nets.value.hidden=[8]", "nets.value.memory=8", "nets.value.chunk=10"],
+    "recurrent_happo": ["recurrent_happo", "task.n_envs=8", "task.delay=3", "data.frames=64", "run.frames=1280",
+                        *(f"nets.{net}.{word}" for net in ("actor", "value") for word in
+                          ("hidden=[8]", "memory=8", "chunk=4")), *TWICE],
     "masks": ["happo", f"task={LEAVING}", "nets.actor.use=net/categorical_policy", *SMALL],
     "masks_shared": ["mappo", f"task={LEAVING}", "nets.actor={use: net/categorical_policy, per: team, hidden: [8]}",
                      "update.actors.order={use: order/simultaneous, of: agent}", *SMALL[1:]],
@@ -177,7 +177,7 @@ def local(case):
     elif case == "local_statistics":
         value_normalizer.ranks = type("Alone", (), {"means": staticmethod(list), "count": staticmethod(lambda: 1)})
     elif case == "local_counts":
-        rows._note_counts = lambda counts, lanes: None
+        rows.note_counts = lambda lanes, sizes, device: None
 
 
 def built(words):
@@ -231,7 +231,7 @@ def member(number, port, out, cases):
     build.make_env = task.make_env = lambda *given, **words: Wide(true(*given, **words))
     if number is not None:
         os.environ |= {"LOCAL_RANK": str(number), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    kept = standardize.moments, value_normalizer.ranks, rows._note_counts
+    kept = standardize.moments, value_normalizer.ranks, rows.note_counts
     for case in cases:
         if number is None:
             module, data = one(case)
@@ -240,7 +240,7 @@ def member(number, port, out, cases):
             local(case)
             _, module, data = built([*CASES[case], f"run.devices={N_RANKS}"])
             found = fit(module, data, [number], N_RANKS)
-            standardize.moments, value_normalizer.ranks, rows._note_counts = kept
+            standardize.moments, value_normalizer.ranks, rows.note_counts = kept
         torch.save(found, out / f"{case}.{number}")
 
 
