@@ -21,6 +21,9 @@ DOCS = Path(__file__).parents[2] / "docs"
 TABLE = DOCS / "data" / "battles.csv"
 METRIC = "eval/info/won"
 COLUMNS = ("recipe", "map", "seed", "frames", "won")
+MAPS = ("3m", "2s3z", "3s5z", "mmm2")
+RECIPES = ("mappo", "happo", "qmix", "vdn", "happo-group", "hasac", "omdpg")
+"""In the order in which they are drawn, so that a recipe has its colour in every panel."""
 LAST = 3
 """Evaluations at the end of a run over which the printed rate is averaged."""
 Row = tuple[str, str, int, int, float]
@@ -44,6 +47,11 @@ def measured(run: Path) -> Iterator[Row]:
         yield recipe, battle, int(seed), int(frames), round(float(won), 4)
 
 
+def _place(row: Row) -> tuple[int, int, int, int]:
+    recipe, battle, seed, frames, _ = row
+    return MAPS.index(battle), RECIPES.index(recipe), seed, frames
+
+
 def main() -> None:
     """Take up what runs there are, draw, and print."""
     rows = kept()
@@ -54,7 +62,7 @@ def main() -> None:
     with TABLE.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([COLUMNS, *sorted(rows)])
     found: dict[str, dict[str, dict[int, list[tuple[int, float]]]]] = defaultdict(lambda: defaultdict(dict))
-    for recipe, battle, seed, frames, won in sorted(rows):
+    for recipe, battle, seed, frames, won in sorted(rows, key=_place):
         found[battle][recipe].setdefault(seed, []).append((frames, won))
     panels = {}
     for battle, recipes in found.items():
@@ -66,7 +74,7 @@ def main() -> None:
             rates = [float(np.mean([won for _, won in points[-LAST:]])) for points in seeds.values()]
             frames = min(points[-1][0] for points in seeds.values())
             print(f"| `{recipe}` | {battle} | {frames:,} | {', '.join(f'{rate:.2f}' for rate in rates)} |")
-    print(draw_panels(panels, DOCS / "img" / "battles.png", ylabel="battles won"))
+    print(draw_panels(panels, DOCS / "img" / "battles.png", ylabel="battles won", ylim=(-0.03, 1.03)))
 
 
 if __name__ == "__main__":
