@@ -173,6 +173,11 @@ def each(x: Tensor) -> Tensor:
     return _summed(whole)
 
 
+def gathering() -> Callable[[Tensor], Tensor] | None:
+    """Return :func:`each` where there are several; what is made of one process's numbers alone may be made otherwise."""
+    return each if _together else None
+
+
 def either(flag: bool, device: torch.device) -> bool:
     """Return whether any rank says so. It waits for the device, where there are several."""
     return bool(_summed(torch.tensor([float(flag)], device=device))) if several() else flag
@@ -202,7 +207,11 @@ def _joined(parts: Sequence[Tensor]) -> Tensor:
 
 def _apart(whole: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
     pieces = whole.split([part.numel() for part in like])
-    return [piece.view(part.shape).to(part.dtype) for piece, part in zip(pieces, like, strict=True)]
+    shaped = [piece.view(part.shape) for piece, part in zip(pieces, like, strict=True)]
+    # The mean of whole numbers is none.
+    return [
+        piece.to(part.dtype) if part.is_floating_point() else piece for piece, part in zip(shaped, like, strict=True)
+    ]
 
 
 def _summed(x: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from hetrl import ranks
 from hetrl.engine import device
 from hetrl.errors import RecipeError, RunError
 from hetrl.ranks import ALONE, Rank
-from hetrl.recipe.check.shares import Share
+from hetrl.recipe.check.shares import Portion
 from hetrl.train.processes import environment
 from hetrl.train.suited import refuse_processes
 
@@ -66,15 +66,15 @@ def test_an_exchange_under_a_gradient_is_refused(monkeypatch):
 
 def test_shares_of_what_is_collected():
     words = ("data.capacity=1000", "data.warmup=101", "data.batch=32", "task.n_envs=8")
-    share = Share.of(hetrl.load("hasac", *words), Rank(1, 4))
+    share = Portion.of(hetrl.load("hasac", *words), Rank(1, 4))
     assert share.n_envs == 2
     assert {word: share.data[word] for word in ("capacity", "warmup", "batch")} == {
         "capacity": 250,
         "warmup": 26,
         "batch": 8,
     }
-    assert Share.of(hetrl.load("hasac", *words, "data.frames=16"), Rank(1, 4)).data["frames"] == 4
-    happo = Share.of(hetrl.load("happo", "task.n_envs=8", "data.frames=64"), Rank(0, 2))
+    assert Portion.of(hetrl.load("hasac", *words, "data.frames=16"), Rank(1, 4)).data["frames"] == 4
+    happo = Portion.of(hetrl.load("happo", "task.n_envs=8", "data.frames=64"), Rank(0, 2))
     assert (happo.n_envs, happo.data["frames"]) == (4, 32)
 
 

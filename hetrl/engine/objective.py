@@ -106,12 +106,10 @@ class Minibatch:
         if not torch.is_grad_enabled():
             loss, means, _ = of_all((*self._objective(self._inputs), ()))
         else:
-            found = self._derivative(self._inputs)
-            for parameter, gradient in zip(self._parameters, found[2], strict=True):
+            loss, means, gradients = of_all(self._derivative(self._inputs))
+            for parameter, gradient in zip(self._parameters, gradients, strict=True):
                 if gradient is None:
                     self._refuse(parameter)
-            loss, means, gradients = of_all(found)
-            for parameter, gradient in zip(self._parameters, gradients, strict=True):
                 parameter.grad = gradient
         if self._means is None:
             self._means = {key: mean.detach() for key, mean in means.items()}
@@ -158,13 +156,7 @@ def total_loss(
 
 
 def masked_mean(value: Tensor, active: Tensor | None, count: Tensor | None = None) -> Tensor:
-    """Return the mean over active samples (all of them without a mask); 0 where none is.
-
-    Args:
-        value: one number for each sample.
-        active: which of them count.
-        count: how many a process has of those that count, the mean over the processes of a run: the mean over these of
-            what is returned is then that over all samples.
+    """Return the mean over active samples (all of them without a mask); 0 where none is. Of ``count``, its part.
 
     Raises:
         RunError: value and mask differ in shape; their product would be an outer one.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hetrl import keys
-from hetrl.engine.exchanged import note_counts
+from hetrl.engine.exchanged import counted
 from hetrl.engine.program import Values
 from hetrl.engine.store import Store
 from hetrl.errors import RecipeError, RunError
@@ -60,9 +60,7 @@ class Rows:
     def __init__(self, values: Values, count: int, lane_size: int, expand: frozenset[str], cut: Cut) -> None:
         self.count = count
         self.cut = cut
-        self._values, self._lane_size, self._expand = values, lane_size, expand
-        self.steps = cut.length * lane_size
-        """Of agents, in one entry; of the team 0."""
+        self._values, self.lane_size, self._expand = values, lane_size, expand
 
     @classmethod
     def of(cls, reader: Any, lane: Sequence[Agent], store: Store) -> "Rows":
@@ -107,7 +105,7 @@ class Rows:
         values = {
             key: _each(value, lambda part: part.index_select(along, order)) for key, value in self._values.items()
         }
-        return Rows(values, self.count, self._lane_size, self._expand, self.cut)
+        return Rows(values, self.count, self.lane_size, self._expand, self.cut)
 
     def split(self, sizes: list[int]) -> list[Values]:
         """Return the inputs of consecutive minibatches of ``sizes`` rows each, as views."""
@@ -120,7 +118,7 @@ class Rows:
         if key in self._expand:
             agent_dim = self.cut.along + 1
             value = value.unsqueeze(agent_dim)
-            value = value.expand(*value.shape[:agent_dim], self._lane_size, *value.shape[agent_dim + 1 :])
+            value = value.expand(*value.shape[:agent_dim], self.lane_size, *value.shape[agent_dim + 1 :])
         return [value] if len(sizes) == 1 else value.split(sizes, self.cut.along)
 
 
@@ -145,8 +143,7 @@ def minibatches(rows: Sequence[Rows], phase: Phase, generator: torch.Generator) 
         if n_parts > 1:
             order = torch.randperm(count, generator=generator, device=generator.device)
             rows = [each.ordered(order) for each in rows]
-        lanes = [each.split(sizes) for each in rows]
-        note_counts([(each.steps, lane) for each, lane in zip(rows, lanes, strict=True)], sizes, generator.device)
+        lanes = counted(rows, [each.split(sizes) for each in rows], sizes, generator.device)
         yield from map(list, zip(*lanes, strict=True))
 
 

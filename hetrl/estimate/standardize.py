@@ -3,6 +3,7 @@
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from hetrl import ranks
 from hetrl.arguments import Positive
 from hetrl.component import Component
 from hetrl.ops.moments import moments
@@ -37,5 +38,5 @@ class Standardize(Component):
         self, advantage: Float[Tensor, "*batch"], active: Bool[Tensor, "*batch"] | None = None
     ) -> dict[str, Float[Tensor, "*batch"]]:
         """Return the standardised ``advantage`` [1]."""
-        mean, std = moments(advantage, active)
+        mean, std = moments(advantage, active, ranks.gathering())
         return {"advantage": (advantage - mean) / (std + self.eps)}

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from hetrl import ranks
 from hetrl.arguments import Positive
 from hetrl.component import Component
 from hetrl.ops.moments import moments
@@ -39,5 +40,5 @@ class StandardizeJointly(Component):
         active: tuple[Bool[Tensor, "*batch"], ...] | None = None,
     ) -> dict[str, Float[Tensor, "*batch"]]:
         """Return the standardised ``advantage`` [1]."""
-        mean, std = moments(torch.stack(advantages), None if active is None else torch.stack(active))
+        mean, std = moments(torch.stack(advantages), None if active is None else torch.stack(active), ranks.gathering())
         return {"advantage": (advantage - mean) / (std + self.eps)}

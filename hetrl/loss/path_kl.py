@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from hetrl import ranks
 from hetrl.arguments import Fraction, NonNegative, Positive
 from hetrl.component import Component
 from hetrl.errors import RecipeError
@@ -78,5 +79,7 @@ class PathKL(Component):
         coef = self.beta.to(kl.dtype, copy=True)  # a copy: the graph needs it as it was
         if self.radius is not None:
             bounds = {"smallest": self.smallest, "largest": self.largest}
-            self.beta.copy_(followed(self.beta, kl.detach(), active, goal=self.radius, rate=self.rate, **bounds))
+            self.beta.copy_(
+                followed(self.beta, kl.detach(), active, goal=self.radius, rate=self.rate, means=ranks.means, **bounds)
+            )
         return {"loss": coef * kl, "kl": kl.detach(), "coef": coef.expand(kl.shape)}

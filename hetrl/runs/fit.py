@@ -24,7 +24,7 @@ from hetrl.train.checkpoint_file import CheckpointFiles
 from hetrl.train.collection import Collection
 from hetrl.train.keeping import Keeping
 from hetrl.train.learner import Learner
-from hetrl.train.processes import Processes, environment
+from hetrl.train.processes import JoinedProcesses, environment
 from hetrl.train.timings import Timings
 
 
@@ -82,7 +82,7 @@ def _trainer(
         accelerator="gpu" if on_gpu else "cpu",
         devices=[data.device.index or 0] if alone and on_gpu else run.devices,
         num_nodes=run.nodes,
-        strategy="auto" if alone else Processes(),
+        strategy="auto" if alone else JoinedProcesses(),
         logger=list(loggers),
         callbacks=callbacks,
         plugins=[environment(module.rank), files],

@@ -18,7 +18,7 @@ from hetrl.engine.trial import try_out
 from hetrl.graph import plays
 from hetrl.ranks import ALONE, Rank
 from hetrl.recipe.check import check
-from hetrl.recipe.check.shares import Share
+from hetrl.recipe.check.shares import Portion
 from hetrl.recipe.frozen import frozen
 from hetrl.recipe.schema import Recipe
 from hetrl.recipe.section import Use
@@ -50,7 +50,7 @@ def _built(recipe: Recipe, rank: Rank, anew: Sequence[str]) -> tuple[Learner, Co
     device = resolve_device(recipe)
     try_out(recipe)
     apart = (*rank.words, *anew)
-    changed = {} if rank == ALONE else {"n_envs": Share.of(recipe, rank).n_envs}
+    changed = {} if rank == ALONE else {"n_envs": Portion.of(recipe, rank).n_envs}
     env = make_env(recipe, device, rng.derive(recipe.run.seed, "env", *apart), **changed)
     try:
         return _around(env, recipe, device, rank, apart)
@@ -69,7 +69,7 @@ def _around(
         behaviour.play([] if linked.statistics is None else [linked.statistics])
     data = recipe.data
     if rank != ALONE:
-        data = Use(data.where, data.name, frozen(Share.of(recipe, rank).data))
+        data = Use(data.where, data.name, frozen(Portion.of(recipe, rank).data))
     source = build_entry(data, "data")
     reward = recipe.task.arguments.get("reward", "mean")
     exploring = _exploring(source, linked, behaviour)

@@ -37,7 +37,7 @@ def environment(rank: Rank) -> ClusterEnvironment:
     return LightningEnvironment()
 
 
-class Processes(DDPStrategy):
+class JoinedProcesses(DDPStrategy):
     """Lightning's strategy ``ddp``, in which every process saves what is its own, and says in a line where one is gone.
 
     Nothing is averaged by it: hetrl's numbers go from process to process through :mod:`hetrl.ranks`.
@@ -54,11 +54,11 @@ class Processes(DDPStrategy):
 
     def barrier(self, *given: Any, **named: Any) -> None:
         """Wait for the others."""
-        ranks.asked(lambda: super(Processes, self).barrier(*given, **named))
+        ranks.asked(lambda: super(JoinedProcesses, self).barrier(*given, **named))
 
     def broadcast(self, obj: Any, src: int = 0) -> Any:
         """Return what one of them gives."""
-        return ranks.asked(lambda: super(Processes, self).broadcast(obj, src))
+        return ranks.asked(lambda: super(JoinedProcesses, self).broadcast(obj, src))
 
     def save_checkpoint(self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any = None) -> None:
         """Write this process's own beside the checkpoint, and once all have done so, on the first one, the checkpoint.

@@ -32,7 +32,7 @@ from hetrl.env.transition import Transition
 from hetrl.estimate import standardize
 from hetrl.net import value_normalizer
 from hetrl.ranks import Rank
-from hetrl.recipe.check.shares import Share
+from hetrl.recipe.check.shares import Portion
 from hetrl.recipe.frozen import frozen
 from hetrl.recipe.section import Use
 from hetrl.train import build
@@ -173,11 +173,11 @@ def shards(generators, rows_of, words, _):
 def local(case):
     """Leave out what goes from process to process, in one place."""
     if case == "local_moments":
-        standardize.moments = lambda x, active: (x.mean(), x.std(correction=0))
+        standardize.moments = lambda x, active, gather: (x.mean(), x.std(correction=0))
     elif case == "local_statistics":
         value_normalizer.ranks = type("Alone", (), {"means": staticmethod(list), "count": staticmethod(lambda: 1)})
     elif case == "local_counts":
-        rows.note_counts = lambda lanes, sizes, device: None
+        rows.counted = lambda rows, lanes, sizes, device: lanes
 
 
 def built(words):
@@ -191,7 +191,7 @@ def one(case):
     behaviour, sources = data.source._behaviour, []
     for number in range(N_RANKS):
         rank = Rank(number, N_RANKS)
-        share = Share.of(recipe, rank)
+        share = Portion.of(recipe, rank)
         env = build.make_env(recipe, torch.device("cpu"), rng.derive(0, "env", *rank.words), n_envs=share.n_envs)
         source = build_entry(Use(recipe.data.where, recipe.data.name, frozen(share.data)), "data")
         source.attach(env, behaviour, "mean", rng.derive(0, "exploration", *rank.words), module.linked.critic)
@@ -231,7 +231,7 @@ def member(number, port, out, cases):
     build.make_env = task.make_env = lambda *given, **words: Wide(true(*given, **words))
     if number is not None:
         os.environ |= {"LOCAL_RANK": str(number), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    kept = standardize.moments, value_normalizer.ranks, rows.note_counts
+    kept = standardize.moments, value_normalizer.ranks, rows.counted
     for case in cases:
         if number is None:
             module, data = one(case)
@@ -240,7 +240,7 @@ def member(number, port, out, cases):
             local(case)
             _, module, data = built([*CASES[case], f"run.devices={N_RANKS}"])
             found = fit(module, data, [number], N_RANKS)
-            standardize.moments, value_normalizer.ranks, rows.note_counts = kept
+            standardize.moments, value_normalizer.ranks, rows.counted = kept
         torch.save(found, out / f"{case}.{number}")
 
 

@@ -12,7 +12,7 @@ from hetrl.recipe.schema import Recipe
 
 
 @dataclass(frozen=True)
-class Share:
+class Portion:
     """The numbers of the recipe that one process goes by."""
 
     n_envs: int
@@ -20,7 +20,7 @@ class Share:
     """The arguments of ``data``."""
 
     @classmethod
-    def of(cls, recipe: Recipe, rank: Rank) -> "Share":
+    def of(cls, recipe: Recipe, rank: Rank) -> "Portion":
         """Return a process's share of a recipe whose names are known.
 
         Raises:
@@ -45,7 +45,7 @@ def check_shares(recipe: Recipe) -> None:
             f"run.device = {recipe.run.device} is one GPU, and run.devices = {recipe.run.devices} are several; write "
             "run.device=cuda: each process takes one, from the first on."
         )
-    share = Share.of(recipe, rank)
+    share = Portion.of(recipe, rank)
     source = recipe.data.entry("data")
     source.check_arguments(share.data, share.n_envs)
     amounts = source.amounts(share.data, share.n_envs, recipe.run.frames)
