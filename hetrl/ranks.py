@@ -207,11 +207,9 @@ def _joined(parts: Sequence[Tensor]) -> Tensor:
 
 def _apart(whole: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
     pieces = whole.split([part.numel() for part in like])
-    shaped = [piece.view(part.shape) for piece, part in zip(pieces, like, strict=True)]
-    # The mean of whole numbers is none.
-    return [
-        piece.to(part.dtype) if part.is_floating_point() else piece for piece, part in zip(shaped, like, strict=True)
-    ]
+    pairs = [(piece.view(part.shape), part) for piece, part in zip(pieces, like, strict=True)]
+    # A mean of whole numbers is none.
+    return [piece.to(part.dtype) if part.is_floating_point() else piece for piece, part in pairs]
 
 
 def _summed(x: Tensor) -> Tensor:

@@ -23,8 +23,8 @@ def followed(
 ) -> Float[Tensor, "1"]:
     """Return the coefficient moved by clip(mean value / goal, 1/2, 2)^rate, within its bounds.
 
-    With ``means``, which returns the means of some numbers over several processes, it is theirs. It stays where it is 0,
-    where nobody is active, and where the mean is no finite number: one bad batch must not spoil it for good.
+    It stays where it is 0, where nobody is active, and where the mean is no finite number: one bad batch must not spoil
+    it for good. The mean is that of several processes where ``means`` returns theirs of some numbers.
 
     >>> followed(torch.ones(1), torch.tensor([0.03]), None, goal=0.01, rate=1.0, smallest=1e-4, largest=10.0)
     tensor([2.])
