@@ -174,7 +174,7 @@ def each(x: Tensor) -> Tensor:
 
 
 def gathering() -> Callable[[Tensor], Tensor] | None:
-    """Return :func:`each` where there are several; what is made of one process's numbers alone may be made otherwise."""
+    """Return :func:`each` where there are several processes, and nothing where there is one."""
     return each if _together else None
 
 

@@ -29,7 +29,7 @@ from hetrl.runs.restored import restored_actors
 from hetrl.train.build import build
 from hetrl.train.callbacks import DeviceNote, ProgressBar, SizeNote
 from hetrl.train.checkpoint_file import CheckpointFiles
-from hetrl.train.rank_files import COLLECTION, of_process
+from hetrl.train.rank_files import is_dealt, of_process
 from hetrl.train.restorable import refuse_unfit
 
 
@@ -133,7 +133,7 @@ def _resume(
     require_wandb(wandb)
     rank = _rank(recipe)
     checkpoint = of_process(checkpoint, path, rank)
-    module, data = build(recipe, f"frames{frames}" if "sources" in checkpoint[COLLECTION] else None)
+    module, data = build(recipe, f"frames{frames}" if is_dealt(checkpoint) else None)
     refuse_unfit(checkpoint, module, data, path)
     files = CheckpointFiles(checkpoint)
     del checkpoint  # it may hold a large buffer: in memory no longer than it takes to restore it

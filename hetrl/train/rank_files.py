@@ -67,6 +67,12 @@ def of_process(checkpoint: Checkpoint, path: Path, rank: Rank) -> Checkpoint:
     return {**checkpoint, COLLECTION: {**checkpoint[COLLECTION], "sources": sources}}
 
 
+def is_dealt(checkpoint: Checkpoint) -> bool:
+    """Return whether a checkpoint's data is of another number of processes, for each to take its part of."""
+    collected = checkpoint.get(COLLECTION)
+    return isinstance(collected, dict) and "sources" in collected
+
+
 def _own(saved: dict[str, Any]) -> dict[str, Any]:
     return {word: saved[word] for word in (*_STREAMS, "ranks")}
 

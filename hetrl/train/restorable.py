@@ -13,6 +13,7 @@ from hetrl.team import STATE
 from hetrl.train.checkpoint_file import way_on
 from hetrl.train.collection import Collection
 from hetrl.train.learner import Learner
+from hetrl.train.rank_files import is_dealt
 
 _EXTRA = "_extra_state"
 """How the name of an entry ends that a module keeps beside its tensors."""
@@ -48,7 +49,7 @@ def refuse_unfit(checkpoint: Mapping[str, Any], module: Learner, data: Collectio
     _refuse(path, _not_finite(module, checkpoint["state_dict"]))
     _refuse(path, _other_optimizers(module, checkpoint))
     _refuse(path, _other_progress(checkpoint))
-    if "sources" not in checkpoint["Collection"]:
+    if not is_dealt(checkpoint):
         _refuse(path, _other_source(data, checkpoint))
 
 
