@@ -63,8 +63,11 @@ def of_process(checkpoint: Checkpoint, path: Path, rank: Rank) -> Checkpoint:
         own = read(_place(path, mark, rank.number))
         return {**checkpoint, "hetrl": {**checkpoint["hetrl"], **_own(own["hetrl"])}, COLLECTION: own[COLLECTION]}
     others = [] if mark is None else [read(_place(path, mark, number), mmap=True) for number in range(1, n_ranks)]
-    sources = [each[COLLECTION]["source"] for each in (checkpoint, *others)]
-    return {**checkpoint, COLLECTION: {**checkpoint[COLLECTION], "sources": sources}}
+    try:
+        sources = [each[COLLECTION]["source"] for each in (checkpoint, *others)]
+        return {**checkpoint, COLLECTION: {**checkpoint[COLLECTION], "sources": sources}}
+    except (KeyError, TypeError):
+        return checkpoint  # it is refused where it is held against what it would be loaded into
 
 
 def is_dealt(checkpoint: Checkpoint) -> bool:

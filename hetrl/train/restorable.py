@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hetrl.errors import RunError
+from hetrl.ranks import ALONE
 from hetrl.team import STATE
 from hetrl.train.checkpoint_file import way_on
 from hetrl.train.collection import Collection
@@ -72,6 +73,10 @@ def _malformed(checkpoint: Mapping[str, Any]) -> Iterator[str]:
     for word, least in (("frames", 1), ("iteration", 0)):
         if not _is_count(state.get(word), least):
             yield f"its {word} are {state.get(word)!r}, no number of them"
+    ranks = state.get("ranks", ALONE.saved)
+    if not isinstance(ranks, dict) or not _is_count(ranks.get("number")) or not _is_count(ranks.get("count"), 1):
+        yield "its processes (ranks) are no numbers of them"
+        return
     if not isinstance(weights, dict):
         yield "it has no weights (state_dict)"
         return

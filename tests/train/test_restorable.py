@@ -109,6 +109,11 @@ ANY = {
     "batches other": (at("Collection", "n_batches", value=7), "it counts 2 batches and 7 collected ones"),
     "collected other": (at("Collection", "collected", value=40), "it counts 80 frames and 40 collected ones"),
     "loops gone": (at("loops", value=gone), r"it has no progress of Lightning's \(loops\)"),
+    "processes text": (at("hetrl", "ranks", value={"number": 0, "count": "two"}), r"its processes \(ranks\) are no"),
+    "others' source gone": (
+        at("hetrl", "ranks", value={"number": 0, "count": 2, "mark": "80-x"}),
+        "ranks/80-x-1.ckpt cannot be read: No such file or directory",
+    ),
     "progress other": (at(*PROGRESS, value=1), "it counts 1 batches and 2 collected ones"),
     "progress gone": (at(*PROGRESS, value=gone), "it has no progress of Lightning's"),
     "schedulers gone": (at("lr_schedulers", value=gone), "KeyError"),
