@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -116,3 +118,58 @@ def test_files_of_processes_that_no_checkpoint_names_are_gone(lives):
     folder, _ = lives
     for name, n_files in (("two_on_2", 2), ("two_on_1", 0)):
         assert len(list((folder / name / "checkpoints" / "ranks").glob("*"))) == n_files
+
+
+# ----- the command line, which starts the other process itself
+
+
+def started(folder, *words):
+    command = [
+        sys.executable,
+        "-m",
+        "hetrl",
+        "train",
+        "happo",
+        *TINY,
+        "--devices",
+        "2",
+        "--folder",
+        str(folder),
+        *words,
+    ]
+    words = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPT.parents[2]), "COLUMNS": "200"}
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, **words}
+    )
+
+
+TINY = [
+    "task={use: env/tabular_game, n_states: 3, n_actions: [2, 2], n_envs: 4, horizon: 7}",
+    "nets.actor.use=net/categorical_policy", "nets.actor.hidden=[8]", "nets.value.hidden=[8]", "data.frames=40",
+    "run.eval_every=null", "run.device=cpu", "run.checkpoint_every=40",
+]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_the_command_line_trains_in_two_and_says_so_once(tmp_path):
+    process = started(tmp_path / "run", "run.frames=160")
+    printed = process.communicate()[0]
+    assert process.returncode == 0, printed
+    assert printed.count("Done: 160 frames.") == 1 and "Initializing distributed" not in printed
+    assert Folder(tmp_path / "run").frames_saved() == Folder(tmp_path / "run").frames_logged() == 160
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="children are looked up in /proc")
+def test_the_command_line_says_where_the_other_was_killed(tmp_path):
+    folder = Folder(tmp_path / "run")
+    process = started(folder.path, "run.frames=4000000")
+    while not folder.checkpoint.exists():
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.1)
+    (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(child), signal.SIGKILL)
+    printed = process.communicate(timeout=60)[0]
+    assert process.returncode == 2
+    assert printed.splitlines()[-1].startswith("error one of the 2 processes of this run is gone: it has said why, un")
+    assert folder.frames_saved() > 0

@@ -59,6 +59,7 @@ CASES = {
                      "update.actors.order={use: order/simultaneous, of: agent}", *SMALL[1:]],
     "semi_greedy": ["a2po", f"task={CONTINUOUS}", *SMALL],
     "graphs": ["happo_penalty", f"task={CONTINUOUS}", *SMALL, "run.graphs=true"],
+    "compiled": ["happo_penalty", f"task={CONTINUOUS}", *SMALL, "run.compile=true", "run.frames=120"],
     "hasac": ["hasac", f"task={CONTINUOUS}", *Q, *REPLAYED],
     "haqo": ["haqo", f"task={CONTINUOUS}", *Q, *REPLAYED],
     "omdpg": ["omdpg", f"task={CONTINUOUS}", *Q, *REPLAYED, "data.updates=1"],

@@ -1,11 +1,15 @@
 """What must hold on a GPU; run with ``pytest -m gpu`` where there is one, rehearsed on a pretended one elsewhere."""
 
+import subprocess
+import sys
+
 import lightning as L
 import pytest
 import torch
 
 import hetrl
 from hetrl.engine.store import Store
+from hetrl.runs.folder import Folder
 
 pytestmark = [
     pytest.mark.gpu,
@@ -42,3 +46,13 @@ def test_an_update_never_waits_for_the_device():
                 phase.run(store, 0.0, generator, lambda optimizer, closure: optimizer.step(closure))
         finally:
             torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="two processes need a GPU each")
+def test_two_gpus_train_as_one_run(tmp_path):
+    """Processes, group and backend (nccl) are Lightning's; whatever they log is the same, and resuming goes on."""
+    words = [*TINY, "run.eval_every=160", "--devices", "2", "--folder", str(tmp_path / "run")]
+    for more in (["happo", *words], ["--resume", str(tmp_path / "run"), "run.frames=640"]):
+        ran = subprocess.run([sys.executable, "-m", "hetrl", "train", *more], capture_output=True, text=True)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert Folder(tmp_path / "run").frames_saved() == Folder(tmp_path / "run").frames_logged() == 640

@@ -38,6 +38,14 @@ def test_two_processes_are_as_one(found, case):
     assert two["unlike"] == 0.0
 
 
+@pytest.mark.slow
+def test_compiled_they_are_as_one(tmp_path):
+    """The coefficient of the penalty, and the statistics of values, go from process to process within the graph."""
+    two = compared(tmp_path, "compiled")["compiled"]
+    assert two["updates"] == 3 and two["moved"] > 1e-3
+    assert two["apart"] < 1e-9 and two["unlike"] == 0.0
+
+
 @pytest.mark.parametrize("case", LOCAL)
 def test_what_is_not_shared_is_noticed(found, case):
     assert found[case]["apart"] > 1e-5

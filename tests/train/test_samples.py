@@ -11,6 +11,7 @@ import hetrl
 from hetrl.data.collected import Collected
 from hetrl.runs import run as runs
 from hetrl.runs.csv_table import read
+from hetrl.train.callbacks import Checkpoints
 from hetrl.train.learner import Learner
 
 RECIPE = Path(__file__).parent / "replay.yaml"
@@ -144,7 +145,7 @@ def test_a_collection_follows_to_a_device():
 def test_checkpoints_and_evaluations_come_with_the_frames(tmp_path, monkeypatch):
     """The warm-up of 80 frames crosses 40 at once; after it batches are 4 frames."""
     saved: list[int] = []
-    monkeypatch.setattr(runs.Checkpoints, "save", lambda self, trainer: saved.append(trainer.lightning_module.frames))
+    monkeypatch.setattr(Checkpoints, "save", lambda self, trainer: saved.append(trainer.lightning_module.frames))
     changes = ["run.checkpoint_every=40", "run.eval_every=60", "run.n_eval_episodes=2"]
     folder = runs.train(hetrl.load(RECIPE, *changes), tmp_path / "run", quiet=True)
     assert saved == [80, 120, 160, 200]
