@@ -1,14 +1,13 @@
 """Blocks of members, one after the other, in a random order."""
 
-import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from hetrl.arguments import Count
-from hetrl.component import Component
+from hetrl.order.random_permutation import RandomPermutation
 
 
-class Blocks(Component):
+class Blocks(RandomPermutation):
     """A few members a round, drawn afresh every sweep; whom the last round gets is what is left.
 
     round(m) = floor(place of m in a uniformly random permutation / size)
@@ -23,23 +22,10 @@ class Blocks(Component):
     Differs: both are its ends. In a round of several the monotonic improvement of a sequential sweep is given up.
     """
 
-    reads = {"members": "members"}
-    writes = {"round": "round"}
-
     def __init__(self, *, size: Count = 16) -> None:
         super().__init__()
         self.size = size
-        self.generator = torch.Generator()
 
     def compute(self, members: Int[Tensor, " n"]) -> dict[str, Int[Tensor, " n"]]:
         """Return the round in which each of ``members`` is updated."""
-        order = torch.randperm(len(members), generator=self.generator)
-        return {"round": order.argsort().div(self.size, rounding_mode="floor").to(members.device)}
-
-    def get_extra_state(self) -> Tensor:
-        """Return the generator's state."""
-        return self.generator.get_state()
-
-    def set_extra_state(self, state: Tensor) -> None:
-        """Continue from a generator's state."""
-        self.generator.set_state(state.cpu())
+        return {"round": super().compute(members)["round"].div(self.size, rounding_mode="floor")}

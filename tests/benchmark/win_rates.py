@@ -21,9 +21,9 @@ DOCS = Path(__file__).parents[2] / "docs"
 TABLE = DOCS / "data" / "battles.csv"
 METRIC = "eval/info/won"
 COLUMNS = ("recipe", "map", "seed", "frames", "won")
-MAPS = ("3m", "2s3z", "3s5z", "mmm2")
-RECIPES = ("mappo", "happo", "qmix", "vdn", "happo-group", "hasac", "omdpg")
-"""In the order in which they are drawn, so that a recipe has its colour in every panel."""
+MAPS = ("3m", "2s3z", "3s5z")
+RECIPES = ("mappo", "happo", "qmix", "vdn", "hasac", "omdpg")
+"""In the order in which they are drawn, so that a recipe has its colour in every panel; others come behind."""
 LAST = 3
 """Evaluations at the end of a run over which the printed rate is averaged."""
 Row = tuple[str, str, int, int, float]
@@ -47,9 +47,10 @@ def measured(run: Path) -> Iterator[Row]:
         yield recipe, battle, int(seed), int(frames), round(float(won), 4)
 
 
-def _place(row: Row) -> tuple[int, int, int, int]:
-    recipe, battle, seed, frames, _ = row
-    return MAPS.index(battle), RECIPES.index(recipe), seed, frames
+def place(row: Row) -> tuple[int, int, Row]:
+    """Return what sorts rows as they are drawn."""
+    recipe, battle = row[:2]
+    return [*MAPS, battle].index(battle), [*RECIPES, recipe].index(recipe), row
 
 
 def main() -> None:
@@ -58,11 +59,11 @@ def main() -> None:
     for run in sorted(Path(sys.argv[1]).iterdir()) if len(sys.argv) > 1 else []:
         if (run / "metrics.csv").exists():
             own = list(measured(run))
-            rows = [row for row in rows if row[:3] != own[0][:3]] + own
+            rows = [row for row in rows if not own or row[:3] != own[0][:3]] + own
     with TABLE.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([COLUMNS, *sorted(rows)])
     found: dict[str, dict[str, dict[int, list[tuple[int, float]]]]] = defaultdict(lambda: defaultdict(dict))
-    for recipe, battle, seed, frames, won in sorted(rows, key=_place):
+    for recipe, battle, seed, frames, won in sorted(rows, key=place):
         found[battle][recipe].setdefault(seed, []).append((frames, won))
     panels = {}
     for battle, recipes in found.items():

@@ -4,24 +4,28 @@ import pytest
 
 from hetrl import allocation, load
 from hetrl.engine.task import team_of
-from hetrl.recipe.check.buffer import buffer, transition
+from hetrl.recipe.check.buffer import buffer
 
 SMALL = ("task.n_envs=4", "data.capacity=80", "data.batch=8", "data.warmup=20", "run.frames=60")
 
 
 @pytest.mark.parametrize(
-    "words",
-    [(), ("task=task/mixed_transport",), ("task={use: env/vmas, scenario: balance, n_agents: 5}",)],
-    ids=["three_agents", "two_bodies", "five_agents"],
+    ("name", "words"),
+    [
+        ("hasac", ()),
+        ("hasac", ("task=task/mixed_transport",)),
+        ("hasac", ("task={use: env/vmas, scenario: balance, n_agents: 5}",)),
+        ("omdpg_discrete", ()),
+        ("hasac_battle", ()),
+    ],
+    ids=["three_agents", "two_bodies", "five_agents", "choices", "masks_and_a_state"],
 )
-def test_it_is_what_the_ring_holds(words):
-    recipe = load("hasac", *words, *SMALL)
+def test_it_is_what_the_ring_holds(name, words):
+    recipe = load(name, *words, *SMALL)
     source = recipe.build()[1].source
     source.collect()
     stored = sum(value[:1].nbytes for value in source.ring.leaves().values())
-    team = team_of(recipe)
-    assert transition(team) == stored
-    found = buffer(recipe, team)
+    found = buffer(recipe, team_of(recipe))
     assert (found.whole, found.filled) == (80 * stored, 60 * stored)
 
 

@@ -3,13 +3,10 @@
 from dataclasses import dataclass
 
 from hetrl import allocation
-from hetrl.data.replay import Replay
+from hetrl.data.replay import Replay, transition_bytes
 from hetrl.recipe.check.amounts import n_envs
 from hetrl.recipe.schema import Recipe
-from hetrl.team import Box, Team
-
-_NUMBER, _INDEX, _FLAG = 4, 8, 1
-"""Bytes of a number, of a discrete choice, and of a flag."""
+from hetrl.team import Team
 
 
 @dataclass(frozen=True)
@@ -53,16 +50,5 @@ def buffer(recipe: Recipe, team: Team) -> Buffer | None:
     capacity, several = recipe.data.arguments["capacity"], n_envs(recipe)
     slots = capacity // several
     needed = min(slots, -(-recipe.run.frames // several))
-    return Buffer(capacity, transition(team) * slots * several, transition(team) * needed * several)
-
-
-def transition(team: Team) -> int:
-    """Return the bytes of a stored step of one environment: what is seen before and after, actions, rewards and flags.
-
-    Masks of agents and of their options come on top, where an environment has them.
-    """
-    found = 2 * _FLAG
-    for agent in team.agents:
-        action = _NUMBER if isinstance(agent.action, Box) else _INDEX
-        found += 2 * agent.observation_size * agent.observation_dtype.itemsize + action * agent.action.size + _NUMBER
-    return found + (2 * team.state_size * team.state_dtype.itemsize if team.own_state else 0)
+    step = several * transition_bytes(team, recipe.task.entry("env").provides(recipe.task.arguments))
+    return Buffer(capacity, step * slots, step * needed)
