@@ -5,6 +5,7 @@ replay and random streams. The others write theirs to ``ranks/MARK-NUMBER.ckpt``
 the checkpoint names, is new each time, so that no checkpoint ever finds the files of another.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def of_process(checkpoint: Checkpoint, path: Path, rank: Rank) -> Checkpoint:
         return checkpoint  # it is refused where it is held against what it would be loaded into
 
 
-def is_dealt(checkpoint: Checkpoint) -> bool:
+def is_dealt(checkpoint: Mapping[str, Any]) -> bool:
     """Return whether a checkpoint's data is of another number of processes, for each to take its part of."""
     collected = checkpoint.get(COLLECTION)
     return isinstance(collected, dict) and "sources" in collected
