@@ -104,7 +104,7 @@ SMALL = {
     "env/tabular_game": [{"horizon": 5}],
     "env/cue_game": [{"leave": 0.2, "delay": 2, "continuous_agents": 1}],
     "env/battle": [{}, {"map": "2s3z", "enemy": "random", "horizon": 5, "state": "original"},
-                   {"map": "smacv2_5_units", "reward": "per_agent", "horizon": 5},
+                   {"map": "smacv2_5_units", "reward": "per_agent", "horizon": 5, "state": "observations"},
                    {"map": "5m2d_vs_8m", "traits": {"marine_0": {"speed": 0.5}}, "horizon": 5}],
     "env/vmas": [{"scenario": "balance", "n_agents": 2, "horizon": 5},
                  {"scenario": "balance", "n_agents": 2, "horizon": 5, "actions": "discrete"}],
