@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
@@ -11,6 +12,7 @@ from hetrl.errors import HetrlError, RecipeError
 
 _ASKED = re.compile(r"(?i)allocate (\d+ bytes|[\d.]+ [KMGTPE]i?B)")
 """How torch and numpy say what they asked for."""
+_FREE = re.compile(r"(?m)^MemAvailable: +(\d+) kB$")
 _TOO_LARGE = re.compile(r"(?i)size calculation overflow|multiplication overflow|overflow when unpacking|out of memory")
 """What torch says where it cannot even name the size."""
 
@@ -72,6 +74,15 @@ def _whole_memory(device: torch.device) -> int | None:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # Windows
         return None
+
+
+def free_memory() -> int | None:
+    """Return how many bytes of this machine's memory may still be used, None where the system does not say."""
+    try:
+        found = _FREE.search(Path("/proc/meminfo").read_text(encoding="ascii"))
+    except OSError:  # not Linux
+        return None
+    return None if found is None else int(found[1]) * 1024
 
 
 def size(n_bytes: int) -> str:

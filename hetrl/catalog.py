@@ -27,6 +27,7 @@ KINDS = ("order", "estimate", "weight", "loss", "net", "optim", "env", "data")
 
 BUILT_IN: dict[str, str] = {
     "order/random_permutation": "hetrl.order.random_permutation:RandomPermutation",
+    "order/blocks": "hetrl.order.blocks:Blocks",
     "order/fixed": "hetrl.order.fixed:Fixed",
     "order/reversed": "hetrl.order.reversed:Reversed",
     "order/simultaneous": "hetrl.order.simultaneous:Simultaneous",

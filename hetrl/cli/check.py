@@ -1,7 +1,7 @@
 """``hetrl check``."""
 
 from hetrl.cli import parts as files
-from hetrl.cli.console import out
+from hetrl.cli.console import err, out
 from hetrl.cli.options import Overrides, Parts, RecipeName
 
 
@@ -13,6 +13,7 @@ def check(recipe: RecipeName, overrides: Overrides = None, parts: Parts = None) 
     from hetrl.engine.task import team_of
     from hetrl.engine.trial import try_out
     from hetrl.recipe.check import check
+    from hetrl.recipe.check.buffer import buffer
     from hetrl.recipe.read import load
 
     loaded = load(recipe, *(overrides or []))
@@ -22,3 +23,8 @@ def check(recipe: RecipeName, overrides: Overrides = None, parts: Parts = None) 
     warned(loaded)
     steps = sum(1 for phase in loaded.update for _ in phase.every_step)
     out.print(f"{loaded.name}: links. {len(loaded.update)} phases, {steps} steps, {len(linked.team)} agents.")
+    replay = buffer(loaded, linked.team)
+    if replay is not None:
+        out.print(str(replay), soft_wrap=True, highlight=False)
+        if replay.warning is not None:
+            err.print(f"warning: {replay.warning}", style="yellow", soft_wrap=True, highlight=False)

@@ -1,7 +1,7 @@
 """Replay: the latest steps are kept, and updates draw from them."""
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -25,11 +25,31 @@ from hetrl.keys import ENDS
 from hetrl.network import Network
 from hetrl.ops.episodes import finished_sums
 from hetrl.ops.n_step import n_step_weights
-from hetrl.team import STATE, Grouped
+from hetrl.team import STATE, Discrete, Grouped, Team
 
 _MASKS = ("action_mask", "active")
 _BLOCK = 128
 """Steps of one collection that are looked over, and then stored, together."""
+
+
+def transition_bytes(team: Team, provided: Container[str]) -> int:
+    """Return the bytes of a stored step of one environment: what is seen before and after, actions, rewards and flags.
+
+    Args:
+        team: its agents.
+        provided: keys that a step writes; ``agent.action_mask`` and ``agent.active`` are stored, where they are there.
+    """
+    flag = torch.bool.itemsize
+    found = 2 * flag  # the episode's ends
+    for agent in team.agents:
+        seen, number = agent.observation_size * agent.observation_dtype.itemsize, torch.float32.itemsize
+        if isinstance(agent.action, Discrete):
+            number = torch.int64.itemsize
+            seen += sum(agent.action.choices) * flag if "agent.action_mask" in provided else 0
+        if "agent.active" in provided:
+            seen += 2 * flag  # and the agent's own ends, twice as well
+        found += 2 * seen + number * agent.action.size + torch.float32.itemsize
+    return found + (2 * team.state_size * team.state_dtype.itemsize if team.own_state else 0)
 
 
 class Replay(Source):

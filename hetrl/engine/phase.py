@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import torch
@@ -86,6 +87,8 @@ class PhaseRunner:
             store.write_turns(rounds)
         run_programs(self._outside_turns, store)
         metrics: Metrics = {}
+        for parameter in self._parameters:  # once: in every turn, a sweep would be quadratic in the number of agents
+            parameter.requires_grad = False
         with ExitStack() as unchanging:
             for net in self._unchanging:
                 unchanging.enter_context(net.settled())
@@ -103,20 +106,17 @@ class PhaseRunner:
 
     def _train(self, turn: Turn, store: Store, generator: torch.Generator, step_optimizer: OptimizerStep) -> Metrics:
         """Take epochs x minibatches steps in one turn, and return the means over them."""
-        for parameter in self._parameters:
-            parameter.requires_grad = False
         for parameter in turn.parameters:
             parameter.requires_grad = True
-
-        def refuse(parameter: nn.Parameter) -> None:
-            self._refuse_unused(turn.modules, parameter)
-
+        refuse = partial(self._refuse_unused, turn.modules)
         rows = [Rows.of(reader, lane, store) for lane, reader in turn.lanes]
         logged: list[Metrics] = []
         for inputs in minibatches(rows, self.phase, generator):
             closure = Minibatch(turn.objective, turn.derivative, turn.parameters, inputs, refuse)
             step_optimizer(turn.optimizer, closure)
             logged.append({**closure.figures(), **figures_of(turn.optimizer)})
+        for parameter in turn.parameters:
+            parameter.requires_grad = False
         return {
             f"{self.phase.name}/{turn.label}{name}": torch.stack([figures[name] for figures in logged]).mean()
             for name in logged[0]

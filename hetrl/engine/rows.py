@@ -41,7 +41,7 @@ class Cut:
 
 def _rows(value: Tensor, dims: int) -> Tensor:
     """Return ``[T, N, *]`` as rows ``[T N, *]``."""
-    return value.flatten(0, dims - 1)
+    return value if dims == 1 else value.flatten(0, dims - 1)
 
 
 def _chunks(chunk: int, value: Tensor, dims: int) -> Tensor:
@@ -118,7 +118,7 @@ class Rows:
             agent_dim = self.cut.along + 1
             value = value.unsqueeze(agent_dim)
             value = value.expand(*value.shape[:agent_dim], self._lane_size, *value.shape[agent_dim + 1 :])
-        return value.split(sizes, self.cut.along)
+        return [value] if len(sizes) == 1 else value.split(sizes, self.cut.along)
 
 
 def minibatches(rows: Sequence[Rows], phase: Phase, generator: torch.Generator) -> Iterator[list[Values]]:

@@ -201,7 +201,7 @@ class EnsembleMLP(nn.Module):
             live: place of the one.
             first: what the first layer makes of the parts.
         """
-        rows = [part.reshape(-1, part.shape[-1]) for part in parts]
+        rows = [part if part.dim() == 2 else part.reshape(-1, part.shape[-1]) for part in parts]
         product, given = first(rows, self.weights[0], self.biases[0], live)
         start = sum(part.shape[-1] for part in parts[:live])
         own = self.weights[0].narrow(1, start, parts[live].shape[-1])

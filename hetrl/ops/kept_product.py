@@ -38,14 +38,23 @@ class KeptProduct:
             bias: ``E 1 out``.
             live: place of the part whose change is left to the caller.
         """
-        given = [part.detach() for part in parts]
+        given = [part.detach() if part.requires_grad else part for part in parts]
         weight, bias = weight.detach(), bias.detach()
         # A graph keeps nothing, and neither does a call under a transform of torch.func.
         if not self._keeps or torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
             return _product(given, weight, bias), given[live]
-        marks = [_mark(part) for part in given]
+        kept = len(given) == len(self._given)
+        # A part that is the very tensor from before, and not written to, is asked nothing more: parts are many.
+        same = [
+            kept and part is self._given[place] and part._version == self._marks[place][1]
+            for place, part in enumerate(given)
+        ]
+        marks = [self._marks[place] if same[place] else _mark(part) for place, part in enumerate(given)]
         sizes = [part.shape[-1] for part in parts]
-        kept = bool(self._given) and self._marks == [_mark(part) for part in self._given]
+        kept = kept and all(
+            same[place] or mark == _mark(part)
+            for place, (mark, part) in enumerate(zip(self._marks, self._given, strict=True))
+        )
         kept = kept and len(given[live]) == len(self._given[live])  # a last minibatch may have fewer rows
         moved = [place for place in range(len(parts)) if kept and place != live and marks[place] != self._marks[place]]
         if not kept or 2 * sum(sizes[place] for place in moved) > sum(sizes):

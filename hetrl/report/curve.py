@@ -195,8 +195,17 @@ def draw(curves: Sequence[Curve], path: Path, *, ylabel: str, title: str = "") -
     return draw_panels({title: curves}, path, ylabel=ylabel)
 
 
-def draw_panels(panels: Mapping[str, Sequence[Curve]], path: Path, *, ylabel: str) -> Path:
-    """Draw several pictures, one for each title: up to three side by side, more in rows of two."""
+def draw_panels(
+    panels: Mapping[str, Sequence[Curve]], path: Path, *, ylabel: str, ylim: tuple[float, float] | None = None
+) -> Path:
+    """Draw several pictures, one for each title: up to three side by side, more in rows of two.
+
+    Args:
+        panels: title -> its curves.
+        path: of the picture.
+        ylabel: what is drawn.
+        ylim: the ends of what can be; an interval of a mean may reach beyond.
+    """
     columns = len(panels) if len(panels) <= 3 else 2
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(6.4 * columns, 4.2 * rows), layout="constrained")
@@ -207,6 +216,8 @@ def draw_panels(panels: Mapping[str, Sequence[Curve]], path: Path, *, ylabel: st
         for index, curve in enumerate(curves):
             _draw_curve(axis, curve, f"C{index}")
         axis.set(title=title, ylabel=ylabel)
+        if ylim is not None:
+            axis.set_ylim(*ylim)
         axis.grid(alpha=0.3)
         label_frames(axis)
         add_legend(axis)

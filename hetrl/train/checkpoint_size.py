@@ -3,10 +3,9 @@
 import math
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from hetrl.team import Box
+from hetrl.data.replay import transition_bytes
 from hetrl.train.collection import Collection
 from hetrl.train.learner import Learner
 
@@ -43,13 +42,6 @@ def _replay_bytes(data: Collection) -> int:
     ring = getattr(source, "ring", None)
     if ring is None or not getattr(source, "save", True):
         return 0
-    state = source.state_dict()
     n_steps = min(ring.n_slots, math.ceil(data.frames / ring.n_envs))
-    seen = [*state["observation"].values(), *(each for parts in state["masks"].values() for each in parts.values())]
-    flags = 2 * ring.n_envs
-    done = 0
-    for agents in source._team.layout.values():
-        action = agents[0].action
-        size = 4 * action.size if isinstance(action, Box) else torch.int64.itemsize * len(action.choices)
-        done += ring.n_envs * len(agents) * (size + torch.float32.itemsize)
-    return n_steps * (2 * sum(map(_bytes, seen)) + done + flags)
+    masks = {f"agent.{word}" for word in source.state_dict()["masks"]}
+    return n_steps * ring.n_envs * transition_bytes(source._team, masks)

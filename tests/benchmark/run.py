@@ -1,7 +1,7 @@
 """Speed and memory against peers, every ratio measured in one process or in alternation; ``make bench``.
 
-    python tests/benchmark/run.py [collect] [step] [soft] [marginal] [train] [scenario] [capture] [memory] [mujoco]
-                                  [diffusion] [battle] [--quick]
+    python tests/benchmark/run.py [collect] [step] [soft] [marginal] [teams] [train] [scenario] [capture] [memory]
+                                  [mujoco] [diffusion] [battle] [--quick]
 
 Prints a table for each part and writes all figures to ``bench.json``. ``train`` needs BenchMARL in an environment of
 its own, which ``peer/setup.sh`` makes.
@@ -323,12 +323,37 @@ def sweeps(quick: bool) -> list[dict[str, Any]]:
         functions = {name: update.sweep for name, update in updates.items()}
         seconds = alternate(functions, max(3, 60 // n_agents), clock=time.process_time)
         rows.append({"agents": n_agents, **{f"{name} ms": value * 1e3 for name, value in seconds.items()}})
-    at = torch.tensor([math.log(n_agents) for n_agents in counts])
-    slopes: dict[str, Any] = {"agents": "slope"}
+    return table("the sweep of the actors, 1,000 rows (target: a slope of at most 1.1)", [*rows, slopes(rows)])
+
+
+def slopes(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the slope of the log-log fit of every column to the first one, the number of agents."""
+    at = torch.tensor([math.log(row["agents"]) for row in rows])
+    found: dict[str, Any] = {"agents": "slope"}
     for name in list(rows[0])[1:]:
         cost = torch.tensor([math.log(row[name]) for row in rows])
-        slopes[name] = (((at - at.mean()) * (cost - cost.mean())).sum() / (at - at.mean()).square().sum()).item()
-    return table("the sweep of the actors, 1,000 rows (target: a slope of at most 1.1)", [*rows, slopes])
+        found[name] = (((at - at.mean()) * (cost - cost.mean())).sum() / (at - at.mean()).square().sum()).item()
+    return found
+
+
+def measure_large_teams(quick: bool) -> list[dict[str, Any]]:
+    """Whole off-policy updates of large teams, all phases, processor time on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    rows = []
+    for n_agents in (16, 64) if quick else (16, 64, 128, 256):
+        size: dict[str, Any] = {"n_agents": n_agents, "rows": 256, "hidden": 128}
+        updates = {
+            "HASAC": Update(**size),
+            "OMDPG": Update("update.actors.every=1", recipe="omdpg", **size),
+        }
+        seconds = alternate(updates, 3, clock=time.process_time)
+        rows.append({"agents": n_agents, **{f"{name} ms": value * 1e3 for name, value in seconds.items()}})
+        console.print(rows[-1])
+    torch.set_num_threads(threads)
+    return table(
+        "one update of a large team, 256 rows, 2 x 128 (target: a slope of at most 1.15)", [*rows, slopes(rows)]
+    )
 
 
 def measure_marginal_q(quick: bool) -> list[dict[str, Any]]:
@@ -947,7 +972,7 @@ def measure_battles(quick: bool) -> dict[str, list[dict[str, Any]]]:
 
 PARTS: dict[str, Callable[[bool], Any]] = {
     "collect": measure_collection, "step": measure_step, "soft": measure_soft_update, "marginal": measure_marginal_q,
-    "train": measure_training,
+    "teams": measure_large_teams, "train": measure_training,
     "scenario": measure_scenarios, "capture": measure_captured, "memory": measure_memory, "mujoco": measure_robots,
     "diffusion": measure_diffusion, "battle": measure_battles,
 }  # fmt: skip

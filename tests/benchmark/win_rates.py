@@ -21,6 +21,9 @@ DOCS = Path(__file__).parents[2] / "docs"
 TABLE = DOCS / "data" / "battles.csv"
 METRIC = "eval/info/won"
 COLUMNS = ("recipe", "map", "seed", "frames", "won")
+MAPS = ("3m", "2s3z", "3s5z")
+RECIPES = ("mappo", "happo", "qmix", "vdn", "hasac", "omdpg")
+"""In the order in which they are drawn, so that a recipe has its colour in every panel; others come behind."""
 LAST = 3
 """Evaluations at the end of a run over which the printed rate is averaged."""
 Row = tuple[str, str, int, int, float]
@@ -44,17 +47,23 @@ def measured(run: Path) -> Iterator[Row]:
         yield recipe, battle, int(seed), int(frames), round(float(won), 4)
 
 
+def place(row: Row) -> tuple[int, int, Row]:
+    """Return what sorts rows as they are drawn."""
+    recipe, battle = row[:2]
+    return [*MAPS, battle].index(battle), [*RECIPES, recipe].index(recipe), row
+
+
 def main() -> None:
     """Take up what runs there are, draw, and print."""
     rows = kept()
     for run in sorted(Path(sys.argv[1]).iterdir()) if len(sys.argv) > 1 else []:
         if (run / "metrics.csv").exists():
             own = list(measured(run))
-            rows = [row for row in rows if row[:3] != own[0][:3]] + own
+            rows = [row for row in rows if not own or row[:3] != own[0][:3]] + own
     with TABLE.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([COLUMNS, *sorted(rows)])
     found: dict[str, dict[str, dict[int, list[tuple[int, float]]]]] = defaultdict(lambda: defaultdict(dict))
-    for recipe, battle, seed, frames, won in sorted(rows):
+    for recipe, battle, seed, frames, won in sorted(rows, key=place):
         found[battle][recipe].setdefault(seed, []).append((frames, won))
     panels = {}
     for battle, recipes in found.items():
@@ -66,7 +75,7 @@ def main() -> None:
             rates = [float(np.mean([won for _, won in points[-LAST:]])) for points in seeds.values()]
             frames = min(points[-1][0] for points in seeds.values())
             print(f"| `{recipe}` | {battle} | {frames:,} | {', '.join(f'{rate:.2f}' for rate in rates)} |")
-    print(draw_panels(panels, DOCS / "img" / "battles.png", ylabel="battles won"))
+    print(draw_panels(panels, DOCS / "img" / "battles.png", ylabel="battles won", ylim=(-0.03, 1.03)))
 
 
 if __name__ == "__main__":

@@ -145,6 +145,20 @@ def test_no_two_turns_of_a_phase_log_under_one_label():
     assert [runner._turns.of(agents)[0].label for agents in (ALIKE.agents, ALIKE.agents[:2])] == ["arms/", "a0+a1/"]
 
 
+def test_in_a_turn_nothing_but_its_own_parameters_has_a_gradient():
+    found, store, moved = linked(), filled(TEAM), []
+
+    def note(optimizer, closure):
+        moved.append({id(each) for each in found.parameters() if each.requires_grad})
+        assert moved[-1] == {id(each) for group in optimizer.param_groups for each in group["params"]}
+        optimizer.step(closure)
+
+    for phase in found.recipe.update[:2]:
+        PhaseRunner(phase, found).run(store, 0.0, torch.Generator(), note)
+    assert len(set(map(frozenset, moved))) == len(TEAM)
+    assert not any(each.requires_grad for each in found.parameters())
+
+
 def test_agents_that_share_run_as_one_lane_unless_they_hand_on_a_team_value():
     found = linked("happo", "nets.actor.per=group")
     assert lanes(found, (A0, A1), "steps") == [("a0", "a1")]

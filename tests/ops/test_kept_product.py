@@ -102,3 +102,15 @@ def test_no_gradient_passes():
     parts, weight, bias = make()
     parts[1].requires_grad_()
     assert not any(each.requires_grad for each in keeping()(parts, weight.requires_grad_(), bias, 1))
+
+
+def test_parts_that_stay_are_not_looked_at_again(monkeypatch):
+    """A sweep would be quadratic in the number of agents if every turn asked all of them."""
+    parts, weight, bias = make()
+    first = keeping()
+    first(parts, weight, bias, 1)
+    marked, mark = [], kept_product._mark
+    monkeypatch.setattr(kept_product, "_mark", lambda part: marked.append(part) or mark(part))
+    parts[2] = torch.randn_like(parts[2])
+    first(parts, weight, bias, 1)
+    assert not any(part is each for part in (parts[0], parts[1], parts[3]) for each in marked)
