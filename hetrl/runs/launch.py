@@ -1,72 +1,100 @@
-"""Runs as jobs, side by side: started as there is room for them, watched, and told to stop."""
+"""The processes of several runs: started as there is room for them, watched, and told to stop."""
 
 import os
 import signal
+import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
+from rich.console import Console
+
+from hetrl.runs.board import SeedsBoard
+from hetrl.runs.parent import followed
 from hetrl.train.signals import TakenSignals
 
 _POLL = 0.2
-"""Seconds between two looks at the jobs."""
+"""Seconds between two looks at the processes."""
 _REFUSED = 2
 """The exit code with which the command line refuses something."""
 
 
 class Process(Protocol):
-    """What a job is once it was started, wherever that is."""
-
-    def poll(self) -> int | None:
-        """Return its exit code; None while it lasts."""
-
-    def stop(self, at_once: bool) -> None:
-        """Ask it to finish its batch and save, or end it at once; does nothing where it has ended."""
+    """What a run is once it was started, wherever that is; a :class:`subprocess.Popen` is one."""
 
     @property
-    def log(self) -> Path | None:
-        """Another file that says why it failed, beside that of the run."""
+    def returncode(self) -> Any:
+        """Its exit code; None while it lasts."""
+
+    def poll(self) -> int | None:
+        """Look at it, and return its exit code."""
+
+    def send_signal(self, sig: int) -> None:
+        """Ask it to finish its batch and save."""
+
+    def kill(self) -> None:
+        """End it at once."""
 
 
 @dataclass
-class Job:
-    """A run that is to be trained, or continued, by a process of its own."""
+class SeedProcess:
+    """The process that trains one seed."""
 
-    name: str
-    """What it is called where it is shown."""
+    seed: int
     run: Path
     """The folder of its run."""
-    new: list[str]
-    """The command that starts it."""
-    on: list[str]
-    """The command that goes on from its checkpoint."""
-    frames: int
-    """That it is to have."""
-    threads: int = 1
-    on_gpu: bool = False
+    command: list[str]
     process: Process | None = None
     interrupted: bool = False
     """Whether it was told to stop while it still ran."""
+    new: list[str] | None = None
+    """The command that starts the run, where a job may come to it before it has a checkpoint."""
+    on: list[str] | None = None
+    """The command that goes on from a checkpoint."""
+    frames: int = 0
+    """That the run is to have."""
+    combination: str = ""
+    """Of which combination it is one seed, where there are several."""
+
+    @property
+    def key(self) -> int | str:
+        """What it is called where it is shown."""
+        return f"{self.combination} seed {self.seed}" if self.combination else self.seed
 
     @property
     def log(self) -> Path:
         """The file that takes what it prints."""
         return self.run.with_name(self.run.name + ".log")
 
-    @property
-    def command(self) -> list[str]:
-        """What to start now."""
-        return self.on if (self.run / "checkpoints" / "last.ckpt").exists() else self.new
+    def start(self, threads: int, more: Mapping[str, str] | None = None) -> None:
+        """Start it here, with so many threads for torch where the environment does not say otherwise.
+
+        Args:
+            threads: of torch.
+            more: of its environment.
+        """
+        # A session of its own: Ctrl-C in the terminal reaches this process alone, which then tells each seed once.
+        given, environment = followed()
+        utf8 = {"PYTHONIOENCODING": "utf-8"}  # a file has the system's encoding otherwise
+        environment = {"OMP_NUM_THREADS": str(threads), **environment, "COLUMNS": "200", **utf8, **(more or {})}
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command, stdin=given, stdout=log, stderr=subprocess.STDOUT, env=environment, **alone()
+            )
 
     def interrupt(self, at_once: bool = False) -> None:
         """Ask it to finish its batch and save, or end it at once; does nothing where it has ended."""
+        # Not SIGINT: a shell's background jobs ignore that one from birth on.
         if self.process is not None and self.process.poll() is None:
             self.interrupted = True
-            self.process.stop(at_once)
+            if at_once:
+                self.process.kill()
+            else:
+                self.process.send_signal(getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM))
 
     @property
     def ended(self) -> bool:
@@ -79,66 +107,53 @@ class Job:
         Args:
             finished: whether the run has all its frames.
         """
-        code = None if self.process is None else self.process.poll()
+        code = None if self.process is None else self.process.returncode
         if code == 0:
             return "done" if finished else "stopped"
         return "stopped" if code is None or (self.interrupted and code != _REFUSED) else "failed"
 
-    def last_lines(self, count: int = 1) -> list[str]:
-        """Return the last lines that it printed; of a job that never came so far, what its executor kept."""
-        more = None if self.process is None else self.process.log
-        for file in (self.log, more):
-            if file is not None and file.exists():
-                lines = file.read_text(encoding="utf-8", errors="replace").split("\n")
-                if said := [line.rstrip() for line in lines if line.strip()]:
-                    return said[-count:]
-        return []
-
     def last_words(self) -> str:
         """Return the last line that it printed."""
-        return "".join(self.last_lines()).strip()
+        return "".join(self.last_lines(1)).strip()
+
+    def last_lines(self, count: int) -> list[str]:
+        """Return the last lines that it printed, without empty ones; of a job that never came so far, none."""
+        if not self.log.exists():
+            return []
+        lines = self.log.read_text(encoding="utf-8", errors="replace").split("\n")
+        return [line.rstrip() for line in lines if line.strip()][-count:]
 
 
 class Executor(Protocol):
-    """Where jobs run."""
+    """Where runs are trained."""
 
-    def room(self, n_running: int) -> int:
-        """Return how many more may be started."""
+    at_once: int
+    lasts: bool
+    """Whether they go on without this process, so that a closed terminal is no reason to stop them."""
 
-    def start(self, jobs: Sequence[Job]) -> None:
-        """Give each job its process."""
+    def say(self, console: Console) -> None:
+        """Say how GPUs are dealt out, where there are any."""
 
-    @property
-    def lasts(self) -> bool:
-        """Whether jobs go on without this process, and a closed terminal is no reason to stop them."""
+    def adopt(self, seed: SeedProcess) -> bool:
+        """Give a run the process that it has from an earlier call; whether there is one."""
 
-
-class Source(Protocol):
-    """Who has the jobs."""
-
-    def take(self, count: int) -> Sequence[Job]:
-        """Return at most so many jobs to start now."""
-
-    def look(self, running: Sequence[Job]) -> None:
-        """See how far those are that run."""
-
-    def ended(self, job: Job) -> None:
-        """Take note of a job that has ended."""
+    def start(self, seed: SeedProcess) -> None:
+        """Give a run its process."""
 
 
 class StopSignals:
-    """Hands a signal that asks for a stop on to the jobs: each finishes its batch and saves.
+    """Hands a signal that asks for a stop on to the seeds: each finishes its batch and saves.
 
-    A second Ctrl-C ends them at once; each keeps its last checkpoint. Where jobs last without this process, only Ctrl-C
-    stops them; at any other signal they are left alone.
+    A second Ctrl-C ends them at once; each keeps its last checkpoint. Where they last without this process, only Ctrl-C
+    stops them, and any other signal leaves them alone.
     """
 
     def __init__(self, lasts: bool = False) -> None:
         self.asked = False
         self.left = False
-        """Whether the jobs go on alone."""
-        self.running: list[Job] = []
+        """Whether the runs go on alone."""
         self._lasts = lasts
+        self.running: list[SeedProcess] = []
         self._n_interrupts = 0
         self._signals = TakenSignals()
 
@@ -153,18 +168,27 @@ class StopSignals:
         return self
 
     def forward(self, at_once: bool = False) -> None:
-        """Interrupt every running job, unless they are left alone."""
-        for job in () if self.left else self.running:
-            job.interrupt(at_once)
+        """Interrupt every running seed, unless they go on alone."""
+        for seed in () if self.left else self.running:
+            seed.interrupt(at_once)
 
     def __exit__(self, *error: object) -> None:
         self._signals.give_back()
 
 
 def command_line(words: Sequence[str], wandb: str | None) -> list[str]:
-    """Return the command that trains one run; what lies in the current folder is not imported."""
+    """Return the command that trains one seed; what lies in the current folder is not imported."""
     more = [] if wandb is None else ["--wandb", wandb]
     return [sys.executable, "-P", "-m", "hetrl", "train", *words, *more]
+
+
+def alone() -> dict[str, Any]:
+    """Return what keeps a child out of the terminal's Ctrl-C: a session of its own; on Windows a group of processes.
+
+    There a request to stop is Ctrl-Break, which goes to a group; SIGTERM would end it without a checkpoint.
+    """
+    group = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", None)
+    return {"start_new_session": True} if group is None else {"creationflags": group}
 
 
 def n_cores() -> int:
@@ -174,22 +198,28 @@ def n_cores() -> int:
     return os.cpu_count() or 1
 
 
-def run_side_by_side(source: Source, executor: Executor, stop: StopSignals) -> None:
-    """Run jobs until none is left, or a stop was asked for and all have ended."""
+def run_side_by_side(seeds: Sequence[SeedProcess], executor: Executor, stop: StopSignals, board: SeedsBoard) -> None:
+    """Run the seeds, so many at once as there is room for, until all have ended or a stop was asked for."""
+    waiting = list(seeds)
     try:
-        while True:
-            fresh = [] if stop.asked else source.take(executor.room(len(stop.running)))
-            if fresh:
-                stop.running += fresh
-                executor.start(fresh)
-                if stop.asked:  # while they were being started
-                    stop.forward()
-            if stop.left or not stop.running:
-                break
+        while (waiting or stop.running) and not stop.left:
+            while waiting and len(stop.running) < executor.at_once and not stop.asked:
+                seed = waiting.pop(0)
+                stop.running.append(seed)
+                if seed.process is None:
+                    executor.start(seed)
+                if stop.asked and not stop.left:  # while it was being started
+                    seed.interrupt()
             time.sleep(_POLL)
-            source.look(stop.running)
-            for job in [job for job in stop.running if job.ended]:
-                stop.running.remove(job)
-                source.ended(job)
+            ended = [seed for seed in stop.running if seed.ended]
+            board.update([seed.key for seed in stop.running])
+            for seed in ended:
+                stop.running.remove(seed)
+                board.end(seed.key, seed.ending)
+            if stop.asked:
+                waiting.clear()
+    except BaseException:
+        stop.left = executor.lasts and not stop.asked
+        raise
     finally:
-        stop.forward()  # nothing goes on alone
+        stop.forward()  # nothing goes on alone, unless it lasts
