@@ -63,8 +63,6 @@ class Asked:
         given: dict[str, Any] = {
             "at_once": at_once, "wandb": wandb, "on": on or "local", "slurm": slurm_words(slurm),
         }  # fmt: skip
-        if self.resume is not None and (self.tasks or self.vary):
-            raise RunError("--task and --vary do not go with --resume: the combinations are those in the folder.")
         if self.resume is not None and self.combined:
             finish_combinations(resume_combinations(self.resume, *self.words, count=self.seeds, **given))
         elif self.resume is not None:

@@ -75,6 +75,8 @@ def train(
     if resume is not None:
         if folder is not None:
             raise RunError("--folder and --resume do not go together; the run stays in its folder.")
+        if task or vary:
+            raise RunError("--task and --vary do not go with --resume: the combinations are those in the folder.")
         if init is not None:
             raise RunError("--init and --resume do not go together; a run goes on from its own weights.")
     elif recipe is None:

@@ -52,9 +52,10 @@ def combinations(
     """
     sections = [task_section(name) for name in tasks]
     varied = [variation(text) for text in vary]
+    none: list[str | None] = [None]
     labels = _labels([word for word, _ in varied])
     found = []
-    for recipe, section, values in product(recipes, sections or [None], product(*(values for _, values in varied))):
+    for recipe, section, values in product(recipes, sections or none, product(*(values for _, values in varied))):
         given = [] if section is None else [f"task={section}"]
         changes = [f"{word}={value}" for (word, _), value in zip(varied, values, strict=True)]
         parts = [f"{label}={value}" for label, value in zip(labels, values, strict=True)]

@@ -61,9 +61,7 @@ def write(run: Path, path: Path) -> Path:
         RecipeError: its recipe cannot be read.
     """
     for seeds in CombinedFolder(run).combinations.values():
-        raise RunError(
-            f"{run} is a folder of combinations; name a run in it, as in {seeds.path}, or see hetrl compare."
-        )
+        raise RunError(f"{run} holds combinations; name a run in it, as in {seeds.path}, or see hetrl compare.")
     if SeedsFolder(run).recipe.exists():
         first = next(iter(SeedsFolder(run).runs.values()), run)
         raise RunError(f"{run} is a folder of seeds; name one of its runs, {first}, or see hetrl compare.")

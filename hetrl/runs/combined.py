@@ -54,7 +54,7 @@ def train_combinations(
     on: str = "local",
     slurm: Mapping[str, Any] | None = None,
 ) -> Outcomes:
-    """Train combinations with ``count`` seeds each, in a new folder. All of them are checked before anything is written.
+    """Train combinations with ``count`` seeds each, in a new folder; all are checked before anything is written.
 
     Args:
         combinations: as :func:`~hetrl.recipe.combinations.combinations` makes them.
@@ -131,8 +131,8 @@ def loaded(combinations: Sequence[Combination], place: Place) -> dict[str, Recip
         except HetrlError as error:
             problems.append(f"{each.about}: {error}")
     if problems:
-        bad = f"{len(problems)} of {len(combinations)} combinations cannot be trained, and nothing was started."
-        raise RecipeError("\n".join([bad, *(f"  {problem}" for problem in problems)]))
+        bad = f"{len(problems)} of {len(combinations)} combinations cannot be trained, and nothing was started"
+        raise RecipeError(f"{bad}. {' '.join(problems)}")
     return recipes
 
 

@@ -3,6 +3,7 @@
 Nothing heavy is imported: the job only watches.
 """
 
+import csv
 import os
 import signal
 import subprocess
@@ -75,7 +76,7 @@ class Job:
                 process.send_signal(signal.SIGTERM)
             time.sleep(_POLL)
         code = process.returncode
-        if asked and not files.stop.exists() and not self._finished():
+        if asked and not files.stop.exists() and self._frames_logged() < self.frames:
             _queue_again()  # and does not come back where that is possible
         replace_text(files.code, f"{code}\n")
         return code
@@ -100,10 +101,13 @@ class Job:
                 command, stdin=given, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True
             )
 
-    def _finished(self) -> bool:
-        from hetrl.runs.folder import Folder
-
-        return Folder(self.run).frames_saved() >= self.frames
+    def _frames_logged(self) -> float:
+        """Return the frames of the last row of the metrics: a run that stops has saved after that."""
+        try:
+            with (self.run / "metrics.csv").open(encoding="utf-8", newline="") as file:
+                return max((float(row["frames"]) for row in csv.DictReader(file)), default=0)
+        except (OSError, KeyError, ValueError):  # it ended before the first one, or while one was written
+            return 0
 
 
 def _queue_again() -> None:

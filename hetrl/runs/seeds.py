@@ -173,13 +173,17 @@ def resume_seeds(
         refuse_other_recipe(recipe, load(folder.recipe).yaml())
         if count is not None:
             folder.add(range(recipe.run.seed, recipe.run.seed + count))
-        if all(Folder(run).frames_saved() >= recipe.run.frames for run in folder.runs.values()):
-            raise RunError(
-                f"every seed in {path} is finished ({recipe.run.frames} frames); add some with --seeds, or go on with "
-                "run.frames=... above that."
-            )
+        _refuse_finished(folder, recipe)
         replace_text(folder.recipe, recipe.yaml())
         return _run_all(folder, recipe, list(overrides), place, wandb)
+
+
+def _refuse_finished(folder: SeedsFolder, recipe: Recipe) -> None:
+    if all(Folder(run).frames_saved() >= recipe.run.frames for run in folder.runs.values()):
+        raise RunError(
+            f"every seed in {folder.path} is finished ({recipe.run.frames} frames); add some with --seeds, or go on "
+            "with run.frames=... above that."
+        )
 
 
 def _run_all(folder: SeedsFolder, recipe: Recipe, overrides: Sequence[str], place: Place, wandb: str | None) -> Outcome:
@@ -217,8 +221,10 @@ def prepare(
             outcome.done.append(seed)
             continue
         new = [str(folder.recipe), f"run.seed={seed}", f"run.threads={threads}", "--folder", str(run), *given]
-        commands = [command_line([*words, *known], wandb) for words in (new, ["--resume", str(run), *overrides])]
-        each = SeedProcess(seed, run, commands[bool(frames)], None, False, *commands, wanted, combination)
+        first, then = (command_line([*words, *known], wandb) for words in (new, ["--resume", str(run), *overrides]))
+        each = SeedProcess(
+            seed, run, then if frames else first, new=first, on=then, frames=wanted, combination=combination
+        )
         processes.append(each)
         if executor.adopt(each):
             continue
