@@ -49,7 +49,7 @@ class SeedsBoard:
             figures = table.figures()
             self._progress.update(self._bars[seed], completed=table.frames, figures=figures)
             if plain:
-                self._console.print(f"{_named(seed)}  {figures}", highlight=False)
+                self._console.print(f"{_named(seed)}  {figures}", highlight=False, soft_wrap=True)
         if plain:
             self._printed = time.monotonic()
 
@@ -60,7 +60,7 @@ class SeedsBoard:
         figures = f"{ending(table.frames >= self._frames)}  {table.figures()}"
         self._progress.update(self._bars[seed], completed=table.frames, figures=figures)
         if not self._console.is_terminal:
-            self._console.print(f"{_named(seed)}  {figures}", highlight=False)
+            self._console.print(f"{_named(seed)}  {figures}", highlight=False, soft_wrap=True)
 
 
 def _named(seed: int | str) -> str:

@@ -15,7 +15,7 @@ from hetrl.recipe.schema import Recipe
 from hetrl.runs import lock
 from hetrl.runs.combined_folder import CombinedFolder
 from hetrl.runs.folder import Folder, is_free
-from hetrl.runs.place import Place
+from hetrl.runs.place import RunPlace
 from hetrl.runs.seeds import Group, Outcome, fill, make_room, prepare, refuse_unfit, run_groups
 
 
@@ -69,7 +69,7 @@ def train_combinations(
         RecipeError: combinations do not link; all that do not are named.
         RunError: the folder is taken.
     """
-    place = Place(on, slurm or {}, at_once)
+    place = RunPlace(on, slurm or {}, at_once)
     recipes = loaded(combinations, place)
     folder = CombinedFolder(path or _default(combinations))
     with lock.sole_writer(folder.path):
@@ -103,7 +103,7 @@ def resume_combinations(
     Raises:
         RunError: everything is finished, or the overrides change a recipe.
     """
-    place, folder, recipes = Place(on, slurm or {}, at_once), CombinedFolder(path), {}
+    place, folder, recipes = RunPlace(on, slurm or {}, at_once), CombinedFolder(path), {}
     with lock.sole_writer(path):
         for name, seeds in folder.combinations.items():
             recipes[name] = load(seeds.recipe, *overrides)
@@ -117,7 +117,7 @@ def resume_combinations(
         return _run(folder, recipes, overrides, place, wandb)
 
 
-def loaded(combinations: Sequence[Combination], place: Place) -> dict[str, Recipe]:
+def loaded(combinations: Sequence[Combination], place: RunPlace) -> dict[str, Recipe]:
     """Return the checked recipes of combinations by their names.
 
     Raises:
@@ -137,7 +137,7 @@ def loaded(combinations: Sequence[Combination], place: Place) -> dict[str, Recip
 
 
 def _run(
-    folder: CombinedFolder, recipes: Mapping[str, Recipe], overrides: Sequence[str], place: Place, wandb: str | None
+    folder: CombinedFolder, recipes: Mapping[str, Recipe], overrides: Sequence[str], place: RunPlace, wandb: str | None
 ) -> Outcomes:
     executor = place.executor(folder.path, *recipes.values())
     groups: dict[str, Group] = {

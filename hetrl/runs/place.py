@@ -18,7 +18,7 @@ _GPU_WORDS = ("gpus_per_node", "gres", "gpus", "gpus_per_task")
 
 
 @dataclass(frozen=True)
-class Place:
+class RunPlace:
     """A place, and what runs ask for there.
 
     Raises:

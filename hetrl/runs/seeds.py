@@ -22,7 +22,7 @@ from hetrl.runs.folder import Folder, default_folder, is_free
 from hetrl.runs.launch import Executor, SeedProcess, StopSignals, command_line, run_side_by_side
 from hetrl.runs.origin import Origin
 from hetrl.runs.parts import options
-from hetrl.runs.place import Place
+from hetrl.runs.place import RunPlace
 from hetrl.runs.seeds_folder import SeedsFolder
 
 _LAST_LINES = 8
@@ -89,7 +89,7 @@ def train_seeds(
     if origin is not None:
         for seed in seeds:
             Folder(origin.of_seed(seed).run).refuse_if_empty()
-    place = Place(on, slurm or {}, at_once)
+    place = RunPlace(on, slurm or {}, at_once)
     refuse_unfit(recipe, place)  # before anything is written
     folder = SeedsFolder(path or default_folder(recipe, seeds=True))
     with lock.sole_writer(folder.path):
@@ -98,7 +98,7 @@ def train_seeds(
         return _run_all(folder, recipe, [], place, wandb)
 
 
-def refuse_unfit(recipe: Recipe, place: Place) -> None:
+def refuse_unfit(recipe: Recipe, place: RunPlace) -> None:
     """Refuse what would fail in every seed.
 
     Raises:
@@ -167,7 +167,7 @@ def resume_seeds(
     for run in folder.runs.values():
         if Folder(run).recipe.exists():
             Folder(run).need_parts()
-    place = Place(on, slurm or {}, at_once)
+    place = RunPlace(on, slurm or {}, at_once)
     with lock.sole_writer(path):
         recipe = load(folder.recipe, *overrides)
         refuse_other_recipe(recipe, load(folder.recipe).yaml())
@@ -186,7 +186,9 @@ def _refuse_finished(folder: SeedsFolder, recipe: Recipe) -> None:
         )
 
 
-def _run_all(folder: SeedsFolder, recipe: Recipe, overrides: Sequence[str], place: Place, wandb: str | None) -> Outcome:
+def _run_all(
+    folder: SeedsFolder, recipe: Recipe, overrides: Sequence[str], place: RunPlace, wandb: str | None
+) -> Outcome:
     """Run the seeds of a folder that have frames left, and return how all of them stand."""
     executor, console = place.executor(folder.path, recipe), Console(markup=False, emoji=False)
     group = prepare(folder, recipe, overrides, executor, wandb)

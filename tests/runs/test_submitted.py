@@ -14,7 +14,7 @@ from hetrl.runs import launch, seeds, submitted
 from hetrl.runs.folder import Folder
 from hetrl.runs.job import JobFiles
 from hetrl.runs.launch import SeedProcess, StopSignals
-from hetrl.runs.place import Place
+from hetrl.runs.place import RunPlace
 from hetrl.runs.seeds import resume_seeds, train_seeds
 from hetrl.runs.submitted import Slurm, Submits, slurm_words
 
@@ -257,10 +257,10 @@ def test_what_jobs_ask_for_is_read_and_refused():
         "partition": "gpu", "time": 240, "gpus_per_node": 1,
     }  # fmt: skip
     with pytest.raises(RunError, match=r"^--on slurm: say how many minutes a job may take, --slurm time=240"):
-        Place("slurm", {"time": "4:00:00"})
+        RunPlace("slurm", {"time": "4:00:00"})
     with pytest.raises(RunError, match=r"run\.device=cuda, and the jobs ask for no GPU; --slurm gpus_per_node=1\.$"):
-        Place("slurm", {"time": 5}).refuse_device(recipe("run.device=cuda"))
-    Place("slurm", {"time": 5, "gpus_per_node": 1}).refuse_device(recipe("run.device=cuda"))
+        RunPlace("slurm", {"time": 5}).refuse_device(recipe("run.device=cuda"))
+    RunPlace("slurm", {"time": 5, "gpus_per_node": 1}).refuse_device(recipe("run.device=cuda"))
 
 
 def test_a_missing_package_is_named(monkeypatch, tmp_path):
