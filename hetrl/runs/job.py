@@ -98,7 +98,14 @@ class Job:
         environment |= {"COLUMNS": "200", "PYTHONIOENCODING": "utf-8", **self.environment}
         with self.log.open("ab") as log:
             return subprocess.Popen(
-                command, stdin=given, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+                command,
+                stdin=given,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+                # Some clusters send a job's signals to all of its processes, and this one would end a run unsaved.
+                preexec_fn=lambda: signal.signal(signal.SIGUSR2, signal.SIG_IGN),
             )
 
     def _frames_logged(self) -> float:

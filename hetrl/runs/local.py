@@ -5,7 +5,10 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from hetrl.errors import RunError
+from hetrl.runs.job import JobFiles
 from hetrl.runs.launch import SeedProcess, n_cores
+from hetrl.runs.squeue import queued
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
@@ -33,7 +36,17 @@ class LocalProcesses:
             console.print(line, highlight=False, soft_wrap=True)
 
     def adopt(self, seed: SeedProcess) -> bool:
-        """None is left of an earlier call: processes end with the one that started them."""
+        """None is left of an earlier call: processes end with the one that started them.
+
+        Raises:
+            RunError: Slurm has a job that trains this run, or will.
+        """
+        file = JobFiles(seed.run).number
+        number = file.read_text().strip() if file.exists() else None
+        if number is not None and number in (queued() or ()):
+            raise RunError(
+                f"{seed.run} is trained by job {number} of Slurm; --on slurm watches it, scancel {number} ends it."
+            )
         return False
 
     def start(self, seed: SeedProcess) -> None:

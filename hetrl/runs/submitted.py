@@ -1,6 +1,5 @@
 """Runs as jobs that submitit hands to Slurm, or to its local executor."""
 
-import getpass
 import subprocess
 import time
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from hetrl.errors import DependencyError, RunError, nearest
 from hetrl.runs.job import Job, JobFiles
 from hetrl.runs.launch import SeedProcess
 from hetrl.runs.local import VISIBLE, LocalProcesses
+from hetrl.runs.squeue import queued
 
 PLACES = ("local", "slurm", "submitit-local")
 """Where runs are trained: processes here, jobs of Slurm, or jobs of submitit's that run here."""
@@ -77,11 +77,10 @@ class Slurm:
     def there(self, number: str) -> bool:
         """Whether a job is waiting or runs; where Slurm does not answer, it is taken to be."""
         if time.monotonic() - self._looked > _LOOK:
-            asked = ["squeue", "--noheader", f"--user={getpass.getuser()}", "--format=%A"]
-            done = subprocess.run(asked, capture_output=True, text=True, check=False)
-            if done.returncode != 0:
+            found = queued()
+            if found is None:
                 return True
-            self._seen, self._looked = set(done.stdout.split()), time.monotonic()
+            self._seen, self._looked = found, time.monotonic()
         return number in self._seen
 
     def interrupt(self, number: str) -> None:

@@ -37,7 +37,7 @@ def saved(frames):
     (run / "checkpoints" / "last.ckpt").write_text(str(frames))
 if what == "waits":
     signal.signal(signal.SIGTERM, lambda *given: (saved(40), print("saved", flush=True), sys.exit(0)))
-    print("begun", flush=True)
+    print("begun" if signal.getsignal(signal.SIGUSR2) is signal.SIG_IGN else "would die", flush=True)
     time.sleep(60)
 if what == "fails":
     print("a line\\nerror the simulator fell over")
@@ -222,6 +222,21 @@ def test_jobs_of_an_earlier_call_are_watched_and_not_queued_twice(slurm, tmp_pat
     assert Submits(queue(tmp_path), 1, 5).adopt(seed) and not seed.ended
     (slurm / "queue").write_text("")
     assert not Submits(queue(tmp_path), 1, 5).adopt(a_seed(tmp_path))
+
+
+def test_what_slurm_has_is_not_trained_here_as_well(slurm, stand_ins, tmp_path):
+    stand_ins()
+    folder = tmp_path / "runs"
+    train_seeds(recipe(), 1, folder)
+    (folder / "seed0" / "checkpoints" / "last.ckpt").write_text("40")
+    (folder / "seed0.job").write_text("17\n")
+    (slurm / "queue").write_text("17\n")
+    with pytest.raises(
+        RunError, match=r"seed0 is trained by job 17 of Slurm; --on slurm watches it, scancel 17 ends it"
+    ):
+        resume_seeds(folder)
+    (slurm / "queue").write_text("")
+    assert resume_seeds(folder).done == [0]
 
 
 def test_jobs_outlast_a_closed_terminal_and_end_with_ctrl_c(slurm, tmp_path):
