@@ -21,7 +21,7 @@ _PRINT_EVERY = 30.0
 class SeedsBoard:
     """One line of progress for each seed; where there is no terminal, a plain line now and then."""
 
-    def __init__(self, console: Console, runs: Mapping[int | str, Path], frames: int) -> None:
+    def __init__(self, console: Console, runs: Mapping[int | str, Path], frames: Mapping[int | str, int]) -> None:
         self._console, self._frames = console, frames
         self._progress = Progress(
             TextColumn("{task.fields[about]}"), BarColumn(), TextColumn("{task.fields[figures]}"),
@@ -29,7 +29,8 @@ class SeedsBoard:
         )  # fmt: skip
         self._tables = {seed: GrowingTable(Folder(run).metrics) for seed, run in runs.items()}
         self._bars = {
-            seed: self._progress.add_task("", total=frames, about=_named(seed), figures="waiting") for seed in runs
+            seed: self._progress.add_task("", total=frames[seed], about=_named(seed), figures="waiting")
+            for seed in runs
         }
         self._printed = time.monotonic()
 
@@ -57,7 +58,7 @@ class SeedsBoard:
         """Say how a seed ended, which `ending` knows when told whether it has all its frames."""
         table = self._tables[seed]
         table.read()
-        figures = f"{ending(table.frames >= self._frames)}  {table.figures()}"
+        figures = f"{ending(table.frames >= self._frames[seed])}  {table.figures()}"
         self._progress.update(self._bars[seed], completed=table.frames, figures=figures)
         if not self._console.is_terminal:
             self._console.print(f"{_named(seed)}  {figures}", highlight=False, soft_wrap=True)

@@ -241,7 +241,7 @@ def run_groups(groups: Sequence[Group], executor: Executor, console: Console) ->
     executor.say(console)
     every = [each for group in groups for each in group.processes]
     runs = {each.key: each.run for each in every}
-    wanted = max((group.frames for group in groups), default=0)
+    wanted = {each.key: each.frames for each in every}
     with StopSignals(executor.lasts) as stop, SeedsBoard(console, runs, wanted) as board:
         run_side_by_side(every, executor, stop, board)
     for group in groups:

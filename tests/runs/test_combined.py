@@ -26,11 +26,12 @@ STAND_IN = """
 import pathlib, sys
 run = pathlib.Path(sys.argv[1])
 (run / "recipe.yaml").write_text("x")
-(run / "metrics.csv").write_text("frames,return\\n80,2.5\\n")
+frames = 40 if run.parent.name.endswith("frames=40") else 80
+(run / "metrics.csv").write_text(f"frames,return\\n{frames},2.5\\n")
 if (run.parent.parent / "fails").exists() and run.parent.name.endswith("5e-4"):
     print("some line\\nerror the simulator fell over")
     sys.exit(1)
-(run / "checkpoints").mkdir()
+(run / "checkpoints").mkdir(exist_ok=True)
 (run / "checkpoints" / "last.ckpt").write_text("80")
 """
 
@@ -106,6 +107,17 @@ def test_all_that_cannot_be_trained_are_named_and_nothing_is_written(tmp_path):
     assert said.startswith("2 of 3 combinations cannot be trained, and nothing was started. happo, frames=-1: ")
     assert " happo, frames=40.5: " in said and "frames=40:" not in said
     assert not list(tmp_path.iterdir())
+
+
+def test_each_is_done_after_its_own_frames(stand_ins, tmp_path, capsys):
+    several = combinations(["happo"], TINY[:-4] + TINY[-3:], [], ["run.frames=40,80"])
+    found = train_combinations(several, 1, tmp_path / "all", at_once=1)
+    assert all(each.done == [0] for each in found.each.values())
+    assert "frames=40 seed 0  done  40 frames" in capsys.readouterr().out
+    (tmp_path / "all" / "happo_frames=80" / "seed0" / "checkpoints" / "last.ckpt").write_text("40")
+    again = resume_combinations(tmp_path / "all")
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["happo_frames=80"]
+    assert again.each["happo_frames=80"].done == [0]
 
 
 def test_another_folder_and_a_damaged_table_are_refused(tmp_path):
