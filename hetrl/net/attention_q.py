@@ -17,7 +17,7 @@ from hetrl.net.value_normalizer import ValueNormalizer
 from hetrl.network import Activation, Network, mode
 from hetrl.ops import categorical
 from hetrl.ops.joint_action import JointAction
-from hetrl.ops.kept_sum import KeptSum, Part
+from hetrl.ops.kept_sum import KeptSum, OwnPart
 from hetrl.team import Agent, Discrete, Team
 
 _STEEPEST = 4.0  # of a score: who counts most weighs exp(8) times as much as who counts least
@@ -213,7 +213,7 @@ class AttentionQ(Network):
         pooled = found[..., :-1] / found[..., -1:].clamp(min=_NOBODY)
         return self.body.apart(pooled.flatten(-2)).squeeze(-1)
 
-    def _others(self, state: Tensor, parts: Sequence[Part], place: int) -> Tensor:
+    def _others(self, state: Tensor, parts: Sequence[OwnPart], place: int) -> Tensor:
         """Return the sums over all agents but one."""
         passes = any(part[0].requires_grad for where, part in enumerate(parts) if where != place)
         if self._learns or state.requires_grad or passes:
@@ -224,7 +224,7 @@ class AttentionQ(Network):
             lambda where, part: self._share(seen[where], where, part),
         )  # fmt: skip
 
-    def _sum(self, state: Tensor, parts: Sequence[Part], but: int | None = None) -> Tensor:
+    def _sum(self, state: Tensor, parts: Sequence[OwnPart], but: int | None = None) -> Tensor:
         """Return the sums over the agents, group by group."""
         seen, found = state.split(self._seen, -1), []
         for entry, group in zip(self.entries, self._places, strict=True):
@@ -237,7 +237,7 @@ class AttentionQ(Network):
                 found.append(weight.transpose(-1, -2) @ value)
         return sum(found, torch.zeros((), dtype=state.dtype, device=state.device))
 
-    def _share(self, seen: Tensor, place: int, part: Part) -> Tensor:
+    def _share(self, seen: Tensor, place: int, part: OwnPart) -> Tensor:
         """Return what one agent adds to the sums."""
         weight, value = self._weighed(self.entries[self._group[place]](seen, part[0]), *part[1:])
         return weight.unsqueeze(-1) * value.unsqueeze(-2)
@@ -250,7 +250,7 @@ class AttentionQ(Network):
         return weight if here is None else weight * here.unsqueeze(-1), torch.cat([value, one], -1)
 
 
-def _parts(action: JointAction, active: Active | None) -> list[Part]:
+def _parts(action: JointAction, active: Active | None) -> list[OwnPart]:
     """Return what an agent's entry is made of besides what it sees: its action, and whether it takes part."""
     return [(each,) for each in action] if active is None else list(zip(action, active, strict=True))
 

@@ -49,10 +49,10 @@ class KeptProduct:
             kept and part is self._given[place] and part._version == self._marks[place][1]
             for place, part in enumerate(given)
         ]
-        marks = [self._marks[place] if same[place] else mark_of(part) for place, part in enumerate(given)]
+        marks = [self._marks[place] if same[place] else _mark(part) for place, part in enumerate(given)]
         sizes = [part.shape[-1] for part in parts]
         kept = kept and all(
-            same[place] or mark == mark_of(part)
+            same[place] or mark == _mark(part)
             for place, (mark, part) in enumerate(zip(self._marks, self._given, strict=True))
         )
         kept = kept and len(given[live]) == len(self._given[live])  # a last minibatch may have fewer rows
@@ -72,6 +72,6 @@ def _product(parts: Sequence[Tensor], weight: Tensor, bias: Tensor) -> Tensor:
     return torch.baddbmm(bias, torch.cat(list(parts), -1).expand(len(weight), -1, -1), weight)
 
 
-def mark_of(tensor: Tensor) -> tuple[object, ...]:
+def _mark(tensor: Tensor) -> tuple[object, ...]:
     """Return what tells a tensor from others, and from itself once written to, as long as it is held."""
     return tensor.data_ptr(), tensor._version, tensor.shape, tensor.stride()

@@ -5,9 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from hetrl.ops.kept_product import mark_of
-
-Part = tuple[Tensor, ...]
+OwnPart = tuple[Tensor, ...]
 """What one agent's share is made of, besides what all have in common."""
 
 
@@ -29,7 +27,7 @@ class KeptSum:
     def keep(self, keep: bool) -> None:
         """Forget what is kept, and keep sums from now on or do not."""
         self._keeps = keep
-        self._given: list[Part] = []
+        self._given: list[OwnPart] = []
         self._marks: list[tuple[tuple[object, ...], ...]] = []
         self._sum = torch.empty(0)
         self._taken: dict[int, Tensor] = {}
@@ -39,10 +37,10 @@ class KeptSum:
     def others(
         self,
         common: Tensor,
-        parts: Sequence[Part],
+        parts: Sequence[OwnPart],
         live: int,
-        whole: Callable[[Sequence[Part]], Tensor],
-        share: Callable[[int, Part], Tensor],
+        whole: Callable[[Sequence[OwnPart]], Tensor],
+        share: Callable[[int, OwnPart], Tensor],
     ) -> Tensor:
         """Return the sum of all shares but one; it passes no gradient on.
 
@@ -60,9 +58,9 @@ class KeptSum:
         kept = len(given) == len(self._given)
         # A part that is the very tensor from before, and not written to, is asked nothing more: parts are many.
         same = [kept and self._same(place, part) for place, part in enumerate(given)]
-        marks = [self._marks[place] if same[place] else tuple(map(mark_of, part)) for place, part in enumerate(given)]
+        marks = [self._marks[place] if same[place] else tuple(map(_mark, part)) for place, part in enumerate(given)]
         kept = kept and all(
-            same[place] or tuple(map(mark_of, part)) == self._marks[place] for place, part in enumerate(self._given)
+            same[place] or tuple(map(_mark, part)) == self._marks[place] for place, part in enumerate(self._given)
         )
         moved = [place for place, now in enumerate(marks) if kept and now != self._marks[place] and place != live + 1]
         if not kept or moved[:1] == [0] or 2 * len(moved) > len(parts):
@@ -76,9 +74,14 @@ class KeptSum:
         self._taken = {live: share(live, self._given[live + 1])}
         return self._sum - self._taken[live]
 
-    def _same(self, place: int, part: Part) -> bool:
+    def _same(self, place: int, part: OwnPart) -> bool:
         """Whether a part consists of the tensors that are kept, none of them written to since."""
         return all(
             now is old and now._version == mark[1]
             for now, old, mark in zip(part, self._given[place], self._marks[place], strict=True)
         )
+
+
+def _mark(tensor: Tensor) -> tuple[object, ...]:
+    """Return what tells a tensor from others, and from itself once written to, as long as it is held."""
+    return tensor.data_ptr(), tensor._version, tensor.shape, tensor.stride()

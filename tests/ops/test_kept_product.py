@@ -109,8 +109,8 @@ def test_parts_that_stay_are_not_looked_at_again(monkeypatch):
     parts, weight, bias = make()
     first = keeping()
     first(parts, weight, bias, 1)
-    marked, mark = [], kept_product.mark_of
-    monkeypatch.setattr(kept_product, "mark_of", lambda part: marked.append(part) or mark(part))
+    marked, mark = [], kept_product._mark
+    monkeypatch.setattr(kept_product, "_mark", lambda part: marked.append(part) or mark(part))
     parts[2] = torch.randn_like(parts[2])
     first(parts, weight, bias, 1)
     assert not any(part is each for part in (parts[0], parts[1], parts[3]) for each in marked)
