@@ -85,6 +85,8 @@ SMALL = {
     "net/categorical_policy": [{"hidden": [8]}, {**BESIDE, "team": CHOOSERS}],
     "net/diffusion_policy": [{"n_steps": 2, "hidden": [8]}],
     "net/joint_q": [{"hidden": [8], "normalize": True}, {**BESIDE, "team": CHOOSERS}],
+    "net/attention_q": [{"hidden": [8], "entry": [8], "size": 4, "heads": 2, "normalize": True},
+                        {**BESIDE, "team": CHOOSERS, "size": 4, "heads": 0}],
     "net/state_value": [{"hidden": [8]}, {"hidden": [8], "normalize": True}, BESIDE],
     "net/local_value": [{"hidden": [8]}, {"hidden": [8], "normalize": True}, {**BESIDE, "team": CHOOSERS}],
     "net/local_q": [{"hidden": [8]}, {**BESIDE, "team": CHOOSERS}],
