@@ -78,6 +78,7 @@ BUILT_IN: dict[str, str] = {
     "net/deterministic_policy": "hetrl.net.deterministic_policy:DeterministicPolicy",
     "net/diffusion_policy": "hetrl.net.diffusion_policy:DiffusionPolicy",
     "net/joint_q": "hetrl.net.joint_q:JointQ",
+    "net/attention_q": "hetrl.net.attention_q:AttentionQ",
     "net/utility": "hetrl.net.utility:Utility",
     "net/mixer": "hetrl.net.mixer:Mixer",
     "net/local_q": "hetrl.net.local_q:LocalQ",

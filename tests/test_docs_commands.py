@@ -16,6 +16,7 @@ import typer
 
 from hetrl import catalog, cli
 from hetrl.errors import HetrlError
+from hetrl.recipe.combinations import combinations, split
 from hetrl.recipe.read import load
 from hetrl.recipe.schema import Recipe
 
@@ -95,6 +96,14 @@ def follow(calls: list[list[str]]) -> None:
     for words in calls:
         given = parsed(words)
         recipe, overrides = given.get("recipe"), list(given.get("overrides") or [])
+        if words[0] == "train" and given.get("resume") is None:
+            asked = [word for word in overrides if "=" in word]
+            others = [word for word in overrides if "=" not in word]  # more recipes
+            for each in (combinations([recipe, *others], asked, [task for text in given["task"] or []
+                                                                 for task in split(text)], given["vary"] or [])
+                         if others or given["task"] or given["vary"] else []):  # fmt: skip
+                linked(each.recipe, list(each.overrides))
+            overrides = asked
         if words[0] == "cp":
             cli.cp.cp(given["recipe"], given["file"])
         elif words[0] == "diff":

@@ -23,6 +23,8 @@ def train(
     seeds: int | None = None,
     init: str | os.PathLike[str] | Run | None = None,
     at_once: int | None = None,
+    on: str = "local",
+    slurm: Mapping[str, Any] | None = None,
     keep: str | None = None,
     callbacks: Sequence[Any] = (),
     wandb: str | None = None,
@@ -42,6 +44,8 @@ def train(
         init: another run whose weights it starts from: a folder, ``"runs/other:actor"`` for some of its nets, or a
             :class:`Run`. Seeds start from a folder of seeds each from its own.
         at_once: how many of them at once; by default as many as there are cores.
+        on: where seeds are trained: ``local``, ``slurm``, or ``submitit-local`` for jobs on this machine.
+        slurm: what each job of Slurm asks for: ``{"partition": "gpu", "time": 240}``, in minutes.
         keep: checkpoints that stay beside the last one: ``"best"``, ``"best:3"``, ``"every:1e5"``.
         callbacks: more of Lightning's; not with seeds.
         wandb: a Weights & Biases project to log to as well.
@@ -61,11 +65,13 @@ def train(
     if seeds is None:
         if at_once is not None:
             raise RunError("hetrl.train(at_once=...) goes with seeds=....")
+        if on != "local" or slurm is not None:
+            raise RunError("hetrl.train(on=..., slurm=...) goes with seeds=....")
         return Run(runs.train(loaded, path, init=origin, wandb=wandb, callbacks=callbacks, quiet=quiet).path)
     if callbacks:
         raise RunError("hetrl.train(seeds=...): seeds are trained in processes of their own, without callbacks.")
     if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1:
         raise RunError(f"hetrl.train(seeds={seeds!r}): give the number of seeds, 1 or more.")
-    outcome = train_seeds(loaded, seeds, path, init=origin, at_once=at_once, wandb=wandb)
+    outcome = train_seeds(loaded, seeds, path, init=origin, at_once=at_once, wandb=wandb, on=on, slurm=slurm)
     outcome.refuse_failures()
     return Run(outcome.folder.path)

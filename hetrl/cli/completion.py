@@ -41,7 +41,11 @@ def with_tasks() -> list[str]:
 def runs(incomplete: str) -> list[str]:
     """Return the folders of runs and of seeds that begin so; where there is none, a shell goes on with files."""
     found = dict.fromkeys(_there(incomplete) + (_there("runs/") if "runs/".startswith(incomplete) else []))
-    return [name for name in found if any(Path(name, file).is_file() for file in ("recipe.yaml", "seeds.yaml"))]
+    return [
+        name
+        for name in found
+        if any(Path(name, file).is_file() for file in ("recipe.yaml", "seeds.yaml", "combinations.txt"))
+    ]
 
 
 def overrides(ctx: typer.Context, incomplete: str) -> list[str]:

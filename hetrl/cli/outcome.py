@@ -9,6 +9,7 @@ from rich.table import Table
 from hetrl.cli.console import out
 
 if TYPE_CHECKING:
+    from hetrl.runs.combined import Outcomes
     from hetrl.runs.folder import Folder
     from hetrl.runs.seeds import Outcome
 
@@ -65,6 +66,26 @@ def finish_seeds(outcome: "Outcome") -> None:
         given = again(load(folder.recipe).tree)
         out.print(f"  hetrl train --resume {folder.path}{given}", highlight=False, soft_wrap=True)
     outcome.refuse_failures()
+
+
+def finish_combinations(outcomes: "Outcomes") -> None:
+    """Say how all combinations ended, how to compare them, and how to go on."""
+    from hetrl.recipe.read import load
+    from hetrl.runs.parts import again
+
+    table = Table("combination", "done", "stopped", "failed")
+    for name, each in outcomes.each.items():
+        table.add_row(name, *(str(len(getattr(each, word))) for word in ("done", "stopped", "failed")))
+    out.print(table)
+    if any(each.stopped or each.failed for each in outcomes.each.values()):
+        trees = [load(seeds.recipe).tree for seeds in outcomes.folder.combinations.values()]
+        given = "".join(dict.fromkeys(again(tree) for tree in trees))
+        out.print("Continue with:", highlight=False)
+        out.print(f"  hetrl train --resume {outcomes.folder.path}{given}", highlight=False, soft_wrap=True)
+    else:
+        out.print("Compare them with:", highlight=False)
+        out.print(f"  hetrl compare {outcomes.folder.path}", highlight=False, soft_wrap=True)
+    outcomes.refuse_failures()
 
 
 def _last_return(metrics: Path) -> str:

@@ -20,7 +20,7 @@ from hetrl.errors import RecipeError, RunError
 from hetrl.team import STATE, Agent, Discrete, Grouped, Team
 
 Rules = Literal["plain", "detailed"]
-StateNumbers = Literal["scaled", "original"]
+StateNumbers = Literal["scaled", "original", "observations"]
 GROUP = "agents"
 PATIENCE = 2_000
 """Steps before ``capture: auto`` compiles: about as long as compiling takes."""
@@ -63,7 +63,9 @@ class Battle(TeamEnv):
         horizon: steps after which an episode is truncated.
         reward: the team's reward, as the mean or the sum over agents, each of which earns the same, or none
             (``per_agent``).
-        state: ``scaled`` to numbers within 0 and 1, or as the ``original`` has it.
+        state: all units' numbers, ``scaled`` to within 0 and 1, or as the ``original`` has them; or the
+            ``observations`` of all agents side by side, in which ways and last orders stand, and what is in nobody's
+            sight does not.
         capture: compile what looks at pairs of units, which takes seconds, and then steps are several times as fast;
             ``auto`` does so after 2,000 steps, and where it can.
         seed: of starts, reload times, and of whom enemies chase.
@@ -191,9 +193,11 @@ class Battle(TeamEnv):
         """Bring what is known of the battles up to date, and return the observations."""
         field, self._sight = self._field, self._play.look(self._field)
         self._active = field.alive[:, self._ground.units[ALLIES]]
-        scaled = self.state_kind == "scaled"
-        state = self._sight.known.flatten(1) if scaled else sight.world_state(self._ground, field)
-        self._observation = {GROUP: self._sight.observation, STATE: state}
+        self._observation = {GROUP: self._sight.observation}
+        if self.state_kind == "scaled":
+            self._observation[STATE] = self._sight.known.flatten(1)
+        elif self.state_kind == "original":
+            self._observation[STATE] = sight.world_state(self._ground, field)
         return self._observation
 
     def _draw(self, count: int) -> Tensor:
@@ -211,6 +215,8 @@ class Battle(TeamEnv):
             Agent(name, GROUP, place, size, action, body, listings=listed)
             for place, (name, body) in enumerate(zip(knobs.names(plan), knobs.bodies(plan, factors), strict=True))
         )
+        if self.state_kind == "observations":
+            return Team(agents, state_size=len(agents) * size)
         n_state = ground.n_units * (12 if self.state_kind == "original" else sight.n_own(ground))
         listed = sight.state_listings(ground, self.state_kind == "original")
         return Team(agents, state_size=n_state, state_shape=(n_state,), state_listings=listed)

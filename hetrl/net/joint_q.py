@@ -193,6 +193,16 @@ class EnsembleMLP(nn.Module):
         out = self._run(rows, [*self.weights], [*self.biases])
         return out.view(len(out), *x.shape[:-1], out.shape[-1])
 
+    def apart(self, x: Tensor) -> Tensor:
+        """Return the outputs, ``E *B out``, where every member has an input of its own, ``E *B in``."""
+        rows = x.reshape(len(x), -1, x.shape[-1])
+        if rows.device.type != "cpu":
+            out = self._batched(rows, (*self.weights, *self.biases))
+        else:
+            members = zip(*(each.unbind() for each in (*self.weights, *self.biases)), strict=True)
+            out = torch.stack([self._member(*each, sparse=False) for each in zip(rows, members, strict=True)])
+        return out.view(*x.shape[:-1], out.shape[-1])
+
     def turned(self, parts: Sequence[Tensor], live: int, first: KeptProduct) -> Tensor:
         """Return the outputs for the parts side by side, of which one alone passes a gradient on.
 

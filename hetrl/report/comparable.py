@@ -10,7 +10,7 @@ from hetrl.errors import RunError
 from hetrl.recipe.frozen import Tree
 from hetrl.runs.folder import Folder, task_name
 from hetrl.runs.seeds_folder import SeedsFolder
-from hetrl.runs.several import by_seed, method_name, run_folders
+from hetrl.runs.several import by_seed, flat, method_name, run_folders
 
 _NOT_THE_TASK = ("n_envs", "groups")
 """Words of ``task`` that are about how one trains on it."""
@@ -81,7 +81,7 @@ def comparable(paths: Sequence[Path], *, anyway: bool = False) -> Comparable:
         if resolved.count(path) > 1:
             raise RunError(f"{run} is named twice.")
     entries = _entries(by_seed(runs))
-    problems = [*_unbegun(paths), *_unfinished(runs)]
+    problems = [*_unbegun(flat(paths)), *_unfinished(runs)]
     for entry in entries:
         _refuse_repeated_seeds(entry)
         problems += _measured_unlike(entry.runs)

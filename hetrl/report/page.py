@@ -19,6 +19,7 @@ from hetrl.recipe.schema import Recipe
 from hetrl.recipe.sheet import Page, Sheet
 from hetrl.report.chart import N_COLORS, Polyline, chart
 from hetrl.report.writable import PAGES, check_writable, written
+from hetrl.runs.combined_folder import CombinedFolder
 from hetrl.runs.csv_table import FRAMES, TableRow, read
 from hetrl.runs.folder import Folder, task_name
 from hetrl.runs.seeds_folder import SeedsFolder
@@ -59,6 +60,8 @@ def write(run: Path, path: Path) -> Path:
         RunError: the folder holds no run, or no metrics yet, or the page cannot be written.
         RecipeError: its recipe cannot be read.
     """
+    for seeds in CombinedFolder(run).combinations.values():
+        raise RunError(f"{run} holds combinations; name a run in it, as in {seeds.path}, or see hetrl compare.")
     if SeedsFolder(run).recipe.exists():
         first = next(iter(SeedsFolder(run).runs.values()), run)
         raise RunError(f"{run} is a folder of seeds; name one of its runs, {first}, or see hetrl compare.")

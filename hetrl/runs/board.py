@@ -21,7 +21,7 @@ _PRINT_EVERY = 30.0
 class SeedsBoard:
     """One line of progress for each seed; where there is no terminal, a plain line now and then."""
 
-    def __init__(self, console: Console, runs: Mapping[int, Path], frames: int) -> None:
+    def __init__(self, console: Console, runs: Mapping[int | str, Path], frames: Mapping[int | str, int]) -> None:
         self._console, self._frames = console, frames
         self._progress = Progress(
             TextColumn("{task.fields[about]}"), BarColumn(), TextColumn("{task.fields[figures]}"),
@@ -29,7 +29,8 @@ class SeedsBoard:
         )  # fmt: skip
         self._tables = {seed: GrowingTable(Folder(run).metrics) for seed, run in runs.items()}
         self._bars = {
-            seed: self._progress.add_task("", total=frames, about=f"seed {seed}", figures="waiting") for seed in runs
+            seed: self._progress.add_task("", total=frames[seed], about=_named(seed), figures="waiting")
+            for seed in runs
         }
         self._printed = time.monotonic()
 
@@ -40,7 +41,7 @@ class SeedsBoard:
     def __exit__(self, *error: object) -> None:
         self._progress.stop()
 
-    def update(self, running: Sequence[int]) -> None:
+    def update(self, running: Sequence[int | str]) -> None:
         """Read what the running seeds have logged, and show it."""
         plain = not self._console.is_terminal and time.monotonic() - self._printed > _PRINT_EVERY
         for seed in running:
@@ -49,18 +50,22 @@ class SeedsBoard:
             figures = table.figures()
             self._progress.update(self._bars[seed], completed=table.frames, figures=figures)
             if plain:
-                self._console.print(f"seed {seed}  {figures}", highlight=False)
+                self._console.print(f"{_named(seed)}  {figures}", highlight=False, soft_wrap=True)
         if plain:
             self._printed = time.monotonic()
 
-    def end(self, seed: int, ending: Callable[[bool], str]) -> None:
+    def end(self, seed: int | str, ending: Callable[[bool], str]) -> None:
         """Say how a seed ended, which `ending` knows when told whether it has all its frames."""
         table = self._tables[seed]
         table.read()
-        figures = f"{ending(table.frames >= self._frames)}  {table.figures()}"
+        figures = f"{ending(table.frames >= self._frames[seed])}  {table.figures()}"
         self._progress.update(self._bars[seed], completed=table.frames, figures=figures)
         if not self._console.is_terminal:
-            self._console.print(f"seed {seed}  {figures}", highlight=False)
+            self._console.print(f"{_named(seed)}  {figures}", highlight=False, soft_wrap=True)
+
+
+def _named(seed: int | str) -> str:
+    return f"seed {seed}" if isinstance(seed, int) else seed
 
 
 class GrowingTable:

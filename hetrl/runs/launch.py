@@ -1,15 +1,17 @@
-"""The processes of several seeds: started as cores become free, watched, and told to stop."""
+"""The processes of several runs: started as there is room for them, watched, and told to stop."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, Self
+from typing import Any, Protocol, Self
+
+from rich.console import Console
 
 from hetrl.runs.board import SeedsBoard
 from hetrl.runs.parent import followed
@@ -21,6 +23,23 @@ _REFUSED = 2
 """The exit code with which the command line refuses something."""
 
 
+class Process(Protocol):
+    """What a run is once it was started, wherever that is; a :class:`subprocess.Popen` is one."""
+
+    @property
+    def returncode(self) -> Any:
+        """Its exit code; None while it lasts."""
+
+    def poll(self) -> int | None:
+        """Look at it, and return its exit code."""
+
+    def send_signal(self, sig: int) -> None:
+        """Ask it to finish its batch and save."""
+
+    def kill(self) -> None:
+        """End it at once."""
+
+
 @dataclass
 class SeedProcess:
     """The process that trains one seed."""
@@ -29,21 +48,39 @@ class SeedProcess:
     run: Path
     """The folder of its run."""
     command: list[str]
-    process: subprocess.Popen[bytes] | None = None
+    process: Process | None = None
     interrupted: bool = False
     """Whether it was told to stop while it still ran."""
+    new: list[str] | None = None
+    """The command that starts the run, where a job may come to it before it has a checkpoint."""
+    on: list[str] | None = None
+    """The command that goes on from a checkpoint."""
+    frames: int = 0
+    """That the run is to have."""
+    combination: str = ""
+    """Of which combination it is one seed, where there are several."""
+
+    @property
+    def key(self) -> int | str:
+        """What it is called where it is shown."""
+        return f"{self.combination} seed {self.seed}" if self.combination else self.seed
 
     @property
     def log(self) -> Path:
         """The file that takes what it prints."""
         return self.run.with_name(self.run.name + ".log")
 
-    def start(self, threads: int) -> None:
-        """Start it, with so many threads for torch where the environment does not say otherwise."""
+    def start(self, threads: int, more: Mapping[str, str] | None = None) -> None:
+        """Start it here, with so many threads for torch where the environment does not say otherwise.
+
+        Args:
+            threads: of torch.
+            more: of its environment.
+        """
         # A session of its own: Ctrl-C in the terminal reaches this process alone, which then tells each seed once.
         given, environment = followed()
         utf8 = {"PYTHONIOENCODING": "utf-8"}  # a file has the system's encoding otherwise
-        environment = {"OMP_NUM_THREADS": str(threads), **environment, "COLUMNS": "200", **utf8}
+        environment = {"OMP_NUM_THREADS": str(threads), **environment, "COLUMNS": "200", **utf8, **(more or {})}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command, stdin=given, stdout=log, stderr=subprocess.STDOUT, env=environment, **alone()
@@ -77,18 +114,45 @@ class SeedProcess:
 
     def last_words(self) -> str:
         """Return the last line that it printed."""
+        return "".join(self.last_lines(1)).strip()
+
+    def last_lines(self, count: int) -> list[str]:
+        """Return the last lines that it printed, without empty ones; of a job that never came so far, none."""
+        if not self.log.exists():
+            return []
         lines = self.log.read_text(encoding="utf-8", errors="replace").split("\n")
-        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return [line.rstrip() for line in lines if line.strip()][-count:]
+
+
+class Executor(Protocol):
+    """Where runs are trained."""
+
+    at_once: int
+    lasts: bool
+    """Whether they go on without this process, so that a closed terminal is no reason to stop them."""
+
+    def say(self, console: Console) -> None:
+        """Say how GPUs are dealt out, where there are any."""
+
+    def adopt(self, seed: SeedProcess) -> bool:
+        """Give a run the process that it has from an earlier call; whether there is one."""
+
+    def start(self, seed: SeedProcess) -> None:
+        """Give a run its process."""
 
 
 class StopSignals:
     """Hands a signal that asks for a stop on to the seeds: each finishes its batch and saves.
 
-    A second Ctrl-C ends them at once; each keeps its last checkpoint.
+    A second Ctrl-C ends them at once; each keeps its last checkpoint. Where they last without this process, only Ctrl-C
+    stops them, and any other signal leaves them alone.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, lasts: bool = False) -> None:
         self.asked = False
+        self.left = False
+        """Whether the runs go on alone."""
+        self._lasts = lasts
         self.running: list[SeedProcess] = []
         self._n_interrupts = 0
         self._signals = TakenSignals()
@@ -97,14 +161,15 @@ class StopSignals:
         def stop(number: int, frame: FrameType | None) -> None:
             self.asked = True
             self._n_interrupts += number == signal.SIGINT
+            self.left = self._lasts and not self._n_interrupts
             self.forward(at_once=self._n_interrupts > 1)
 
         self._signals.take(stop)
         return self
 
     def forward(self, at_once: bool = False) -> None:
-        """Interrupt every running seed."""
-        for seed in self.running:
+        """Interrupt every running seed, unless they go on alone."""
+        for seed in () if self.left else self.running:
             seed.interrupt(at_once)
 
     def __exit__(self, *error: object) -> None:
@@ -133,26 +198,28 @@ def n_cores() -> int:
     return os.cpu_count() or 1
 
 
-def run_side_by_side(
-    seeds: Sequence[SeedProcess], n_processes: int, threads: int, stop: StopSignals, board: SeedsBoard
-) -> None:
-    """Run the seeds, ``n_processes`` at once, until all have ended or a stop was asked for."""
+def run_side_by_side(seeds: Sequence[SeedProcess], executor: Executor, stop: StopSignals, board: SeedsBoard) -> None:
+    """Run the seeds, so many at once as there is room for, until all have ended or a stop was asked for."""
     waiting = list(seeds)
     try:
-        while waiting or stop.running:
-            while waiting and len(stop.running) < n_processes and not stop.asked:
+        while (waiting or stop.running) and not stop.left:
+            while waiting and len(stop.running) < executor.at_once and not stop.asked:
                 seed = waiting.pop(0)
                 stop.running.append(seed)
-                seed.start(threads)
-                if stop.asked:  # while it was being started
+                if seed.process is None:
+                    executor.start(seed)
+                if stop.asked and not stop.left:  # while it was being started
                     seed.interrupt()
             time.sleep(_POLL)
             ended = [seed for seed in stop.running if seed.ended]
-            board.update([seed.seed for seed in stop.running])
+            board.update([seed.key for seed in stop.running])
             for seed in ended:
                 stop.running.remove(seed)
-                board.end(seed.seed, seed.ending)
+                board.end(seed.key, seed.ending)
             if stop.asked:
                 waiting.clear()
+    except BaseException:
+        stop.left = executor.lasts and not stop.asked
+        raise
     finally:
-        stop.forward()  # nothing goes on alone
+        stop.forward()  # nothing goes on alone, unless it lasts

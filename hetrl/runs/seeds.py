@@ -1,14 +1,14 @@
 """Several seeds of one recipe, each in a process of its own, side by side in one folder."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from hetrl.disk import replace_text, writes
-from hetrl.engine.device import resolve_device
 from hetrl.engine.task import team_of
 from hetrl.errors import RunError
 from hetrl.recipe.check import check
@@ -19,10 +19,14 @@ from hetrl.runs import lock
 from hetrl.runs.board import SeedsBoard
 from hetrl.runs.failed import clear, has_trained
 from hetrl.runs.folder import Folder, default_folder, is_free
-from hetrl.runs.launch import SeedProcess, StopSignals, command_line, n_cores, run_side_by_side
+from hetrl.runs.launch import Executor, SeedProcess, StopSignals, command_line, run_side_by_side
 from hetrl.runs.origin import Origin
 from hetrl.runs.parts import options
+from hetrl.runs.place import RunPlace
 from hetrl.runs.seeds_folder import SeedsFolder
+
+_LAST_LINES = 8
+"""That are shown of a seed that failed."""
 
 
 @dataclass
@@ -61,6 +65,8 @@ def train_seeds(
     init: str | Path | None = None,
     at_once: int | None = None,
     wandb: str | None = None,
+    on: str = "local",
+    slurm: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Train a recipe with ``count`` seeds from its own upwards, in a new folder.
 
@@ -71,6 +77,8 @@ def train_seeds(
         init: another run, or a folder of seeds, whose weights each seed starts from; of a folder, its own seed's.
         at_once: processes; by default as many as there are cores for their threads.
         wandb: a Weights & Biases project to log to as well.
+        on: where: ``local``, ``slurm`` or ``submitit-local``.
+        slurm: what each job of Slurm asks for.
 
     Raises:
         RecipeError: the recipe does not link.
@@ -81,20 +89,36 @@ def train_seeds(
     if origin is not None:
         for seed in seeds:
             Folder(origin.of_seed(seed).run).refuse_if_empty()
-    check(recipe, team_of(recipe))  # before anything is written
-    options(recipe.tree)
-    resolve_device(recipe)
+    place = RunPlace(on, slurm or {}, at_once)
+    refuse_unfit(recipe, place)  # before anything is written
     folder = SeedsFolder(path or default_folder(recipe, seeds=True))
     with lock.sole_writer(folder.path):
-        _make_room(folder)
-        folder.add(seeds)
-        replace_text(folder.recipe, recipe.yaml())
-        if origin is not None:
-            replace_text(folder.init, f"{Origin(origin.run.resolve(), origin.nets, origin.optimizers)}\n")
-        return _run_all(folder, recipe, [], at_once, wandb)
+        make_room(folder)
+        fill(folder, recipe, seeds, origin)
+        return _run_all(folder, recipe, [], place, wandb)
 
 
-def _make_room(folder: SeedsFolder) -> None:
+def refuse_unfit(recipe: Recipe, place: RunPlace) -> None:
+    """Refuse what would fail in every seed.
+
+    Raises:
+        RecipeError: the recipe does not link, or its device is not here.
+        RunError: a part cannot be known to other processes.
+    """
+    check(recipe, team_of(recipe))
+    options(recipe.tree)
+    place.refuse_device(recipe)
+
+
+def fill(folder: SeedsFolder, recipe: Recipe, seeds: Sequence[int], origin: Origin | None) -> None:
+    """Write what a folder of seeds has before any is started."""
+    folder.add(seeds)
+    replace_text(folder.recipe, recipe.yaml())
+    if origin is not None:
+        replace_text(folder.init, f"{Origin(origin.run.resolve(), origin.nets, origin.optimizers)}\n")
+
+
+def make_room(folder: SeedsFolder) -> None:
     """Clear away seeds of which none was ever trained; refuse any other folder."""
     if is_free(folder.path):
         return
@@ -120,6 +144,8 @@ def resume_seeds(
     count: int | None = None,
     at_once: int | None = None,
     wandb: str | None = None,
+    on: str = "local",
+    slurm: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Continue the seeds of a folder: those that were stopped, and those that have not been started.
 
@@ -129,6 +155,8 @@ def resume_seeds(
         count: how many seeds there shall be now; new ones are added.
         at_once: see :func:`train_seeds`.
         wandb: see :func:`train_seeds`.
+        on: see :func:`train_seeds`.
+        slurm: see :func:`train_seeds`.
 
     Raises:
         RunError: there is nothing to continue, or the overrides change the recipe.
@@ -139,26 +167,54 @@ def resume_seeds(
     for run in folder.runs.values():
         if Folder(run).recipe.exists():
             Folder(run).need_parts()
+    place = RunPlace(on, slurm or {}, at_once)
     with lock.sole_writer(path):
         recipe = load(folder.recipe, *overrides)
         refuse_other_recipe(recipe, load(folder.recipe).yaml())
         if count is not None:
             folder.add(range(recipe.run.seed, recipe.run.seed + count))
-        if all(Folder(run).frames_saved() >= recipe.run.frames for run in folder.runs.values()):
-            raise RunError(
-                f"every seed in {path} is finished ({recipe.run.frames} frames); add some with --seeds, or go on with "
-                "run.frames=... above that."
-            )
+        _refuse_finished(folder, recipe)
         replace_text(folder.recipe, recipe.yaml())
-        return _run_all(folder, recipe, list(overrides), at_once, wandb)
+        return _run_all(folder, recipe, list(overrides), place, wandb)
+
+
+def _refuse_finished(folder: SeedsFolder, recipe: Recipe) -> None:
+    if all(Folder(run).frames_saved() >= recipe.run.frames for run in folder.runs.values()):
+        raise RunError(
+            f"every seed in {folder.path} is finished ({recipe.run.frames} frames); add some with --seeds, or go on "
+            "with run.frames=... above that."
+        )
 
 
 def _run_all(
-    folder: SeedsFolder, recipe: Recipe, overrides: Sequence[str], at_once: int | None, wandb: str | None
+    folder: SeedsFolder, recipe: Recipe, overrides: Sequence[str], place: RunPlace, wandb: str | None
 ) -> Outcome:
     """Run the seeds of a folder that have frames left, and return how all of them stand."""
-    console, outcome = Console(markup=False, emoji=False), Outcome(folder)
-    threads, wanted = recipe.run.threads or 1, recipe.run.frames
+    executor, console = place.executor(folder.path, recipe), Console(markup=False, emoji=False)
+    group = prepare(folder, recipe, overrides, executor, wandb)
+    run_groups([group], executor, console)
+    return group.outcome
+
+
+@dataclass
+class Group:
+    """The processes of one recipe's seeds, and how all of them stand."""
+
+    outcome: Outcome
+    processes: list[SeedProcess]
+    frames: int
+
+
+def prepare(
+    folder: SeedsFolder,
+    recipe: Recipe,
+    overrides: Sequence[str],
+    executor: Executor,
+    wandb: str | None,
+    combination: str = "",
+) -> Group:
+    """Return the processes of the seeds of a folder that have frames left, not started yet."""
+    outcome, threads, wanted = Outcome(folder), recipe.run.threads or 1, recipe.run.frames
     given = ["--init", folder.init.read_text(encoding="utf-8").strip()] if folder.init.exists() else []
     known, processes = options(recipe.tree), []
     for seed, run in folder.runs.items():
@@ -166,22 +222,48 @@ def _run_all(
         if frames >= wanted:
             outcome.done.append(seed)
             continue
+        new = [str(folder.recipe), f"run.seed={seed}", f"run.threads={threads}", "--folder", str(run), *given]
+        first, then = (command_line([*words, *known], wandb) for words in (new, ["--resume", str(run), *overrides]))
+        each = SeedProcess(
+            seed, run, then if frames else first, new=first, on=then, frames=wanted, combination=combination
+        )
+        processes.append(each)
+        if executor.adopt(each):
+            continue
         with lock.sole_writer(run):  # it may be trained yet, by a process whose parent was killed
             if not frames and not is_free(run):
-                _start_again(seed, run, console)
-        new = [str(folder.recipe), f"run.seed={seed}", f"run.threads={threads}", "--folder", str(run), *given]
-        words = ["--resume", str(run), *overrides] if frames else new
-        processes.append(SeedProcess(seed, run, command_line([*words, *known], wandb)))
-    with StopSignals() as stop, SeedsBoard(console, {each.seed: each.run for each in processes}, wanted) as board:
-        run_side_by_side(processes, at_once or max(n_cores() // threads, 1), threads, stop, board)
-    for each in processes:
-        word = each.ending(Folder(each.run).frames_saved() >= wanted)
-        if word == "failed":
-            outcome.failed[each.seed] = each.last_words()
-        else:
-            (outcome.done if word == "done" else outcome.stopped).append(each.seed)
-    outcome.done.sort()
-    return outcome
+                _start_again(seed, run, Console(markup=False, emoji=False))
+    return Group(outcome, processes, wanted)
+
+
+def run_groups(groups: Sequence[Group], executor: Executor, console: Console) -> None:
+    """Run what is prepared, and note how it ended."""
+    executor.say(console)
+    every = [each for group in groups for each in group.processes]
+    runs = {each.key: each.run for each in every}
+    wanted = {each.key: each.frames for each in every}
+    with StopSignals(executor.lasts) as stop, SeedsBoard(console, runs, wanted) as board:
+        run_side_by_side(every, executor, stop, board)
+    for group in groups:
+        outcome = group.outcome
+        for each in group.processes:
+            word = each.ending(Folder(each.run).frames_saved() >= group.frames)
+            if word == "failed":
+                outcome.failed[each.seed] = each.last_words()
+                _show_last_lines(each, console)
+            else:
+                (outcome.done if word == "done" else outcome.stopped).append(each.seed)
+        outcome.done.sort()
+    if stop.left:
+        console.print("The jobs go on; the same command with --resume watches them.", highlight=False)
+
+
+def _show_last_lines(each: SeedProcess, console: Console) -> None:
+    lines = each.last_lines(_LAST_LINES)
+    if len(lines) > 1:  # one alone is in the error
+        console.print(f"The last lines of {each.log}:", highlight=False, soft_wrap=True)
+        for line in lines:
+            console.print(f"  {line}", highlight=False, soft_wrap=True)
 
 
 def _start_again(seed: int, run: Path, console: Console) -> None:

@@ -6,18 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hetrl.errors import RunError
+from hetrl.runs.combined_folder import CombinedFolder
 from hetrl.runs.folder import Folder
 from hetrl.runs.seeds_folder import SeedsFolder
 
 
 def run_folders(paths: Sequence[Path]) -> list[Path]:
-    """Return the run folders that ``paths`` name: themselves, or the runs that a folder of seeds has begun.
+    """Return the run folders that ``paths`` name: themselves, or the runs that a folder of seeds, or of combinations of
+    recipes and tasks, has begun.
 
     Raises:
         RunError: one is neither, or there is none.
     """
     found: list[Path] = []
-    for path in paths:
+    for path in flat(paths):
         seeds = SeedsFolder(path)
         if seeds.recipe.exists():
             found += [run for run in seeds.runs.values() if Folder(run).recipe.exists()]
@@ -28,6 +30,15 @@ def run_folders(paths: Sequence[Path]) -> list[Path]:
     for run in found:
         Folder(run).refuse_if_empty()
     return found
+
+
+def flat(paths: Sequence[Path]) -> list[Path]:
+    """Return paths, folders of combinations replaced by the folders of seeds in them."""
+    return [each for path in paths for each in _inside(path) or [path]]
+
+
+def _inside(path: Path) -> list[Path]:
+    return [seeds.path for seeds in CombinedFolder(path).combinations.values()]
 
 
 def by_seed(runs: Sequence[Path]) -> list[list[Path]]:

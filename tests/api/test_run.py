@@ -172,6 +172,8 @@ def test_a_part_that_this_process_does_not_know_is_one_line(tmp_path):
 def test_words_that_do_not_go_together(tmp_path):
     with pytest.raises(RunError, match=r"at_once=\.\.\.\) goes with seeds"):
         hetrl.train("happo", *TINY, folder=tmp_path / "run", at_once=2)
+    with pytest.raises(RunError, match=r"on=\.\.\., slurm=\.\.\.\) goes with seeds"):
+        hetrl.train("happo", *TINY, folder=tmp_path / "run", on="slurm")
     with pytest.raises(RunError, match="without callbacks"):
         hetrl.train("happo", *TINY, folder=tmp_path / "run", seeds=2, callbacks=[object()])
     for seeds in (0, True, 2.0):
@@ -226,13 +228,13 @@ def test_seeds_are_handed_on_as_they_are_asked_for(seeds, monkeypatch):
 
     asked = []
 
-    def train_seeds(recipe, count, path, *, init, at_once, wandb):
-        asked.append((recipe.tree["run"]["frames"], count, path, init, at_once, wandb))
+    def train_seeds(recipe, count, path, *, init, at_once, wandb, on, slurm):
+        asked.append((recipe.tree["run"]["frames"], count, path, init, at_once, wandb, on, slurm))
         return Outcome(SeedsFolder(seeds.path))
 
     monkeypatch.setattr(training, "train_seeds", train_seeds)
-    found = hetrl.train("happo", *TINY, folder="five", seeds=3, at_once=2, init=seeds)
-    assert asked == [(96, 3, Path("five"), seeds.path, 2, None)] and found.all_seeds == [0, 1, 2]
+    found = hetrl.train("happo", *TINY, folder="five", seeds=3, at_once=2, init=seeds, on="slurm", slurm={"time": 5})
+    assert asked == [(96, 3, Path("five"), seeds.path, 2, None, "slurm", {"time": 5})] and found.all_seeds == [0, 1, 2]
 
 
 @pytest.mark.slow

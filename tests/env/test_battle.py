@@ -80,6 +80,17 @@ def test_the_sizes_are_the_originals(name, seen, state, options):
     assert Battle(map=name, n_envs=1).team.state_size == state * 10 // 12
 
 
+@pytest.mark.parametrize("name", ["2s3z", "MMM"])
+def test_the_state_may_be_what_everybody_sees(name):
+    env = Battle(map=name, n_envs=2, state="observations")
+    assert env.team.state_size == len(env.team) * env.team.agents[0].observation_size
+    seen = env.start()
+    assert set(seen) == {"agents"}  # nothing is stored beside them
+    torch.testing.assert_close(env.team.state(seen), seen["agents"].flatten(1), rtol=0, atol=0)
+    same = Battle(map=name, n_envs=2).start()
+    torch.testing.assert_close(seen["agents"], same["agents"], rtol=0, atol=0)
+
+
 def test_the_catalogue_has_every_map():
     found = Battle.catalogue()
     assert list(found) == list(MAPS)

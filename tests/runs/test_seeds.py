@@ -52,7 +52,7 @@ def stand_ins(monkeypatch):
 
     def choose(**what):
         def command(words, wandb):
-            run = words[words.index("--folder") + 1]
+            run = words[words.index("--folder" if "--folder" in words else "--resume") + 1]
             return [sys.executable, "-c", STAND_IN, run, what.get(os.path.basename(run), "ends")]  # noqa: PTH119
 
         monkeypatch.setattr(seeds, "command_line", command)

@@ -47,5 +47,6 @@ def _check_judge(recipe: Recipe) -> None:
         mode = Mode.of(judge, recipe.nets)
     except RecipeError as error:
         raise RecipeError(f"data.judge: {error}") from None
-    if (set(mode.table.reads), set(mode.table.writes)) != ({"state", "action"}, {"q"}) or mode.slow:
+    needed = set(mode.table.reads) - set(mode.table.optional)
+    if (needed, set(mode.table.writes)) != ({"state", "action"}, {"q"}) or mode.slow:
         raise RecipeError(f"data.judge: '{judge}' does not value joint actions as they are now; write {default}.")
