@@ -102,9 +102,14 @@ def refuse_unfit(recipe: Recipe, place: RunPlace) -> None:
     """Refuse what would fail in every seed.
 
     Raises:
-        RecipeError: the recipe does not link, or its device is not here.
+        RecipeError: the recipe does not link, its device is not here, or it asks for several processes.
         RunError: a part cannot be known to other processes.
     """
+    if recipe.run.n_ranks > 1:
+        raise RecipeError(
+            f"run.devices = {recipe.run.devices} with run.nodes = {recipe.run.nodes}: of several runs each is one "
+            "process; drop both, or train the runs one by one."
+        )
     check(recipe, team_of(recipe))
     options(recipe.tree)
     place.refuse_device(recipe)

@@ -1,8 +1,8 @@
 """What a batch costs on one process and on two that share its environments: processor time of each process.
 
-    python tests/benchmark/ranks.py [RECIPE...]
+    python tests/benchmark/ranks.py ["RECIPE [key=value ...]" ...]
 
-Recipes as they are shipped, without evaluations. A process that has imported everything forks the one, and then the
+Recipes as they are shipped, or with the words that follow one, without evaluations. A process that has imported everything forks the one, and then the
 two; the batches after the first few count. Medians, in milliseconds of the processor, simulator and all.
 """
 
@@ -22,7 +22,7 @@ import torch
 
 import hetrl
 
-RECIPES = ("happo", "mappo", "hatrpo", "hasac")
+RECIPES = ("happo", "mappo", "hatrpo", "hasac", "happo task.n_envs=512 data.frames=51200")
 _WARM, _BATCHES = 2, {"hasac": 300}
 QUIET = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
 
@@ -40,8 +40,11 @@ class Clock(L.Callback):
 
 def train(recipe, n_ranks):
     """Return the processor and the wall time of a batch, in milliseconds."""
-    n_batches = _BATCHES.get(recipe, 8)
-    module, data = hetrl.build(hetrl.load(recipe, "run.eval_every=null", "run.device=cpu", f"run.devices={n_ranks}"))
+    name, *words = recipe.split()
+    n_batches = _BATCHES.get(name, 8)
+    module, data = hetrl.build(
+        hetrl.load(name, *words, "run.eval_every=null", "run.device=cpu", f"run.devices={n_ranks}")
+    )
     clock = Clock()
     strategy = "ddp" if n_ranks > 1 else "auto"
     trainer = L.Trainer(max_epochs=-1, accelerator="cpu", devices=n_ranks, strategy=strategy, callbacks=[clock],

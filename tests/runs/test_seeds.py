@@ -163,6 +163,15 @@ def test_a_recipe_that_does_not_link_writes_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_several_runs_have_one_process_each(tmp_path):
+    recipe = hetrl.load("happo", "run.devices=2")
+    with pytest.raises(
+        RecipeError, match=r"^run\.devices = 2 with run\.nodes = 1: of several runs each is one process;"
+    ):
+        train_seeds(recipe, 2, tmp_path / "seeds")
+    assert not (tmp_path / "seeds").exists()
+
+
 def test_seeds_have_a_folder_of_their_own_name(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     recipe = hetrl.load("happo", "run.seed=4")
