@@ -10,7 +10,7 @@ from rich.console import Console
 
 from hetrl.disk import replace_text, writes
 from hetrl.engine.task import team_of
-from hetrl.errors import RunError
+from hetrl.errors import RecipeError, RunError
 from hetrl.recipe.check import check
 from hetrl.recipe.read import load
 from hetrl.recipe.same import refuse_other_recipe

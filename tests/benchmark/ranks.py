@@ -2,8 +2,9 @@
 
     python tests/benchmark/ranks.py ["RECIPE [key=value ...]" ...]
 
-Recipes as they are shipped, or with the words that follow one, without evaluations. A process that has imported everything forks the one, and then the
-two; the batches after the first few count. Medians, in milliseconds of the processor, simulator and all.
+Recipes as they are shipped, or with the words that follow one, without evaluations. A process that has imported
+everything forks the one, and then the two; the batches after the first few count. Medians, in milliseconds of the
+processor, simulator and all.
 """
 
 import json
