@@ -39,7 +39,7 @@ BUDGET = {
     "haqo_clip": (252, 187, 2548),
     "haqo_gaussian": (143, 228, 1120),
     "hasac": (130, 85, 625),
-    "hasac_battle": (938, 46, 472),
+    "hasac_battle": (935, 46, 568),
     "hasac_mujoco": (91, 85, 438),
     "hatd3": (134, 51, 344),
     "hatrpo": (80, 1828, 7291),
