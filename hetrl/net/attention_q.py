@@ -84,7 +84,7 @@ class AttentionQ(Network):
         encoder: Encoding | None = None,
     ) -> None:
         super().__init__()
-        if team.own_state or team.state_from or team.state_shape:
+        if team.own_state or team.state_from:
             raise RecipeError(
                 "the state of this task is not everybody's observation side by side, which is what it takes apart; use "
                 "net/joint_q."
@@ -235,7 +235,7 @@ class AttentionQ(Network):
                 active = [torch.stack(each, -1) for each in here]
                 weight, value = self._weighed(entry(given, torch.stack(action, -2)), *active)
                 found.append(weight.transpose(-1, -2) @ value)
-        return sum(found, torch.zeros((), dtype=state.dtype, device=state.device))
+        return sum(found, torch.zeros((1, 1, 1), dtype=state.dtype, device=state.device))  # of a team of one
 
     def _share(self, seen: Tensor, place: int, part: OwnPart) -> Tensor:
         """Return what one agent adds to the sums."""

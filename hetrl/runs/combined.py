@@ -7,16 +7,15 @@ from typing import Any
 
 from rich.console import Console
 
+from hetrl.disk import replace_text
 from hetrl.errors import HetrlError, RecipeError, RunError
 from hetrl.recipe.combinations import Combination
-from hetrl.recipe.read import load
-from hetrl.recipe.same import refuse_other_recipe
 from hetrl.recipe.schema import Recipe
 from hetrl.runs import lock
 from hetrl.runs.combined_folder import CombinedFolder
 from hetrl.runs.folder import Folder, is_free
 from hetrl.runs.place import RunPlace
-from hetrl.runs.seeds import Group, Outcome, fill, make_room, prepare, refuse_unfit, run_groups
+from hetrl.runs.seeds import Group, Outcome, continued, fill, make_room, prepare, refuse_unfit, run_groups
 
 
 @dataclass
@@ -101,19 +100,20 @@ def resume_combinations(
         slurm: see there.
 
     Raises:
-        RunError: everything is finished, or the overrides change a recipe.
+        RecipeError: a recipe asks for several processes.
+        RunError: everything is finished, the overrides change a recipe, or a run's own parts are missing.
     """
-    place, folder, recipes = RunPlace(on, slurm or {}, at_once), CombinedFolder(path), {}
+    place, folder = RunPlace(on, slurm or {}, at_once), CombinedFolder(path)
     with lock.sole_writer(path):
-        for name, seeds in folder.combinations.items():
-            recipes[name] = load(seeds.recipe, *overrides)
-            refuse_other_recipe(recipes[name], load(seeds.recipe).yaml())
+        recipes = {name: continued(seeds, overrides) for name, seeds in folder.combinations.items()}
         for name, seeds in folder.combinations.items():
             first = recipes[name].run.seed
-            fill(seeds, recipes[name], () if count is None else range(first, first + count), None)
+            seeds.add(() if count is None else range(first, first + count))
         every = [(run, recipes[name]) for name, seeds in folder.combinations.items() for run in seeds.runs.values()]
         if all(Folder(run).frames_saved() >= recipe.run.frames for run, recipe in every):
             raise RunError(f"everything in {path} is finished; add seeds with --seeds, or go on with run.frames=... .")
+        for name, seeds in folder.combinations.items():
+            replace_text(seeds.recipe, recipes[name].yaml())
         return _run(folder, recipes, overrides, place, wandb)
 
 

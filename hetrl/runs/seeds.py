@@ -105,14 +105,18 @@ def refuse_unfit(recipe: Recipe, place: RunPlace) -> None:
         RecipeError: the recipe does not link, its device is not here, or it asks for several processes.
         RunError: a part cannot be known to other processes.
     """
+    _refuse_processes(recipe)
+    check(recipe, team_of(recipe))
+    options(recipe.tree)
+    place.refuse_device(recipe)
+
+
+def _refuse_processes(recipe: Recipe) -> None:
     if recipe.run.n_ranks > 1:
         raise RecipeError(
             f"run.devices = {recipe.run.devices} with run.nodes = {recipe.run.nodes}: of several runs each is one "
             "process; drop both, or train the runs one by one."
         )
-    check(recipe, team_of(recipe))
-    options(recipe.tree)
-    place.refuse_device(recipe)
 
 
 def fill(folder: SeedsFolder, recipe: Recipe, seeds: Sequence[int], origin: Origin | None) -> None:
@@ -169,18 +173,30 @@ def resume_seeds(
     folder = SeedsFolder(path)
     if not folder.recipe.exists():
         raise RunError(f"{path} is no folder of seeds (it has no seeds.yaml).")
-    for run in folder.runs.values():
-        if Folder(run).recipe.exists():
-            Folder(run).need_parts()
     place = RunPlace(on, slurm or {}, at_once)
     with lock.sole_writer(path):
-        recipe = load(folder.recipe, *overrides)
-        refuse_other_recipe(recipe, load(folder.recipe).yaml())
+        recipe = continued(folder, overrides)
         if count is not None:
             folder.add(range(recipe.run.seed, recipe.run.seed + count))
         _refuse_finished(folder, recipe)
         replace_text(folder.recipe, recipe.yaml())
         return _run_all(folder, recipe, list(overrides), place, wandb)
+
+
+def continued(folder: SeedsFolder, overrides: Sequence[str]) -> Recipe:
+    """Return the recipe with which the seeds of a folder go on.
+
+    Raises:
+        RecipeError: it asks for several processes.
+        RunError: the overrides change it, or a run's own parts are missing.
+    """
+    for run in folder.runs.values():
+        if Folder(run).recipe.exists():
+            Folder(run).need_parts()
+    recipe = load(folder.recipe, *overrides)
+    refuse_other_recipe(recipe, load(folder.recipe).yaml())
+    _refuse_processes(recipe)
+    return recipe
 
 
 def _refuse_finished(folder: SeedsFolder, recipe: Recipe) -> None:

@@ -87,6 +87,14 @@ def alike(n):
     return Team(agents, state_size=n)
 
 
+def test_a_team_of_one_has_nobody_to_sum_up():
+    q = net(alike(1))
+    state, actions = torch.randn(5, 1).double(), torch.randn(5, 3, 1).double()
+    found = q.candidates(state, (actions[:, 0],), actions, 0)["q"]
+    each = [q.min(state, (action,))["q"] for action in actions.unbind(1)]
+    torch.testing.assert_close(found, torch.stack(each, -1))
+
+
 def test_by_hand():
     """The docstring's example: z = a, the mean field alone, and nothing behind it."""
     q = net(alike(3), hidden=[], entry=[], size=1, heads=0, ensemble=1)

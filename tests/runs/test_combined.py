@@ -68,7 +68,11 @@ def test_combinations_are_folders_of_seeds_in_one(stand_ins, tmp_path, capsys):
     saved = hetrl.load(folder.combinations["mappo_lr=5e-4"].recipe)
     assert [phase["optim"]["lr"] for phase in saved.tree["update"] if phase["phase"] == "actors"] == [5e-4]
     with pytest.raises(RunError, match=r"^everything in .*/all is finished; add seeds with --seeds"):
-        resume_combinations(tmp_path / "all")
+        resume_combinations(tmp_path / "all", "run.eval_every=20")
+    with pytest.raises(RecipeError, match=r"of several runs each is one process"):
+        resume_combinations(tmp_path / "all", "run.devices=2", count=3)
+    assert hetrl.load(folder.combinations["mappo_lr=5e-4"].recipe) == saved  # what was refused has written nothing
+    assert list(folder.combinations["mappo_lr=5e-4"].runs) == [0, 1]
     with pytest.raises(RunError, match=r"holds seeds already"):
         train_combinations(rates(), 2, tmp_path / "all")
     assert resume_combinations(tmp_path / "all", count=3).each["mappo_lr=1e-4"].done == [0, 1, 2]
