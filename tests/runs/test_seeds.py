@@ -174,9 +174,7 @@ def test_several_runs_have_one_process_each(tmp_path):
 
 def test_seeds_go_on_in_one_process_each(stand_ins, tmp_path):
     train_seeds(hetrl.load("happo", *TINY), 1, tmp_path / "runs")
-    with pytest.raises(
-        RecipeError, match=r"^run\.devices = 2 .*: of several runs each is one process;"
-    ):
+    with pytest.raises(RecipeError, match=r"^run\.devices = 2 .*: of several runs each is one process;"):
         resume_seeds(tmp_path / "runs", "run.devices=2", count=2)
     assert list(SeedsFolder(tmp_path / "runs").runs) == [0]
 
