@@ -1,0 +1,97 @@
+"""What a search has found: the best trial, and how much each word matters."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from hetrl.errors import DependencyError, RunError
+from hetrl.recipe.read import load
+from hetrl.runs.parts import again
+from hetrl.search.ranges import Range
+from hetrl.search.search_folder import SearchFolder, SearchWords
+from hetrl.search.study import known_study, require_optuna
+from hetrl.search.trials import SAID, overrides
+
+FEWEST = 6
+"""Whole trials from which importances are told."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A search as far as it has come."""
+
+    folder: SearchFolder
+    words: SearchWords
+    study: Any
+
+    @classmethod
+    def of(cls, folder: SearchFolder) -> "Found":
+        """Return what is in a folder.
+
+        Raises:
+            RunError: it is no search's, or no trial has been begun.
+            DependencyError: Optuna is not installed.
+        """
+        return cls(folder, folder.read(), known_study(folder))
+
+    def trials(self, state: str) -> list[Any]:
+        """Return the trials in a state of Optuna's: ``COMPLETE``, ``PRUNED``, ``RUNNING`` or ``FAIL``."""
+        return self.study.get_trials(states=(require_optuna().trial.TrialState[state],))
+
+    def whole(self, count: int) -> bool:
+        """Whether so many trials have ended, and none is under way."""
+        ended = len(self.trials("COMPLETE")) + len(self.trials("PRUNED"))
+        return ended >= count and not self.trials("RUNNING")
+
+    @property
+    def failures(self) -> dict[str, list[int]]:
+        """Last words -> the trials that failed with them."""
+        found: dict[str, list[int]] = {}
+        for each in self.trials("FAIL"):
+            found.setdefault(each.user_attrs.get(SAID) or "no message", []).append(each.number)
+        return found
+
+    @property
+    def best(self) -> Any:
+        """The best of the trials that have trained to the end.
+
+        Raises:
+            RunError: none has.
+        """
+        if not self.trials("COMPLETE"):
+            raise RunError(f"no trial in {self.folder.path} has trained to its end; hetrl search --resume it.")
+        return self.study.best_trial
+
+    def command(self) -> list[str]:
+        """Return the recipe and the overrides of the best trial, the words after ``hetrl train``."""
+        ranges = [Range.parse(text) for text in self.words.vary]
+        return [self.words.recipe, *self.words.overrides, *overrides(ranges, self.best.params)]
+
+    @property
+    def again(self) -> str:
+        """What a command has to be given to know the recipe's parts, as it ends."""
+        return again(load(self.folder.recipe, *self.words.overrides).tree)
+
+    def importances(self) -> dict[str, float]:
+        """Return the share of each word in how much the whole trials differ, the largest first; they add up to 1.
+
+        Source: Hutter, Hoos and Leyton-Brown 2014, An efficient approach for assessing hyperparameter importance, ICML
+            (fANOVA), as Optuna has it: of a random forest that is fitted to the trials.
+
+        Raises:
+            RunError: the trials are too few, or do not differ.
+            DependencyError: scikit-learn is not installed.
+        """
+        whole = self.trials("COMPLETE")
+        if len(whole) < FEWEST:
+            raise RunError(
+                f"{len(whole)} trials have trained to the end, and importances need {FEWEST}; more with --trials, or "
+                "--prune none."
+            )
+        if len({each.value for each in whole}) == 1:
+            raise RunError(f"all {len(whole)} whole trials have the same {self.words.metric}: no word matters.")
+        importance = require_optuna().importance
+        try:
+            evaluator = importance.FanovaImportanceEvaluator(seed=0)
+        except ImportError:
+            raise DependencyError("importances need scikit-learn: pip install 'hetrl[search]'.") from None
+        return importance.get_param_importances(self.study, evaluator=evaluator)
