@@ -101,17 +101,16 @@ def finish_search(found: "Found") -> None:
     if counts["done"]:
         out.print(f"{best_line(found)} Its words, and how much each matters:", highlight=False, soft_wrap=True)
         out.print(f"  hetrl search {path} --best", highlight=False, soft_wrap=True)
-    if not found.whole(found.words.trials):
+    if not found.whole:
         out.print("Continue with:", highlight=False)
         out.print(f"  hetrl search --resume {path}{found.again}", highlight=False, soft_wrap=True)
     if counts["failed"] and not counts["done"]:
-        raise RunError(f"no trial in {path} has ended well; what those that began have printed is in {path}/trial*.log.")
+        raise RunError(f"no trial has ended well; what those that began have printed is in {path}/trial*.log.")
 
 
 def best_line(found: "Found") -> str:
     """Return in a sentence which trial of a search is the best, and of how many."""
-    ended = len(found.trials("COMPLETE")) + len(found.trials("PRUNED"))
-    return f"The best of {ended} is trial {found.best.number}: {found.words.metric} {found.best.value:.4g}."
+    return f"The best of {found.ended} is trial {found.best.number}: {found.words.metric} {found.best.value:.4g}."
 
 
 def _last_return(metrics: Path) -> str:

@@ -28,7 +28,7 @@ def draw_importances(found: Found, path: Path) -> Path:
         DependencyError: scikit-learn is not installed.
     """
     importances = found.importances()
-    ranges = {each.word: each for each in map(Range.parse, found.words.vary)}
+    ranges = {each.word: each for each in found.words.ranges}
     words = list(importances)[:_MOST]
     figure = Figure(figsize=(4 + 3 * len(words), 3.6), layout="constrained")
     bars, *panels = figure.subplots(1, 1 + len(words))

@@ -6,11 +6,12 @@ from typing import Any
 from hetrl.errors import DependencyError, RunError
 from hetrl.recipe.read import load
 from hetrl.runs.parts import again
-from hetrl.search.ranges import Range
+from hetrl.search.ranges import changes
 from hetrl.search.search_folder import SearchFolder, SearchWords
 from hetrl.search.study import known_study, require_optuna
-from hetrl.search.trials import SAID, overrides
 
+SAID = "said"
+"""The attribute of a failed trial that has its last words."""
 FEWEST = 6
 """Whole trials from which importances are told."""
 
@@ -37,10 +38,15 @@ class Found:
         """Return the trials in a state of Optuna's: ``COMPLETE``, ``PRUNED``, ``RUNNING`` or ``FAIL``."""
         return self.study.get_trials(states=(require_optuna().trial.TrialState[state],))
 
-    def whole(self, count: int) -> bool:
-        """Whether so many trials have ended, and none is under way."""
-        ended = len(self.trials("COMPLETE")) + len(self.trials("PRUNED"))
-        return ended >= count and not self.trials("RUNNING")
+    @property
+    def ended(self) -> int:
+        """How many trials have trained to the end or were pruned."""
+        return len(self.trials("COMPLETE")) + len(self.trials("PRUNED"))
+
+    @property
+    def whole(self) -> bool:
+        """Whether there are as many as were asked for, and none is under way."""
+        return self.ended >= self.words.trials and not self.trials("RUNNING")
 
     @property
     def failures(self) -> dict[str, list[int]]:
@@ -63,8 +69,9 @@ class Found:
 
     def command(self) -> list[str]:
         """Return the recipe and the overrides of the best trial, the words after ``hetrl train``."""
-        ranges = [Range.parse(text) for text in self.words.vary]
-        return [self.words.recipe, *self.words.overrides, *overrides(ranges, self.best.params)]
+        params = self.best.params
+        drawn = changes({each.word: params[each.word] for each in self.words.ranges})
+        return [self.words.recipe, *self.words.overrides, *drawn]
 
     @property
     def again(self) -> str:
@@ -89,9 +96,9 @@ class Found:
             )
         if len({each.value for each in whole}) == 1:
             raise RunError(f"all {len(whole)} whole trials have the same {self.words.metric}: no word matters.")
-        importance = require_optuna().importance
         try:
-            evaluator = importance.FanovaImportanceEvaluator(seed=0)
+            import sklearn  # noqa: F401 (Optuna's way of saying that it is missing takes many lines)
         except ImportError:
             raise DependencyError("importances need scikit-learn: pip install 'hetrl[search]'.") from None
-        return importance.get_param_importances(self.study, evaluator=evaluator)
+        importance = require_optuna().importance
+        return importance.get_param_importances(self.study, evaluator=importance.FanovaImportanceEvaluator(seed=0))

@@ -1,7 +1,7 @@
 """What is varied in a search, and where: ``log:1e-4:1e-3``, ``0.9:0.99``, ``int:1:8``, or a list of values."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +45,11 @@ class Range:
         if self.kind == "int":
             return trial.suggest_int(self.word, *map(int, self.ends))
         return trial.suggest_float(self.word, *map(float, self.ends), log=self.kind == "log")
+
+
+def changes(values: Mapping[str, Any]) -> list[str]:
+    """Return the overrides that values of words are."""
+    return [f"{word}={value}" for word, value in values.items()]
 
 
 def corners(recipe: str, overrides: Sequence[str], ranges: Sequence[Range]) -> list[Combination]:

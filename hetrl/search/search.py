@@ -8,7 +8,6 @@ from rich.console import Console
 
 from hetrl.disk import replace_text
 from hetrl.errors import RecipeError, RunError
-from hetrl.recipe.combinations import labels
 from hetrl.recipe.packaged import recipes
 from hetrl.recipe.schema import Recipe
 from hetrl.runs import lock
@@ -19,12 +18,13 @@ from hetrl.runs.launch import StopSignals, run_side_by_side
 from hetrl.runs.loggers import require_wandb
 from hetrl.runs.place import RunPlace
 from hetrl.search.found import Found
-from hetrl.search.ranges import Range, corners
+from hetrl.search.ranges import corners
 from hetrl.search.search_folder import SearchFolder, SearchWords
 from hetrl.search.study import begun_study, refuse_pruner, require_optuna
 from hetrl.search.trials import Trials
 
 HERE = RunPlace()
+"""Where trials are trained if nothing is said: side by side, on this machine."""
 
 
 def search(words: SearchWords, path: Path | None = None, place: RunPlace = HERE, wandb: str | None = None) -> Found:
@@ -42,6 +42,7 @@ def search(words: SearchWords, path: Path | None = None, place: RunPlace = HERE,
         DependencyError: Optuna is not installed.
     """
     require_optuna()
+    require_wandb(wandb)
     refuse_pruner(words.prune)
     checked = _checked(words, words.recipe, place)
     folder = SearchFolder(path or default_folder(checked[0], search=True))
@@ -56,7 +57,7 @@ def search(words: SearchWords, path: Path | None = None, place: RunPlace = HERE,
         file = recipes().get(words.recipe, Path(words.recipe))
         replace_text(folder.recipe, file.read_text(encoding="utf-8"))
         folder.write(words)
-        return _run(folder, words, checked, place, wandb)
+        return _run(Found(folder, words, begun_study(folder, words, _frames(checked))), checked, place, wandb)
 
 
 def resume_search(path: Path, trials: int | None = None, place: RunPlace = HERE, wandb: str | None = None) -> Found:
@@ -73,15 +74,17 @@ def resume_search(path: Path, trials: int | None = None, place: RunPlace = HERE,
         DependencyError: Optuna is not installed.
     """
     require_optuna()
+    require_wandb(wandb)
     folder = SearchFolder(path)
     words = folder.read()
     words = replace(words, trials=trials or words.trials)
     checked = _checked(words, str(folder.recipe), place)
     with lock.sole_writer(path):
-        if folder.journal.exists() and Found.of(folder).whole(words.trials):
+        found = Found(folder, words, begun_study(folder, words, _frames(checked)))
+        if found.whole:
             raise RunError(f"all {words.trials} trials in {path} have ended; add some with --trials above that.")
         folder.write(words)
-        return _run(folder, words, checked, place, wandb)
+        return _run(found, checked, place, wandb)
 
 
 def _checked(words: SearchWords, recipe: str, place: RunPlace) -> list[Recipe]:
@@ -90,26 +93,25 @@ def _checked(words: SearchWords, recipe: str, place: RunPlace) -> list[Recipe]:
         raise RunError(
             "--on slurm: say how many trials may wait and run at once, --at-once 8: what has ended teaches the next."
         )
-    ranges = [Range.parse(text) for text in words.vary]
-    labels([each.word for each in ranges])  # none is varied twice
-    found = list(loaded(corners(recipe, words.overrides, ranges), place).values())
+    found = list(loaded(corners(recipe, words.overrides, words.ranges), place).values())
     if words.metric.startswith("eval/") and any(each.run.eval_every is None for each in found):
         raise RecipeError(f"--metric {words.metric}: run.eval_every is null, so nothing is evaluated; set it.")
     return found
 
 
-def _run(folder: SearchFolder, words: SearchWords, checked: list[Recipe], place: RunPlace, wandb: str | None) -> Found:
-    require_wandb(wandb)
+def _frames(checked: list[Recipe]) -> int:
+    return max(each.run.frames for each in checked)
+
+
+def _run(found: Found, checked: list[Recipe], place: RunPlace, wandb: str | None) -> Found:
     console = Console(markup=False, emoji=False)
-    executor = place.executor(folder.path, *checked)
-    study = begun_study(folder, words, max(each.run.frames for each in checked))
+    executor = place.executor(found.folder.path, *checked)
     executor.say(console)
     with SeedsBoard(console, {}, {}, folds=True) as board:
-        seed = checked[0].run.seed
-        trials = Trials(folder, words, study, seed, place, executor, board, console, wandb)
+        trials = Trials(found, checked[0].run.seed, place, executor, board, console, wandb)
         begun = trials.begun()
         with StopSignals(executor.lasts) as stop:
             run_side_by_side(chain(begun, trials.new()), executor, stop, board, trials.look)
     if stop.left:
         console.print("The jobs go on; the same command with --resume watches them.", highlight=False)
-    return Found(folder, words, study)
+    return found

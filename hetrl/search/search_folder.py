@@ -7,6 +7,8 @@ from typing import Any
 
 from hetrl.disk import replace_text
 from hetrl.errors import RunError
+from hetrl.recipe.combinations import labels
+from hetrl.search.ranges import Range
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,17 @@ class SearchWords:
     metric: str = "eval/return"
     minimize: bool = False
     prune: str = "halving"
+
+    @property
+    def ranges(self) -> list[Range]:
+        """What is varied.
+
+        Raises:
+            RecipeError: one is neither a list nor a range, or two are of one word.
+        """
+        found = [Range.parse(text) for text in self.vary]
+        labels([each.word for each in found])
+        return found
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,14 @@
 """The trials of a search: drawn when there is room, told as they are evaluated, and stopped where they lag."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from hetrl.errors import HetrlError, RunError, nearest
+from hetrl.errors import RecipeError, RunError, nearest
 from hetrl.recipe.combinations import labels
 from hetrl.recipe.read import load
 from hetrl.runs.board import SeedsBoard
@@ -19,12 +19,9 @@ from hetrl.runs.parts import options
 from hetrl.runs.place import RunPlace
 from hetrl.runs.ready import make_ready, show_last_lines
 from hetrl.runs.seeds import refuse_unfit
-from hetrl.search.ranges import Range
-from hetrl.search.search_folder import SearchFolder, SearchWords
+from hetrl.search.found import SAID, Found
+from hetrl.search.ranges import changes
 from hetrl.search.study import require_optuna, seeded
-
-SAID = "said"
-"""The attribute of a failed trial that has its last words."""
 
 
 @dataclass
@@ -47,9 +44,7 @@ class Trials:
     """The trials of one call.
 
     Args:
-        folder: the search's; this process is its sole writer.
-        words: what it was asked for.
-        study: of Optuna.
+        search: as far as it has come; this process is its folder's sole writer.
         seed: from which trials are drawn.
         place: where they are trained.
         executor: what starts them there.
@@ -60,9 +55,7 @@ class Trials:
 
     def __init__(
         self,
-        folder: SearchFolder,
-        words: SearchWords,
-        study: Any,
+        search: Found,
         seed: int,
         place: RunPlace,
         executor: Executor,
@@ -70,9 +63,9 @@ class Trials:
         console: Console,
         wandb: str | None,
     ) -> None:
-        self._folder, self._words, self._study, self._seed = folder, words, study, seed
+        self._folder, self._words, self._study, self._seed = search.folder, search.words, search.study, seed
         self._place, self._executor, self._board, self._console, self._wandb = place, executor, board, console, wandb
-        self._ranges = [Range.parse(text) for text in words.vary]
+        self._ranges = search.words.ranges
         self._labels = labels([each.word for each in self._ranges])
         self._states = require_optuna().trial.TrialState
         self._trials: dict[int, Trial] = {}
@@ -101,29 +94,19 @@ class Trials:
 
     def _process(self, known: Any) -> SeedProcess | None:
         """Return what trains a trial, ready to start; None where it has ended already, or cannot be trained."""
-        values = [each.draw(known) for each in self._ranges]
-        changes = [*self._words.overrides, *overrides(self._ranges, known.params)]
-        shown = [f"{label}={_short(value)}" for label, value in zip(self._labels, values, strict=True)]
-        run, name = self._folder.run(known.number), " ".join([f"trial {known.number}", *shown])
+        values = {each.word: each.draw(known) for each in self._ranges}
+        shown = [f"{label}={_short(value)}" for label, value in zip(self._labels, values.values(), strict=True)]
+        name = " ".join([f"trial {known.number}", *shown])
         try:
-            recipe = load(self._folder.recipe, *changes)
-            refuse_unfit(recipe, self._place)
-        except HetrlError as error:  # its ends work, and it does not
+            process = self._made(known.number, name, [*self._words.overrides, *changes(values)])
+        except RecipeError as error:  # at the ends of the ranges it links, and here it does not
             self._fail(known, str(error))
             self._board.say(f"{name}  failed  {error}")
             return None
-        given = options(recipe.tree)
-        threads = f"run.threads={recipe.run.threads or 1}"
-        new = command_line([str(self._folder.recipe), *changes, threads, "--folder", str(run), *given], self._wandb)
-        on = command_line(["--resume", str(run), *given], self._wandb)
-        frames = Folder(run).frames_saved()
-        process = SeedProcess(
-            known.number, run, on if frames else new, new=new, on=on, frames=recipe.run.frames, name=name
-        )
-        told = self._study.get_trials(deepcopy=False)[known.number].last_step
-        self._trials[known.number] = trial = Trial(known, process, -1 if told is None else told)
+        reported = self._study.get_trials(deepcopy=False)[known.number].last_step
+        self._trials[known.number] = trial = Trial(known, process, -1 if reported is None else reported)
         lags = self._report(trial)
-        if frames >= recipe.run.frames:
+        if Folder(process.run).frames_saved() >= process.frames:
             self._complete(trial)
             return None
         make_ready(process, self._executor)
@@ -132,8 +115,17 @@ class Trials:
         if trial.over and process.process is None:
             self._board.say(f"{name}  pruned")
             return None
-        self._board.add(process.key, run, process.frames)
+        self._board.add(process.key, process.run, process.frames)
         return process
+
+    def _made(self, number: int, name: str, overrides: Sequence[str]) -> SeedProcess:
+        recipe, run = load(self._folder.recipe, *overrides), self._folder.run(number)
+        refuse_unfit(recipe, self._place)
+        given, threads = options(recipe.tree), f"run.threads={recipe.run.threads or 1}"
+        words = [str(self._folder.recipe), *overrides, threads, "--folder", str(run), *given]
+        new, on = (command_line(each, self._wandb) for each in (words, ["--resume", str(run), *given]))
+        begun = Folder(run).frames_saved() > 0
+        return SeedProcess(number, run, on if begun else new, new=new, on=on, frames=recipe.run.frames, name=name)
 
     # ----- what becomes of them
 
@@ -202,11 +194,6 @@ class Trials:
         metric = self._words.metric
         near = nearest(metric, [name for name in table if name != "frames"])
         return f"--metric {metric}: {trial.process.run} does not log it.{near} Begin a new search."
-
-
-def overrides(ranges: Sequence[Range], params: Mapping[str, Any]) -> list[str]:
-    """Return the changes to the recipe that a trial's values are."""
-    return [f"{each.word}={params[each.word]}" for each in ranges]
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -60,8 +60,8 @@ def test_values_are_drawn_from_within_and_kept():
         found.append([each.draw(trial) for each in ranges])
         assert [each.draw(trial) for each in ranges] == found[-1]
     rates, clips, epochs, whose = zip(*found, strict=True)
-    assert 1e-4 <= min(rates) and max(rates) <= 1e-2 and 15 < sum(rate < 1e-3 for rate in rates) < 45
-    assert 0.1 <= min(clips) and max(clips) <= 0.3
+    assert min(rates) >= 1e-4 and max(rates) <= 1e-2 and 15 < sum(rate < 1e-3 for rate in rates) < 45
+    assert min(clips) >= 0.1 and max(clips) <= 0.3
     assert set(epochs) == {1, 2, 3} and set(whose) == {"agent", "group"}
 
 

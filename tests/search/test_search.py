@@ -17,7 +17,7 @@ from hetrl.runs.board import SeedsBoard
 from hetrl.runs.csv_table import read
 from hetrl.runs.folder import Folder
 from hetrl.runs.place import RunPlace
-from hetrl.search import study, trials
+from hetrl.search import trials
 from hetrl.search.found import Found
 from hetrl.search.search import resume_search, search
 from hetrl.search.search_folder import SearchFolder, SearchWords
@@ -88,6 +88,10 @@ def params(found):
 
 def counts(found):
     return [len(found.trials(state)) for state in ("COMPLETE", "PRUNED", "RUNNING", "FAIL")]
+
+
+def written(folder, number):
+    return (folder.run(number) / "metrics.csv").stat().st_mtime_ns
 
 
 def stop_when(monkeypatch, so):
@@ -183,13 +187,12 @@ def test_twelve_trials_cut_off_go_on_as_if_they_had_not_been(stand_ins, tmp_path
         stop_when(patch, lambda running: sixth.frames_saved() > 80)
         cut = search(words(12, prune="none"), tmp_path / "cut", RunPlace(at_once=1))
     assert counts(cut) == [5, 0, 1, 0]
-    written = {each.number: os.stat(cut.folder.run(each.number) / "metrics.csv") for each in cut.trials("COMPLETE")}
+    before = {each.number: written(cut.folder, each.number) for each in cut.trials("COMPLETE")}
     stand_ins()
     again = resume_search(tmp_path / "cut", place=RunPlace(at_once=1))
     assert counts(again) == [12, 0, 0, 0] and params(again) == params(whole)
     assert [each.values for each in again.study.get_trials()] == [each.values for each in whole.study.get_trials()]
-    for number, before in written.items():  # what was finished is not run twice
-        assert os.stat(again.folder.run(number) / "metrics.csv").st_mtime_ns == before.st_mtime_ns
+    assert before == {number: written(again.folder, number) for number in before}  # what was whole is not run twice
     begun = [(again.folder.run(number).with_suffix(".log")).read_text().split("\n")[:-1] for number in range(12)]
     assert begun[:5] + begun[6:] == [["from 0"]] * 11 and len(begun[5]) == 2 and begun[5][1] > "from 1"
 
@@ -216,6 +219,19 @@ def test_a_killed_search_is_told_from_its_folders(prune, state, log, stand_ins, 
     assert not found.trials("RUNNING")
     logs = [folder.run(number).with_suffix(".log").read_text() for number in (0, 1)]
     assert logs == ["from 0\n", log]  # of what lags behind the first one nothing is started
+
+
+def test_a_search_killed_before_its_first_trial_begins_again(stand_ins, tmp_path, monkeypatch):
+    for nothing in ("no journal", "an empty one"):
+        path = tmp_path / nothing
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr("hetrl.search.search.begun_study", lambda *given: signal.raise_signal(signal.SIGINT))
+            search(words(2, prune="none"), path, RunPlace(at_once=2))
+        if nothing == "an empty one":
+            (path / "journal.log").touch()
+            with pytest.raises(RunError, match=r"^no trial has been begun in .*one; hetrl search --resume .*one\.$"):
+                Found.of(SearchFolder(path))
+        assert counts(resume_search(path, place=RunPlace(at_once=2))) == [2, 0, 0, 0]
 
 
 def test_more_trials_may_be_asked_for_again_and_again(stand_ins, tmp_path):
@@ -271,13 +287,18 @@ def test_folders_that_are_taken_or_no_search(stand_ins, tmp_path):
         resume_search(tmp_path / "found")
 
 
-def test_a_missing_package_is_named(monkeypatch, tmp_path):
+def test_a_missing_package_is_named(stand_ins, monkeypatch, tmp_path):
+    found = search(words(6, prune="none"), tmp_path / "found", RunPlace(at_once=2))
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(DependencyError, match=r"^importances need scikit-learn: "),
+    ):
+        patch.setitem(sys.modules, "sklearn", None)
+        found.importances()
     monkeypatch.setitem(sys.modules, "optuna", None)
-    for call in (lambda: search(words(2), tmp_path / "x"), lambda: Found.of(SearchFolder(tmp_path)), study.require_optuna):
-        with pytest.raises((DependencyError, RunError)) as error:
-            call()
-        assert "hetrl search needs Optuna: pip install 'hetrl[search]'." in str(error.value) or "no search" in str(error)
-    assert not list(tmp_path.iterdir())
+    with pytest.raises(DependencyError, match=r"^hetrl search needs Optuna: pip install 'hetrl\[search\]'\.$"):
+        search(words(2), tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 # ----- what was found
@@ -317,7 +338,7 @@ def test_best_prints_words_for_train_and_draws(stand_ins, ask, tmp_path):
     assert code == 0 and "found/importances.png" in err
     assert (tmp_path / "found" / "importances.png").read_bytes()[:4] == b"\x89PNG"
     importances = Found.of(SearchFolder(tmp_path / "found")).importances()
-    assert list(importances)[0] == RATE and importances[RATE] > 0.8  # the epochs change nothing
+    assert next(iter(importances)) == RATE and importances[RATE] > 0.8  # the epochs change nothing
     assert sum(importances.values()) == pytest.approx(1)
 
 
@@ -368,7 +389,7 @@ def test_twelve_real_trials_killed_and_resumed(tmp_path):
         time.sleep(0.2)
     killed.kill()
     killed.wait()
-    before = {number: os.stat(folder.run(number) / "metrics.csv").st_mtime_ns for number in ended()}
+    before = {number: written(folder, number) for number in ended()}
     while any((folder.run(number) / ".lock").exists() for number in range(12)):  # they save and end
         time.sleep(0.2)
     done = subprocess.run([*command, "--resume", "found"], cwd=tmp_path, capture_output=True, text=True, check=True)
@@ -376,8 +397,7 @@ def test_twelve_real_trials_killed_and_resumed(tmp_path):
     found = Found.of(folder)
     assert [each.number for each in found.study.get_trials()] == list(range(12))
     assert len(found.trials("COMPLETE")) + len(found.trials("PRUNED")) == 12
-    for number, written in before.items():
-        assert os.stat(folder.run(number) / "metrics.csv").st_mtime_ns == written
+    assert before == {number: written(folder, number) for number in before}
     pruned = [Folder(folder.run(each.number)) for each in found.trials("PRUNED")]
     assert pruned and all(0 < run.frames_saved() < 360 for run in pruned)
     subprocess.run([*command[:-1], "train", "--resume", str(pruned[0].path)], cwd=tmp_path, check=True)
