@@ -85,7 +85,7 @@ class Found:
             (fANOVA), as Optuna has it: of a random forest that is fitted to the trials.
 
         Raises:
-            RunError: the trials are too few, or do not differ.
+            RunError: the trials are too few, or no word makes a difference.
             DependencyError: scikit-learn is not installed.
         """
         whole = self.trials("COMPLETE")
@@ -94,11 +94,14 @@ class Found:
                 f"{len(whole)} trials have trained to the end, and importances need {FEWEST}; more with --trials, or "
                 "--prune none."
             )
-        if len({each.value for each in whole}) == 1:
-            raise RunError(f"all {len(whole)} whole trials have the same {self.words.metric}: no word matters.")
         try:
             import sklearn  # noqa: F401 (Optuna's way of saying that it is missing takes many lines)
         except ImportError:
             raise DependencyError("importances need scikit-learn: pip install 'hetrl[search]'.") from None
         importance = require_optuna().importance
-        return importance.get_param_importances(self.study, evaluator=importance.FanovaImportanceEvaluator(seed=0))
+        forest = importance.FanovaImportanceEvaluator(seed=0)
+        try:
+            return importance.get_param_importances(self.study, evaluator=forest)
+        except RuntimeError:  # the forest has nothing to split
+            about = f"the {self.words.metric} of {len(whole)} trials"
+            raise RunError(f"what was varied makes no difference to {about}.") from None

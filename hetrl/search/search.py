@@ -43,7 +43,6 @@ def search(words: SearchWords, path: Path | None = None, place: RunPlace = HERE,
     """
     require_optuna()
     require_wandb(wandb)
-    refuse_pruner(words.prune)
     checked = _checked(words, words.recipe, place)
     folder = SearchFolder(path or default_folder(checked[0], search=True))
     with lock.sole_writer(folder.path):
@@ -89,6 +88,7 @@ def resume_search(path: Path, trials: int | None = None, place: RunPlace = HERE,
 
 def _checked(words: SearchWords, recipe: str, place: RunPlace) -> list[Recipe]:
     """Return the recipe at the ends of all ranges, where all of them can be trained."""
+    refuse_pruner(words.prune)
     if place.name == "slurm" and place.at_once is None:
         raise RunError(
             "--on slurm: say how many trials may wait and run at once, --at-once 8: what has ended teaches the next."
