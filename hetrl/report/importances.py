@@ -13,7 +13,7 @@ _MOST = 5
 """Words whose values are drawn, the most important ones."""
 _LETTERS = 12
 """Of a word on one line."""
-_KINDS = {"COMPLETE": ("o", "trained to the end"), "PRUNED": ("x", "pruned")}
+_KINDS = {"COMPLETE": ("o", "trained to the end"), "PRUNED": ("x", "pruned, as far as it came")}
 
 
 def draw_importances(found: Found, path: Path) -> Path:
@@ -35,7 +35,7 @@ def draw_importances(found: Found, path: Path) -> Path:
     names = list(importances)[::-1]  # the first is drawn lowest
     drawn = bars.barh([_folded(name) for name in names], [importances[name] for name in names])
     bars.bar_label(drawn, fmt="%.2f", padding=3)
-    bars.set(xlim=(0, 1.2), xlabel="importance", ylim=(-1, len(names)))
+    bars.set(xlim=(0, 1.2), xticks=[0, 0.5, 1], xlabel="importance", ylim=(-1, len(names)))
     for panel, word in zip(panels, words, strict=True):
         _draw_values(panel, found, ranges[word])
         panel.sharey(panels[0])

@@ -101,7 +101,8 @@ class Found:
         importance = require_optuna().importance
         forest = importance.FanovaImportanceEvaluator(seed=0)
         try:
-            return importance.get_param_importances(self.study, evaluator=forest)
+            found = importance.get_param_importances(self.study, evaluator=forest)
         except RuntimeError:  # the forest has nothing to split
             about = f"the {self.words.metric} of {len(whole)} trials"
             raise RunError(f"what was varied makes no difference to {about}.") from None
+        return {word: float(share) for word, share in found.items()}

@@ -1,5 +1,6 @@
 """Searches: drawn, told, pruned, cut off and continued. Most with small programs in the place of runs."""
 
+import io
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ from pathlib import Path
 from statistics import median
 
 import pytest
+from rich.console import Console
 
 from hetrl import cli
 from hetrl.errors import DependencyError, RecipeError, RunError
@@ -179,6 +181,20 @@ def test_jobs_of_submitit(stand_ins, tmp_path):
     pytest.importorskip("submitit")
     found = search(words(2, prune="none"), tmp_path / "found", RunPlace("submitit-local", at_once=2))
     assert counts(found) == [2, 0, 0, 0]
+
+
+def test_on_a_terminal_what_has_ended_leaves_the_board_as_a_line(tmp_path):
+    told = io.StringIO()
+    with SeedsBoard(Console(file=told, force_terminal=True, width=100), {}, {}, folds=True) as board:
+        for number in (0, 1):
+            board.add(f"trial {number}", tmp_path / f"trial{number}", 80)
+        (tmp_path / "trial0").mkdir()
+        (tmp_path / "trial0" / "metrics.csv").write_text("frames,return\n80,2.5\n")
+        board.end("trial 0", lambda finished: "done" if finished else "stopped")
+        assert told.getvalue().count("trial 0  done  80 frames  return 2.5") == 1
+        told.truncate(0)
+    last = told.getvalue()
+    assert "trial 1" in last and "waiting" in last and "trial 0" not in last
 
 
 # ----- cut off and continued
@@ -388,7 +404,7 @@ def test_twelve_real_trials_killed_and_resumed(tmp_path):
         found = Found.of(folder) if folder.journal.exists() and folder.journal.stat().st_size else None
         return [] if found is None else [each.number for each in found.study.get_trials() if each.state.is_finished()]
 
-    until = time.monotonic() + 300
+    until = time.monotonic() + 900
     while len(ended()) < 4:
         assert killed.poll() is None and time.monotonic() < until
         time.sleep(0.2)
