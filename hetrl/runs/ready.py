@@ -11,8 +11,13 @@ _LAST_LINES = 8
 """That are shown of a run that failed."""
 
 
-def make_ready(each: SeedProcess, executor: Executor) -> None:
+def make_ready(each: SeedProcess, executor: Executor, saved: bool) -> None:
     """Give a run the process that it has from an earlier call, or make room for a new one.
+
+    Args:
+        each: the run.
+        executor: what will start it.
+        saved: whether it has a checkpoint to go on from.
 
     Raises:
         RunError: somebody else writes into its folder.
@@ -20,7 +25,7 @@ def make_ready(each: SeedProcess, executor: Executor) -> None:
     if executor.adopt(each):
         return
     with lock.sole_writer(each.run):  # it may be trained yet, by a process whose parent was killed
-        if each.command == each.new and not is_free(each.run):
+        if not saved and not is_free(each.run):
             _start_again(each, Console(markup=False, emoji=False))
 
 

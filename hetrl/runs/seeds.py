@@ -246,7 +246,7 @@ def prepare(
         name = f"{combination} seed {seed}" if combination else ""
         each = SeedProcess(seed, run, then if frames else first, new=first, on=then, frames=wanted, name=name)
         processes.append(each)
-        make_ready(each, executor)
+        make_ready(each, executor, saved=frames > 0)
     return Group(outcome, processes, wanted)
 
 

@@ -97,8 +97,9 @@ class Trials:
         values = {each.word: each.draw(known) for each in self._ranges}
         shown = [f"{label}={_short(value)}" for label, value in zip(self._labels, values.values(), strict=True)]
         name = " ".join([f"trial {known.number}", *shown])
+        saved = Folder(self._folder.run(known.number)).frames_saved()
         try:
-            process = self._made(known.number, name, [*self._words.overrides, *changes(values)])
+            process = self._made(known.number, name, [*self._words.overrides, *changes(values)], saved > 0)
         except RecipeError as error:  # at the ends of the ranges it links, and here it does not
             self._fail(known, str(error))
             self._board.say(f"{name}  failed  {error}")
@@ -106,10 +107,10 @@ class Trials:
         reported = self._study.get_trials(deepcopy=False)[known.number].last_step
         self._trials[known.number] = trial = Trial(known, process, -1 if reported is None else reported)
         lags = self._report(trial)
-        if Folder(process.run).frames_saved() >= process.frames:
+        if saved >= process.frames:
             self._complete(trial)
             return None
-        make_ready(process, self._executor)
+        make_ready(process, self._executor, saved=saved > 0)
         if lags:
             self._prune(trial)
         if trial.over and process.process is None:
@@ -118,14 +119,13 @@ class Trials:
         self._board.add(process.key, process.run, process.frames)
         return process
 
-    def _made(self, number: int, name: str, overrides: Sequence[str]) -> SeedProcess:
+    def _made(self, number: int, name: str, overrides: Sequence[str], saved: bool) -> SeedProcess:
         recipe, run = load(self._folder.recipe, *overrides), self._folder.run(number)
         refuse_unfit(recipe, self._place)
         given, threads = options(recipe.tree), f"run.threads={recipe.run.threads or 1}"
         words = [str(self._folder.recipe), *overrides, threads, "--folder", str(run), *given]
         new, on = (command_line(each, self._wandb) for each in (words, ["--resume", str(run), *given]))
-        begun = Folder(run).frames_saved() > 0
-        return SeedProcess(number, run, on if begun else new, new=new, on=on, frames=recipe.run.frames, name=name)
+        return SeedProcess(number, run, on if saved else new, new=new, on=on, frames=recipe.run.frames, name=name)
 
     # ----- what becomes of them
 
