@@ -53,7 +53,8 @@ def _draw_values(panel: Axes, found: Found, range_: Range) -> None:
     for state, (marker, label) in _KINDS.items():
         trials = [each for each in found.trials(state) if each.value is not None]
         values, scores = [each.params[range_.word] for each in trials], [each.value for each in trials]
-        panel.plot(values, scores, marker, label=label)
+        if trials:
+            panel.plot(values, scores, marker, label=label)
     if range_.kind == "log":
         panel.set_xscale("log")
     panel.set_xlabel(_folded(range_.word))

@@ -32,7 +32,7 @@ class Trial:
     """Optuna's trial."""
     process: SeedProcess
     reported: int
-    """Frames of the last value that was told."""
+    """Frames of the last value that was told; what is measured before any training is not, as it says nothing."""
     value: float | None = None
     over: bool = False
     """Whether Optuna was told how it ended."""
@@ -105,7 +105,7 @@ class Trials:
             self._board.say(f"{name}  failed  {error}")
             return None
         reported = self._study.get_trials(deepcopy=False)[known.number].last_step
-        self._trials[known.number] = trial = Trial(known, process, -1 if reported is None else reported)
+        self._trials[known.number] = trial = Trial(known, process, reported or 0)
         lags = self._report(trial)
         if saved >= process.frames:
             self._complete(trial)

@@ -44,7 +44,7 @@ checkpoint, table, words = run / "checkpoints" / "last.ckpt", run / "metrics.csv
 if not checkpoint.exists():
     checkpoint.parent.mkdir(parents=True)
     words.write_text(sys.argv[3])
-    table.write_text("frames,return,eval/return\\n0,,0.0\\n")
+    table.write_text("frames,return,eval/return\\n0,,1000.0\\n")  # untrained, and told to nobody
 given = dict(word.rsplit("=", 1) for word in words.read_text().split("\\n"))
 rate = float(given["update.actors.optim.lr"])
 score = 1 - (math.log10(rate) + 3) ** 2
@@ -126,7 +126,7 @@ def test_a_search_finds_the_rate_and_its_trials_are_runs(stand_ins, tmp_path, ca
     assert found.best.value == max(each.value for each in found.study.get_trials())
     run = Folder(tmp_path / "found" / f"trial{found.best.number}")
     assert run.frames_saved() == 360 and read(run.metrics)[-1]["eval/return"] == found.best.value
-    assert list(found.best.intermediate_values) == list(range(0, 361, 40))
+    assert list(found.best.intermediate_values) == list(range(40, 361, 40))
     values = [each.value for each in found.study.get_trials()]
     assert median(values[10:]) > median(values[:10])  # ten are drawn at random, the others near what was good
     printed = capsys.readouterr().out
@@ -235,8 +235,8 @@ def test_a_killed_search_is_told_from_its_folders(prune, state, log, stand_ins, 
     assert counts(Found.of(folder)) == [0, 0, 2, 0]
     found = resume_search(tmp_path / "found", trials=3, place=RunPlace(at_once=1))
     first, second, _ = found.study.get_trials()
-    assert first.state.name == "COMPLETE" and list(first.intermediate_values) == list(range(0, 361, 40))
-    assert second.state.name == state and list(second.intermediate_values)[:3] == [0, 40, 80]
+    assert first.state.name == "COMPLETE" and list(first.intermediate_values) == list(range(40, 361, 40))
+    assert second.state.name == state and list(second.intermediate_values)[:2] == [40, 80]
     assert not found.trials("RUNNING")
     logs = [folder.run(number).with_suffix(".log").read_text() for number in (0, 1)]
     assert logs == ["from 0\n", log]  # of what lags behind the first one nothing is started
