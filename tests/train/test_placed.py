@@ -91,7 +91,13 @@ def test_several_processes_do_not_measure(monkeypatch):
     assert (found.device, asked) == (CUDA, []) and "it pays from 512" in found.why
 
 
-@pytest.mark.parametrize(("name", "words"), [("happo", HAPPO), ("hasac", HASAC)])
+HAQO = [*HASAC, "data.n_candidates=4"]
+"""The best of several joint actions is taken."""
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("happo", HAPPO), ("hasac", HASAC), pytest.param("haqo", HAQO, marks=pytest.mark.slow)]
+)
 def test_a_pace_is_of_what_the_job_launches(monkeypatch, name, words):
     """By a clock that counts launches. No devices are mixed, and nobody's random numbers are other ones afterwards."""
     recipe = hetrl.load(name, *words)
