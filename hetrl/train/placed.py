@@ -21,6 +21,7 @@ from hetrl.optim import Closure
 from hetrl.recipe.read import load
 from hetrl.recipe.schema import Recipe
 from hetrl.rng import Stream
+from hetrl.signature import said
 from hetrl.train.acting import exploring, policies
 
 clock: Callable[[], float] = time.perf_counter
@@ -70,8 +71,8 @@ def placed(recipe: Recipe, began_on: str | None = None) -> Chosen:
     """Return the device that ``run.device`` names; of ``auto`` the one that a few steps of the job are quicker on.
 
     Without a GPU there is nothing to choose. A run that goes on stays where it began. The size decides, as
-    :func:`~hetrl.engine.device.chosen` says, where measuring would take too long (tracing a simulator), where several
-    processes would have to agree, and where the data does not say what a run comes to.
+    :func:`~hetrl.engine.device.chosen` says, where measuring would take too long (tracing a simulator) or fails, where
+    several processes would have to agree, and where the data does not say what a run comes to.
 
     Args:
         recipe: what is trained.
@@ -89,7 +90,11 @@ def placed(recipe: Recipe, began_on: str | None = None) -> Chosen:
     job = Workload.of(recipe)
     if job is None or recipe.run.n_ranks > 1 or recipe.task.arguments.get("capture"):
         return chosen(recipe)
-    return _quicker(load(recipe, "run.compile=false"), job)
+    try:
+        return _quicker(load(recipe, "run.compile=false"), job)
+    except Exception as error:  # made-up values may not suit a part; all else fails again in training
+        found = chosen(recipe)
+        return Chosen(found.device, f"{found.why} It could not be measured: {said(error)}.")
 
 
 def _quicker(recipe: Recipe, job: Workload) -> Chosen:
