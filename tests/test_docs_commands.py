@@ -19,7 +19,7 @@ from hetrl.errors import HetrlError
 from hetrl.recipe.combinations import combinations, split
 from hetrl.recipe.read import load
 from hetrl.recipe.schema import Recipe
-from hetrl.search.ranges import Range, corners
+from hetrl.search.ranges import SearchRange, corners
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -106,7 +106,7 @@ def follow(calls: list[list[str]]) -> None:
                 linked(each.recipe, list(each.overrides))
             overrides = asked
         if words[0] == "search" and given["vary"]:
-            for each in corners(recipe, overrides, [Range.parse(text) for text in given["vary"]]):
+            for each in corners(recipe, overrides, [SearchRange.parse(text) for text in given["vary"]]):
                 linked(each.recipe, list(each.overrides))
         if words[0] == "cp":
             cli.cp.cp(given["recipe"], given["file"])

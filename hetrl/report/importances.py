@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from hetrl.report.writable import written
 from hetrl.search.found import Found
-from hetrl.search.ranges import Range
+from hetrl.search.ranges import SearchRange
 
 _MOST = 5
 """Words whose values are drawn, the most important ones."""
@@ -46,7 +46,7 @@ def draw_importances(found: Found, path: Path) -> Path:
     return path
 
 
-def _draw_values(panel: Axes, found: Found, range_: Range) -> None:
+def _draw_values(panel: Axes, found: Found, range_: SearchRange) -> None:
     """Draw a point for each trial: a word's value, and what was reached."""
     if range_.kind == "list":
         panel.xaxis.update_units(list(range_.ends))  # in this order

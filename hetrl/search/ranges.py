@@ -14,7 +14,7 @@ _MOST_CORNERS = 64
 
 
 @dataclass(frozen=True)
-class Range:
+class SearchRange:
     """A word of a recipe, and the values that it may have."""
 
     word: str
@@ -24,7 +24,7 @@ class Range:
     """The lowest and the highest value, or all of a list, as trials have them."""
 
     @classmethod
-    def parse(cls, text: str) -> "Range":
+    def parse(cls, text: str) -> "SearchRange":
         """Return what ``a.b=log:1e-4:1e-3`` says.
 
         Raises:
@@ -52,7 +52,7 @@ def changes(values: Mapping[str, Any]) -> list[str]:
     return [f"{word}={value}" for word, value in values.items()]
 
 
-def corners(recipe: str, overrides: Sequence[str], ranges: Sequence[Range]) -> list[Combination]:
+def corners(recipe: str, overrides: Sequence[str], ranges: Sequence[SearchRange]) -> list[Combination]:
     """Return a recipe at all ends of its ranges and all values of its lists.
 
     Where that would be more than 64, each word goes through its own while the others are as the recipe has them.

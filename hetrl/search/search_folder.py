@@ -8,7 +8,7 @@ from typing import Any
 from hetrl.disk import replace_text
 from hetrl.errors import RunError
 from hetrl.recipe.combinations import labels
-from hetrl.search.ranges import Range
+from hetrl.search.ranges import SearchRange
 
 
 @dataclass(frozen=True)
@@ -20,20 +20,20 @@ class SearchWords:
     overrides: tuple[str, ...]
     """Changes that all trials have."""
     vary: tuple[str, ...]
-    """As :meth:`~hetrl.search.ranges.Range.parse` takes them."""
+    """As :meth:`~hetrl.search.ranges.SearchRange.parse` takes them."""
     trials: int
     metric: str = "eval/return"
     minimize: bool = False
     prune: str = "halving"
 
     @property
-    def ranges(self) -> list[Range]:
+    def ranges(self) -> list[SearchRange]:
         """What is varied.
 
         Raises:
             RecipeError: one is neither a list nor a range, or two are of one word.
         """
-        found = [Range.parse(text) for text in self.vary]
+        found = [SearchRange.parse(text) for text in self.vary]
         labels([each.word for each in found])
         return found
 

@@ -3,7 +3,7 @@
 import pytest
 
 from hetrl.errors import RecipeError
-from hetrl.search.ranges import Range, corners
+from hetrl.search.ranges import SearchRange, corners
 
 optuna = pytest.importorskip("optuna")
 
@@ -23,7 +23,7 @@ optuna = pytest.importorskip("optuna")
     ],
 )
 def test_what_is_read(text, kind, ends):
-    assert Range.parse(text) == Range("a.b", kind, ends)
+    assert SearchRange.parse(text) == SearchRange("a.b", kind, ends)
 
 
 @pytest.mark.parametrize(
@@ -47,13 +47,13 @@ def test_what_is_read(text, kind, ends):
 )
 def test_what_is_refused(text, message):
     with pytest.raises(RecipeError, match=message):
-        Range.parse(text)
+        SearchRange.parse(text)
 
 
 def test_values_are_drawn_from_within_and_kept():
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     texts = ["lr=log:1e-4:1e-2", "clip=0.1:0.3", "epochs=int:1:3", "of=agent,group"]
-    ranges = [Range.parse(text) for text in texts]
+    ranges = [SearchRange.parse(text) for text in texts]
     found = []
     for _ in range(60):
         trial = study.ask()
@@ -66,7 +66,7 @@ def test_values_are_drawn_from_within_and_kept():
 
 
 def test_corners_are_all_ends_with_all_values():
-    ranges = [Range.parse(text) for text in ("update.actors.optim.lr=log:1e-4:1e-3", "run.seed=4,5,6")]
+    ranges = [SearchRange.parse(text) for text in ("update.actors.optim.lr=log:1e-4:1e-3", "run.seed=4,5,6")]
     found = corners("happo", ["run.threads=1"], ranges)
     assert [each.overrides[1:] for each in found] == [
         (f"update.actors.optim.lr={rate}", f"run.seed={seed}") for rate in (0.0001, 0.001) for seed in (4, 5, 6)
@@ -75,11 +75,11 @@ def test_corners_are_all_ends_with_all_values():
 
 
 def test_of_very_many_corners_each_words_ends_alone():
-    found = corners("happo", [], [Range.parse(f"a.word{number}=0:1") for number in range(7)])
+    found = corners("happo", [], [SearchRange.parse(f"a.word{number}=0:1") for number in range(7)])
     assert len(found) == 14 and found[-1].overrides == ("a.word6=1.0",)
-    assert len(corners("happo", [], [Range.parse(f"a.word{number}=0:1") for number in range(6)])) == 64
+    assert len(corners("happo", [], [SearchRange.parse(f"a.word{number}=0:1") for number in range(6)])) == 64
 
 
 def test_a_value_twice_is_refused():
     with pytest.raises(RecipeError, match=r"^happo, seed=1 is named twice"):
-        corners("happo", [], [Range.parse("run.seed=1,1")])
+        corners("happo", [], [SearchRange.parse("run.seed=1,1")])
