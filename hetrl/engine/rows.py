@@ -123,12 +123,13 @@ class Rows:
 
 
 def minibatches(rows: Sequence[Rows], phase: Phase, generator: torch.Generator) -> Iterator[list[Values]]:
-    """Yield every lane's inputs, minibatch by minibatch, in a fresh order each epoch. No row is left out.
+    """Return every lane's inputs, minibatch by minibatch, in a fresh order each epoch. No row is left out.
 
     Args:
         rows: of each lane.
         phase: says how many epochs and minibatches.
-        generator: draws the order.
+        generator: draws the orders, of all epochs before the first minibatch: so turns that are cut side by side have
+            the orders that they would have one after the other.
 
     Raises:
         RecipeError: there are more minibatches than rows.
@@ -139,11 +140,21 @@ def minibatches(rows: Sequence[Rows], phase: Phase, generator: torch.Generator) 
         raise RecipeError(f"{phase.where}.minibatches = {n_parts} is more than the {what} of a batch.")
     ends = [count * part // n_parts for part in range(n_parts + 1)]
     sizes = [end - start for start, end in pairwise(ends)]
-    for _ in range(phase.epochs):
-        if n_parts > 1:
-            order = torch.randperm(count, generator=generator, device=generator.device)
+    orders = [
+        torch.randperm(count, generator=generator, device=generator.device) if n_parts > 1 else None
+        for _ in range(phase.epochs)
+    ]
+    return _cut(rows, orders, sizes, generator.device)
+
+
+def _cut(
+    rows: Sequence[Rows], orders: Sequence[Tensor | None], sizes: list[int], device: torch.device
+) -> Iterator[list[Values]]:
+    """Yield the minibatches, epoch by epoch."""
+    for order in orders:
+        if order is not None:
             rows = [each.ordered(order) for each in rows]
-        lanes = counted(rows, [each.split(sizes) for each in rows], sizes, generator.device)
+        lanes = counted(rows, [each.split(sizes) for each in rows], sizes, device)
         yield from map(list, zip(*lanes, strict=True))
 
 
