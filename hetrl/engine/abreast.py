@@ -102,10 +102,11 @@ class _Minibatch:
     def __call__(self) -> tuple[Tensor, Metrics]:
         """Return the sum of the losses, and the means."""
         losses, means, gradients = self._abreast(self._inputs)
+        reached = [gradient for gradient in gradients if gradient is not None]
         for own, gradient in zip(self._abreast.parameters, gradients, strict=True):
             if gradient is None:
                 self._refuse(own[0])
-        self._take(gradients)
+        self._take(reached)
         self.figures = figures_of_means(means)
         return losses.sum(), means
 

@@ -125,7 +125,16 @@ def test_whoever_cannot_goes_one_after_the_other(monkeypatch, steps):
 
 
 def test_steps_that_draw_go_one_after_the_other(monkeypatch, steps):
-    """So everybody's draws are those that they would be. Temperatures, numbers without dimensions, draw nothing."""
+    """So everybody's draws are those that they would be."""
+    drawing = "[{net: actor.sample}, {use: loss/deterministic_policy, reads: {q: agent.proposal}}]"
+    words = ["nets.actor.hidden=[8]", AT_ONCE, f"update.actors.steps={drawing}"]
+    one, other = (trained(monkeypatch, least, *words, updates=1) for least in (99, 8))
+    torch.testing.assert_close(other, one, rtol=0, atol=0)
+    assert not steps
+
+
+def test_critics_and_temperatures_go_abreast(monkeypatch, steps):
+    """Numbers without dimensions among them; actors that ask a critic do not."""
     members, words = team(8), ["nets.actor.hidden=[8]", "nets.q.hidden=[8]"]
     torch.manual_seed(0)
 
