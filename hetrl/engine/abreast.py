@@ -6,6 +6,7 @@ one program of the first turn's steps, and the gradient of the sum of all losses
 
 import warnings
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,8 @@ from torch.func import functional_call, vmap
 
 from hetrl import keys, ranks
 from hetrl.engine.exchanged import Metrics
-from hetrl.engine.objective import Apart, figures_of_means
+from hetrl.engine.moved import Modules
+from hetrl.engine.objective import Apart
 from hetrl.engine.program import Values
 from hetrl.engine.rows import Rows, minibatches
 from hetrl.engine.store import Store
@@ -25,8 +27,9 @@ LEAST = 8
 """Turns from which on one program of all is worth its trouble; it rounds otherwise than one turn after the other."""
 MOST = 32
 """Turns of one program: what more of them have to read and write no longer fits a CPU's caches."""
-Inputs = Sequence[list[Values]]
+Lanes = Sequence[list[Values]]
 """Of each turn its lanes, which are one."""
+OptimizerStep = Callable[[torch.optim.Optimizer, Closure], object]
 
 
 class Abreast:
@@ -46,11 +49,11 @@ class Abreast:
         self._optimizers = [turn.optimizer for turn in turns]
         self._all = vmap(self._one, randomness="error")
 
-    def first(self) -> Inputs:
+    def first(self) -> Lanes:
         """Return the first row of each turn."""
         return [[own.split([1, own.count - 1])[0] for own in lanes] for lanes in self._rows]
 
-    def __call__(self, inputs: Inputs) -> tuple[Tensor, Metrics, Sequence[Tensor | None]]:
+    def __call__(self, inputs: Lanes) -> tuple[Tensor, Metrics, Sequence[Tensor | None]]:
         """Return the losses and means, ``k`` each, and the gradient of each parameter, ``k *``."""
         stacked = [torch.stack(own).detach().requires_grad_() for own in self.parameters]
         values = {key: torch.stack([lane[key] for (lane,) in inputs]) for key in inputs[0][0]}
@@ -66,7 +69,7 @@ class Abreast:
         self,
         phase: Phase,
         generator: torch.Generator,
-        step_optimizer: Callable[[torch.optim.Optimizer, Closure], object],
+        step_optimizer: OptimizerStep,
         refuse: Callable[[nn.Parameter], None],
     ) -> Metrics:
         """Take everybody's steps, and return what they log, the means over them, ``k`` each.
@@ -92,7 +95,7 @@ class _Minibatch:
     def __init__(
         self,
         abreast: Abreast,
-        inputs: Inputs,
+        inputs: Lanes,
         take: Callable[[Sequence[Tensor]], None],
         refuse: Callable[[nn.Parameter], None],
     ) -> None:
@@ -107,20 +110,60 @@ class _Minibatch:
             if gradient is None:
                 self._refuse(own[0])
         self._take(reached)
-        self.figures = figures_of_means(means)
+        self.figures = {
+            keys.without_agent(key).split(".", 1)[1]: mean for key, mean in means.items() if keys.is_output(key)
+        }
         return losses.sum(), means
 
 
 class Company:
-    """Says which turns of a phase go abreast."""
+    """Trains the turns of a phase's rounds: abreast where they can be, or one after the other.
 
-    def __init__(self) -> None:
+    Args:
+        phase: says how many steps a turn has.
+        refuse: raises an error about a parameter, of some modules, that no loss reaches.
+        wanted: whether any go abreast.
+    """
+
+    def __init__(self, phase: Phase, refuse: Callable[[Modules, nn.Parameter], None], *, wanted: bool) -> None:
+        self._phase, self._refuse, self._wanted = phase, refuse, wanted
         self._forms: dict[str, Hashable | None] = {}
         self._works: dict[Hashable, bool] = {}
 
-    def of(self, turns: Sequence[Turn], store: Store) -> Abreast | None:
-        """Return the turns of a round as one program; None where they go one after the other."""
-        if len(turns) < LEAST or ranks.several():
+    def train(
+        self,
+        turns: Sequence[Turn],
+        alone: Callable[[Turn, Store, torch.Generator, OptimizerStep], Metrics],
+        store: Store,
+        generator: torch.Generator,
+        step_optimizer: OptimizerStep,
+    ) -> Metrics:
+        """Train the turns of a round, and return what they log, by name.
+
+        Args:
+            turns: of the round.
+            alone: trains one by itself.
+            store: where their rows are.
+            generator: draws the minibatches.
+            step_optimizer: is called with an optimiser and a closure, to take its step.
+        """
+        metrics: Metrics = {}
+        for start in range(0, len(turns), MOST):
+            some = turns[start : start + MOST]
+            abreast = self._of(some, store)
+            if abreast is None:
+                for turn in some:
+                    metrics |= alone(turn, store, generator, step_optimizer)
+                continue
+            refuse = partial(self._refuse, some[0].modules)
+            for name, means in abreast.train(self._phase, generator, step_optimizer, refuse).items():
+                for turn, mean in zip(some, means.unbind(), strict=True):
+                    metrics[f"{self._phase.name}/{turn.label}{name}"] = mean
+        return metrics
+
+    def _of(self, turns: Sequence[Turn], store: Store) -> Abreast | None:
+        """Return turns as one program; None where they go one after the other."""
+        if not self._wanted or len(turns) < LEAST or ranks.several():
             return None
         for turn in turns:
             if turn.label not in self._forms:
@@ -172,7 +215,7 @@ def _shapes(lanes: Sequence[Values]) -> Hashable:
     return tuple(tuple((key, value.shape, value.dtype) for key, value in lane.items()) for lane in lanes)
 
 
-def _works(abreast: Abreast, lanes: Inputs) -> bool:
+def _works(abreast: Abreast, lanes: Lanes) -> bool:
     """Whether torch makes one program of the steps.
 
     It does not of those that draw: draws of all at once would be others than one after the other.

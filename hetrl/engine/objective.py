@@ -116,19 +116,14 @@ class Minibatch:
         return loss, means
 
     def figures(self) -> Metrics:
-        """Return those of the first call, see :func:`figures_of_means`.
+        """Return the means of the first call, by name: ``loss.agent.surrogate`` is ``surrogate``.
 
         Raises:
             RunError: the optimiser has not called it.
         """
         if self._means is None:
             raise RunError("the optimiser took a step without calling its closure; step(closure) has to call it.")
-        return figures_of_means(self._means)
-
-
-def figures_of_means(means: Metrics) -> Metrics:
-    """Return the means that are logged, by name: ``loss.agent.surrogate`` is ``surrogate``."""
-    return {_figure(key): mean for key, mean in means.items() if keys.is_output(key)}
+        return {_figure(key): mean for key, mean in self._means.items() if keys.is_output(key)}
 
 
 @cache

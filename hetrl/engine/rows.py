@@ -123,13 +123,12 @@ class Rows:
 
 
 def minibatches(rows: Sequence[Rows], phase: Phase, generator: torch.Generator) -> Iterator[list[Values]]:
-    """Return every lane's inputs, minibatch by minibatch, in a fresh order each epoch. No row is left out.
+    """Yield every lane's inputs, minibatch by minibatch, in a fresh order each epoch. No row is left out.
 
     Args:
         rows: of each lane.
         phase: says how many epochs and minibatches.
-        generator: draws the orders, of all epochs before the first minibatch: so turns that are cut side by side have
-            the orders that they would have one after the other.
+        generator: draws the orders, all before the first minibatch: turns may be cut side by side.
 
     Raises:
         RecipeError: there are more minibatches than rows.
@@ -140,21 +139,11 @@ def minibatches(rows: Sequence[Rows], phase: Phase, generator: torch.Generator) 
         raise RecipeError(f"{phase.where}.minibatches = {n_parts} is more than the {what} of a batch.")
     ends = [count * part // n_parts for part in range(n_parts + 1)]
     sizes = [end - start for start, end in pairwise(ends)]
-    orders = [
-        torch.randperm(count, generator=generator, device=generator.device) if n_parts > 1 else None
-        for _ in range(phase.epochs)
-    ]
-    return _cut(rows, orders, sizes, generator.device)
-
-
-def _cut(
-    rows: Sequence[Rows], orders: Sequence[Tensor | None], sizes: list[int], device: torch.device
-) -> Iterator[list[Values]]:
-    """Yield the minibatches, epoch by epoch."""
-    for order in orders:
-        if order is not None:
-            rows = [each.ordered(order) for each in rows]
-        lanes = counted(rows, [each.split(sizes) for each in rows], sizes, device)
+    n_orders = phase.epochs if n_parts > 1 else 0
+    orders = [torch.randperm(count, generator=generator, device=generator.device) for _ in range(n_orders)]
+    for epoch in range(phase.epochs):
+        rows = [each.ordered(orders[epoch]) for each in rows] if orders else rows
+        lanes = counted(rows, [each.split(sizes) for each in rows], sizes, generator.device)
         yield from map(list, zip(*lanes, strict=True))
 
 

@@ -20,7 +20,6 @@ TABLE = DOCS / "data" / "crowd.csv"
 COLUMNS = ("arm", "seed", "frames", "return")
 ARMS = {
     "happo_own": "HAPPO, everybody's own advantage",
-    "happo_team": "HAPPO, the team's advantage",
     "hasac": "HASAC, mean-field critic",
     "omdpg": "OMDPG, mean-field critic",
 }
@@ -37,10 +36,13 @@ def kept():
 
 
 def measured(run):
-    """Return the evaluations of a run."""
+    """Return the evaluations of a run: the mean of the agents' own returns, whatever the team's reward is."""
     arm, seed = run.name.rsplit("_", 1)
-    return [(arm, int(seed), int(frames), round(float(value), 4))
-            for frames, value in zip(*from_run(run, "eval/return"), strict=True)]  # fmt: skip
+    each = [from_run(run, f"eval/return/agent_{place}") for place in range(128)]
+    means = np.mean([values for _, values in each], 0)
+    return [
+        (arm, int(seed), int(frames), round(float(mean), 4)) for frames, mean in zip(each[0][0], means, strict=True)
+    ]
 
 
 def main():

@@ -10,7 +10,7 @@ from hetrl.engine.link import link
 from hetrl.engine.phase import PhaseRunner
 from hetrl.engine.store import Store
 from hetrl.errors import RecipeError
-from hetrl.optim.adam import Led
+from hetrl.optim.led import Led
 from hetrl.runs.csv_table import read
 from hetrl.runs.run import resume, train
 from hetrl.team import Agent, Box, Discrete, Team
@@ -21,6 +21,7 @@ MOST = {"gaussian": 1.1, "categorical": 0.75, "masked": 1.3}
 BLOCKS = "update.actors.order={use: order/blocks, of: agent, size: 10}"
 AT_ONCE = "update.actors.order={use: order/simultaneous, of: agent}"
 CUES = "task={use: env/cue_game, delay: 2, discrete_agents: 11, leave: 0.3, n_envs: 8}"
+LATER = ["next.state", "next.agent.observation", "reward", "terminated", "truncated"]
 CATEGORICAL = "nets.actor={use: net/categorical_policy, hidden: [8]}"
 
 
@@ -84,7 +85,7 @@ def trained(monkeypatch, least, *words, recipe="happo", phase="actors", members=
     data = batch(members) if data is None else data
     torch.manual_seed(0)
     provided = {".".join(["agent", key[-1]]) if isinstance(key, tuple) else key for key in data.keys(True, True)}
-    found = link(hetrl.load(recipe, *words), members, [*provided, "next.state", "reward", "terminated", "truncated"])
+    found = link(hetrl.load(recipe, *words), members, [*provided, *LATER])
     runner = PhaseRunner(found.recipe.phase(phase), found)
     draws, logged = torch.Generator().manual_seed(0), []
     for _ in range(updates):
@@ -121,6 +122,16 @@ def test_whoever_cannot_goes_one_after_the_other(monkeypatch, steps):
     for words, members in (([*SMALL, AT_ONCE], two), (shared, team()), ([*SMALL, AT_ONCE], team(7))):
         one, other = (trained(monkeypatch, least, *words, members=members) for least in (99, 8))
         torch.testing.assert_close(other, one, rtol=0, atol=0)
+    assert not steps
+
+
+def test_networks_that_keep_statistics_go_one_after_the_other(monkeypatch, steps):
+    members = team(8)
+    data = batch(members)
+    data["group_0", "return"] = torch.randn(ROWS, 8)
+    given = {"recipe": "ippo", "phase": "critic", "members": members, "data": data}
+    one, other = (trained(monkeypatch, least, "nets.value.hidden=[8]", **given) for least in (99, 8))
+    torch.testing.assert_close(other, one, rtol=0, atol=0)
     assert not steps
 
 
