@@ -126,11 +126,17 @@ def test_whoever_cannot_goes_one_after_the_other(monkeypatch, steps):
 
 
 def test_networks_that_keep_statistics_go_one_after_the_other(monkeypatch, steps):
+    """Everybody's value is in units of its own, here even where the steps only read them."""
+    loss = (
+        "{use: loss/huber_value, reads: {value: agent.value, return_: agent.return}, writes: {loss: loss.agent.value}}"
+    )
+    words = ["nets.value.hidden=[8]", "update.critic.prepare=[{net: value.normalize}]",
+             f"update.critic.steps=[{{net: value}}, {loss}]"]  # fmt: skip
     members = team(8)
     data = batch(members)
-    data["group_0", "return"] = torch.randn(ROWS, 8)
+    data["group_0", "return"] = torch.randn(ROWS, 8) * torch.arange(1.0, 9.0)
     given = {"recipe": "ippo", "phase": "critic", "members": members, "data": data}
-    one, other = (trained(monkeypatch, least, "nets.value.hidden=[8]", **given) for least in (99, 8))
+    one, other = (trained(monkeypatch, least, *words, **given) for least in (99, 8))
     torch.testing.assert_close(other, one, rtol=0, atol=0)
     assert not steps
 
