@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from hetrl.arguments import SCHEDULABLE, NonNegative, Positive, checked
 from hetrl.graph import Played
 from hetrl.optim import Closure, Optim
-from hetrl.optim.led import Led
 
 Decay = Annotated[float, Interval(ge=0, lt=1)]
 
@@ -120,7 +119,7 @@ class ClippedAdam(torch.optim.Adam):
     step.hooked = True  # type: ignore[attr-defined]
 
     @contextmanager
-    def leading(self, optimizers: Sequence["ClippedAdam"]) -> Iterator[Led]:
+    def leading(self, optimizers: Sequence["ClippedAdam"]) -> Iterator["Led"]:
         """Let each step be one of several optimisers, this one among them, whose parameters have the same sizes.
 
         Inside, the closure hands the gradients of all to what is yielded, and ``figures`` are of all, ``[k]`` each.
@@ -215,3 +214,46 @@ class _Gathered:
     """The learning rate that is noted on the device; none is below 0."""
     rate_there: Tensor
     """The same on the device, where what is played reads it."""
+
+
+class Led:
+    """Several optimisers that step at once: one kernel for the parameters of all, each with its own moments and clip.
+
+    Args:
+        optimizers: whose parameters have the same sizes, and whose rates and other numbers are the same.
+    """
+
+    def __init__(self, optimizers: Sequence[ClippedAdam]) -> None:
+        self._one = optimizers[0]
+        each = [optimizer.gathered() for optimizer in optimizers]
+        self._parameters, self._first, self._second, self._steps = (
+            [tensor for own in each for tensor in getattr(own, word)]
+            for word in ("parameters", "first", "second", "steps")
+        )
+        self._counts = [own.steps[0] for own in each]
+        self._buffer = torch.stack([own.buffer for own in each])
+        sizes = [parameter.numel() for parameter in each[0].parameters]
+        self._gradients = [
+            part.view_as(parameter)
+            for own, row in zip(each, self._buffer, strict=True)
+            for parameter, part in zip(own.parameters, row.split(sizes), strict=True)
+        ]
+
+    def take(self, gradients: Sequence[Tensor]) -> None:
+        """Take the gradient of each parameter, those of all optimisers stacked: ``k *`` each."""
+        torch.cat([gradient.reshape(len(gradient), -1) for gradient in gradients], 1, out=self._buffer)
+
+    def move(self) -> Tensor:
+        """Clip each optimiser's gradient, move the parameters of all, and return the norms before clipping, ``[k]``."""
+        one, group = self._one, self._one.param_groups[0]
+        norms = torch.linalg.vector_norm(self._buffer, dim=1)
+        if one.max_grad_norm is not None:
+            self._buffer.mul_((one.max_grad_norm / (norms + 1e-6)).clamp_(max=1).unsqueeze(1))
+        torch._foreach_add_(self._counts, 1)
+        beta1, beta2 = group["betas"]
+        one._kernel(
+            self._parameters, self._gradients, self._first, self._second, [], self._steps,
+            lr=group["lr"], beta1=beta1, beta2=beta2, weight_decay=group["weight_decay"], eps=group["eps"],
+            amsgrad=False, maximize=False,
+        )  # fmt: skip
+        return norms

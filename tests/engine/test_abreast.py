@@ -10,7 +10,7 @@ from hetrl.engine.link import link
 from hetrl.engine.phase import PhaseRunner
 from hetrl.engine.store import Store
 from hetrl.errors import RecipeError
-from hetrl.optim.led import Led
+from hetrl.optim.adam import Led
 from hetrl.runs.csv_table import read
 from hetrl.runs.run import resume, train
 from hetrl.team import Agent, Box, Discrete, Team
