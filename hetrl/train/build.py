@@ -7,20 +7,18 @@ from typing import Any
 import torch
 
 from hetrl import rng
-from hetrl.data.behaviour import Behaviour, BestOf
 from hetrl.data.environment import close
 from hetrl.engine.link import link
-from hetrl.engine.linked import Linked
 from hetrl.engine.linked import build as build_entry
 from hetrl.engine.task import evaluation_env, make_env
 from hetrl.engine.trial import try_out
-from hetrl.graph import plays
 from hetrl.ranks import ALONE, Rank
 from hetrl.recipe.check import check
 from hetrl.recipe.check.shares import Portion
 from hetrl.recipe.frozen import frozen
 from hetrl.recipe.schema import Recipe
 from hetrl.recipe.section import Use
+from hetrl.train.acting import exploring, policies
 from hetrl.train.collection import Collection
 from hetrl.train.evaluation import Evaluation
 from hetrl.train.learner import Learner
@@ -67,25 +65,13 @@ def _around(
 ) -> tuple[Learner, Collection]:
     run = recipe.run
     linked = link(recipe, env.team).to(device)
-    behaviour = Behaviour(linked.team, linked.policy, None if linked.statistics is None else linked.statistics.watch)
-    if plays(run.graphs, device):
-        behaviour.play([] if linked.statistics is None else [linked.statistics])
+    behaviour = policies(linked, device)
     data = recipe.data
     if rank != ALONE:
         data = Use(data.where, data.name, frozen(Portion.of(recipe, rank).data))
     source = build_entry(data, "data")
     reward = recipe.task.arguments.get("reward", "mean")
-    exploring = _exploring(source, linked, behaviour)
-    source.attach(env, exploring, reward, rng.derive(run.seed, "exploration", *apart), linked.critic)
+    acting = exploring(source, linked, behaviour)
+    source.attach(env, acting, reward, rng.derive(run.seed, "exploration", *apart), linked.critic)
     evaluation = Evaluation(partial(evaluation_env, recipe, device), behaviour, reward, run.eval_every, rank)
     return Learner(linked, evaluation, rank), Collection(source, run.frames, run.eval_every, rank)
-
-
-def _exploring(source: Any, linked: Linked, behaviour: Behaviour) -> Behaviour | BestOf:
-    """Return who acts while training: the policies, or the best of several joint actions that they draw."""
-    n_candidates = source.n_candidates
-    if n_candidates == 1:
-        return behaviour
-    net, _, mode = source.judge.partition(".")
-    critic = linked.nets[net].of(())  # type: ignore[operator]
-    return BestOf(behaviour, linked.team, getattr(critic, mode or critic.default_mode), n_candidates)

@@ -9,20 +9,20 @@ from typing import Any
 import torch
 from tensordict import TensorDictBase
 
-from hetrl.data.behaviour import Behaviour
 from hetrl.data.environment import used
 from hetrl.engine.device import Chosen, chosen, named
 from hetrl.engine.link import link
-from hetrl.engine.linked import Linked
+from hetrl.engine.linked import Linked, build
 from hetrl.engine.phases import phase_runners
 from hetrl.engine.rehearsal import empty_batch
 from hetrl.engine.store import Store
 from hetrl.engine.task import make_env
-from hetrl.graph import plays
 from hetrl.optim import Closure
 from hetrl.recipe.read import load
 from hetrl.recipe.schema import Recipe
 from hetrl.rng import Stream
+from hetrl.signature import said
+from hetrl.train.acting import exploring, policies
 
 clock: Callable[[], float] = time.perf_counter
 _MOST_STEPS, _ENOUGH = 20, 0.3
@@ -71,8 +71,8 @@ def placed(recipe: Recipe, began_on: str | None = None) -> Chosen:
     """Return the device that ``run.device`` names; of ``auto`` the one that a few steps of the job are quicker on.
 
     Without a GPU there is nothing to choose. A run that goes on stays where it began. The size decides, as
-    :func:`~hetrl.engine.device.chosen` says, where measuring would take too long (tracing a simulator), where several
-    processes would have to agree, and where the data does not say what a run comes to.
+    :func:`~hetrl.engine.device.chosen` says, where measuring would take too long (tracing a simulator) or fails, where
+    several processes would have to agree, and where the data does not say what a run comes to.
 
     Args:
         recipe: what is trained.
@@ -90,7 +90,11 @@ def placed(recipe: Recipe, began_on: str | None = None) -> Chosen:
     job = Workload.of(recipe)
     if job is None or recipe.run.n_ranks > 1 or recipe.task.arguments.get("capture"):
         return chosen(recipe)
-    return _quicker(load(recipe, "run.compile=false"), job)
+    try:
+        return _quicker(load(recipe, "run.compile=false"), job)
+    except Exception as error:  # made-up values may not suit a part; all else fails again in training
+        found = chosen(recipe)
+        return Chosen(found.device, f"{found.why} It could not be measured: {said(error)}.")
 
 
 def _quicker(recipe: Recipe, job: Workload) -> Chosen:
@@ -133,16 +137,15 @@ def pace(recipe: Recipe, device: torch.device, job: Workload, most: float = math
 
 def _of_a_step(env: Any, linked: Linked, device: torch.device) -> float:
     """Return the seconds of a step: after one that makes what is made once, the mean of some."""
-    behaviour, generator = Behaviour(linked.team, linked.policy), torch.Generator(device).manual_seed(0)
-    if plays(linked.recipe.run.graphs, device):
-        behaviour.play([] if linked.statistics is None else [linked.statistics])
+    behaviour, generator = policies(linked, device), torch.Generator(device).manual_seed(0)
+    acting = exploring(build(linked.recipe.data, "data"), linked, behaviour)
     observation, masks = env.start(), env.masks
     memory, begun = behaviour.blank(observation), 0.0
     for number in range(_MOST_STEPS + 1):
         if number == 1:
             begun = _now(device)
         memory = behaviour.remember(observation, memory)
-        moved = env.advance(behaviour.explore({**observation, **memory}, masks.get("action_mask", {}), generator))
+        moved = env.advance(acting.explore({**observation, **memory}, masks.get("action_mask", {}), generator))
         observation, masks = moved.observation, moved.masks
         if number and clock() - begun > _ENOUGH:
             break

@@ -26,8 +26,8 @@ def test_what_is_added_is_not_rounded(kept):
     with Rounded(kept):
         assert (torch.tensor([[1.0, small]]) @ torch.ones(2, 1)).item() == 1 + small
         layer = nn.Linear(1, 1)
-        nn.init.ones_(layer.weight), nn.init.constant_(layer.bias, small)
-        assert layer(torch.ones(1, 1)).item() == 1 + small
+        nn.init.ones_(layer.weight), nn.init.constant_(layer.bias, 1 + small)
+        assert layer(torch.ones(1, 1)).item() == 2 + small
         assert (torch.tensor([[1 + small]]).double() @ torch.ones(1, 1).double()).item() == 1 + small
 
 

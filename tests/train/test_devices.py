@@ -17,7 +17,7 @@ from hetrl.runs import fit
 from hetrl.runs.folder import Folder
 from hetrl.runs.run import resume, train
 from hetrl.testing.pretended_device import pretended_device, watched
-from hetrl.train.checkpoint_file import CheckpointFiles, read
+from hetrl.train.checkpoint_file import CheckpointFiles, read, write
 
 GAME = "task={use: env/tabular_game, n_states: 3, n_actions: [2, 2], n_envs: 4, horizon: 7}"
 HAPPO = [GAME, "nets.actor.use=net/categorical_policy", "nets.actor.hidden=[8]", "nets.value.hidden=[8]",
@@ -110,6 +110,18 @@ def test_a_run_goes_on_on_another_device(tmp_path, name, words, frames, first, t
     told = [str(each.message).partition(":")[0] for each in said]
     assert told == [f"the checkpoint is of a run on {first} and goes on on {then}"] * (first != then)
     assert read(folder / "checkpoints" / "last.ckpt")["hetrl"]["frames"] == frames
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+def test_a_checkpoint_of_a_gpu_is_read_without_one(tmp_path, monkeypatch, mmap):
+    """Its storages are marked as a GPU's; torch refuses them unless it is told where to put them."""
+    with monkeypatch.context() as patched:
+        patched.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
+        write({"hetrl": {"frames": 1}, "weight": torch.ones(2)}, tmp_path / "last.ckpt")
+    with pytest.raises(RuntimeError, match=r"torch\.cuda\.is_available\(\) is False"):
+        torch.load(tmp_path / "last.ckpt", weights_only=True)
+    found = read(tmp_path / "last.ckpt", mmap=mmap)
+    assert found["weight"].device == torch.device("cpu") and found["weight"].tolist() == [1.0, 1.0]
 
 
 def test_generators_go_on_or_begin_anew():

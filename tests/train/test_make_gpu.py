@@ -83,7 +83,7 @@ def test_a_rehearsal_runs_through(tmp_path):
     code, said, wrong = rehearse(tmp_path)
     assert code == 0, said + wrong[-2000:]
     rows = json.loads((tmp_path / "data" / "gpu_dry.json").read_text())
-    assert {row["state"] for row in rows} == {"ok"}
+    assert {row["state"] for row in rows} == {"ok"} and not any("refused" in row["figures"] for row in rows)
     assert {row["name"].split()[0] for row in rows} == {
         "machine", "tests", "equal", "no", "graphs", "trust", "resumes", "captured", "speed",
     }  # fmt: skip

@@ -6,6 +6,7 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
+from train.test_device_rehearsal import EACH, words
 from train.test_devices import HAPPO, HASAC
 
 import hetrl
@@ -65,7 +66,7 @@ def test_the_quicker_one_is_taken_and_a_line_says_why(monkeypatch, cpu, cuda, de
 
 
 @pytest.mark.parametrize(
-    ("words", "device", "why"),
+    ("changes", "device", "why"),
     [
         (["run.device=cuda"], "cuda", None),
         (["run.device=cpu"], "cpu", None),
@@ -73,13 +74,26 @@ def test_the_quicker_one_is_taken_and_a_line_says_why(monkeypatch, cpu, cuda, de
         (["task.capture=true", "task.n_envs=512", "data.frames=5120"], "cuda", "512 environments and minibatches"),
     ],
 )
-def test_what_is_not_measured(monkeypatch, words, device, why):
+def test_what_is_not_measured(monkeypatch, changes, device, why):
     """A word decides, or the size where a simulator is to be traced."""
     asked = given(monkeypatch, None, None)
     with pretended_device():
-        found = placed(hetrl.load("happo", *words))
+        found = placed(hetrl.load("happo", *changes))
     assert (found.device.type, asked) == (device, [])
     assert found.why is None if why is None else why in found.why
+
+
+def test_what_cannot_be_measured_goes_by_its_size(monkeypatch):
+    """Somebody's part may fail with made-up values."""
+
+    def fails(*given, **named):
+        raise ValueError("no such thing\nas that")
+
+    monkeypatch.setattr(module, "pace", fails)
+    with pretended_device():
+        found = placed(hetrl.load("happo"))
+    assert found.device == CPU
+    assert "takes it anyway. It could not be measured: ValueError: no such thing (test_placed.py, line" in found.why
 
 
 def test_several_processes_do_not_measure(monkeypatch):
@@ -91,10 +105,16 @@ def test_several_processes_do_not_measure(monkeypatch):
     assert (found.device, asked) == (CUDA, []) and "it pays from 512" in found.why
 
 
-@pytest.mark.parametrize(("name", "words"), [("happo", HAPPO), ("hasac", HASAC)])
-def test_a_pace_is_of_what_the_job_launches(monkeypatch, name, words):
+HAQO = [*HASAC, "data.n_candidates=4"]
+"""The best of several joint actions is taken."""
+
+
+@pytest.mark.parametrize(
+    ("name", "more"), [("happo", HAPPO), ("hasac", HASAC), pytest.param("haqo", HAQO, marks=pytest.mark.slow)]
+)
+def test_a_pace_is_of_what_the_job_launches(monkeypatch, name, more):
     """By a clock that counts launches. No devices are mixed, and nobody's random numbers are other ones afterwards."""
-    recipe = hetrl.load(name, *words)
+    recipe = hetrl.load(name, *more)
     job = Workload.of(recipe)
     before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
     with pretended_device(), watched() as ledger:
@@ -105,6 +125,14 @@ def test_a_pace_is_of_what_the_job_launches(monkeypatch, name, words):
     assert of_gpu.step > 10 and of_gpu.update > 100 and not of_gpu.cut
     assert torch.equal(before[0], torch.get_rng_state()) and random.getstate() == before[2]
     assert (np.random.get_state()[1] == before[1]).all()
+
+
+@pytest.mark.parametrize("name", EACH)
+def test_every_recipe_has_a_pace(name):
+    """Made-up batches of its size suit it, in pieces as it takes them."""
+    recipe = words(name, "cpu")
+    found = pace(recipe, CPU, Workload.of(recipe))
+    assert found.step > 0 and found.update > 0 and not found.cut
 
 
 def test_an_update_that_has_lost_is_left(monkeypatch):

@@ -272,20 +272,29 @@ def no_wait(name: str, sizes: Sizes) -> dict[str, Any]:
     return {}
 
 
+@contextmanager
+def told() -> Iterator[list[str]]:
+    """Give a list that holds afterwards what was not recorded, or not captured, and why."""
+    refused: list[str] = []
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        yield refused
+    lines = (str(line.message) for line in said)
+    refused += [line for line in lines if line.startswith(("run.graphs", "task.capture"))]
+
+
 def played(name: str) -> dict[str, Any]:
     """What is recorded and played gives the weights, and the figures, of what is called; and nothing is refused."""
     module, data = tiny(name, "cuda")
     twin, _ = tiny(name, "cuda", "run.graphs=auto")
     twin.load_state_dict(module.state_dict())
     samples = some_samples(data)
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        logged = []
+    logged = []
+    with told() as refused:
         for each in (module, twin):
             rng.seed(1)
             generator = torch.Generator("cuda").manual_seed(0)
             logged.append([update(each, sample, generator) for sample in samples][-1])
-    refused = [str(line.message) for line in said if "run.graphs" in str(line.message)]
     if refused:
         raise RuntimeError(refused[0])
     worst = apart(module, twin)
@@ -321,9 +330,12 @@ def resumed(name: str, mode: str, sizes: Sizes) -> dict[str, Any]:
     ends = []
     for stops in ((whole,), (half, whole)):
         folder = Path(tempfile.mkdtemp()) / "run"
-        train(hetrl.load(name, *words, f"run.frames={stops[0]}"), folder, quiet=True)
-        for frames in stops[1:]:
-            resume(folder, f"run.frames={frames}", quiet=True)
+        with told() as refused:
+            train(hetrl.load(name, *words, f"run.frames={stops[0]}"), folder, quiet=True)
+            for frames in stops[1:]:
+                resume(folder, f"run.frames={frames}", quiet=True)
+        if refused:
+            raise RuntimeError(refused[0])
         ends.append([row for row in read(folder / "metrics.csv") if row["frames"] > half])
     if not ends[0] or ends[0] != ends[1]:
         raise RuntimeError(f"it logs {ends[1]} in place of {ends[0]}")
@@ -420,13 +432,15 @@ def speed(name: str, scenario: str, n_envs: int, mode: str, sizes: Sizes) -> dic
         words += [f"run.frames={warmup + 2 * sizes.steps * n_envs}"]
     if not sizes.pretended:
         torch.cuda.reset_peak_memory_stats()
-    folder = train(hetrl.load(name, *words), Path(tempfile.mkdtemp()) / "run", quiet=True)
+    with told() as refused:
+        folder = train(hetrl.load(name, *words), Path(tempfile.mkdtemp()) / "run", quiet=True)
     rows = read(folder.timings)
     late = rows[len(rows) // 2 :]
     taken = late[-1]["frames"] - rows[len(rows) // 2 - 1]["frames"]
     seconds = sum(row["wall"] for row in late)
     memory = 0.0 if sizes.pretended else torch.cuda.max_memory_allocated() / 1e9
-    return {"frames/s": taken / seconds, "GB": memory, **_parts(late, seconds)}
+    figures = {"frames/s": taken / seconds, "GB": memory, **_parts(late, seconds)}
+    return {**figures, "refused": refused[0]} if refused else figures
 
 
 def _parts(rows: Sequence[Mapping[str, float]], seconds: float) -> dict[str, float]:
