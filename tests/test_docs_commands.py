@@ -19,6 +19,7 @@ from hetrl.errors import HetrlError
 from hetrl.recipe.combinations import combinations, split
 from hetrl.recipe.read import load
 from hetrl.recipe.schema import Recipe
+from hetrl.search.ranges import Range, corners
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -104,6 +105,9 @@ def follow(calls: list[list[str]]) -> None:
                          if others or given["task"] or given["vary"] else []):  # fmt: skip
                 linked(each.recipe, list(each.overrides))
             overrides = asked
+        if words[0] == "search" and given["vary"]:
+            for each in corners(recipe, overrides, [Range.parse(text) for text in given["vary"]]):
+                linked(each.recipe, list(each.overrides))
         if words[0] == "cp":
             cli.cp.cp(given["recipe"], given["file"])
         elif words[0] == "diff":
@@ -160,6 +164,8 @@ def test_commands_in_prose_parse(page):
         "hetrl check hasac data.batch=0",
         "for o in fixed simultaneus; do hetrl train happo update.actors.order.use=order/$o; done",
         "hetrl diff hasac masca",
+        "hetrl search happo --vary update.actors.optim.lrr=log:1e-4:1e-3 --trials 5",
+        "hetrl search happo --vary update.actors.optim.lr=lgo:1e-4:1e-3 --trials 5",
         "hetrl eval",
     ],
 )

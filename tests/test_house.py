@@ -14,7 +14,7 @@ FILES = {
     ".".join((PACKAGE.name, *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): path
     for path in sorted(PACKAGE.rglob("*.py"))
 }
-MACHINERY = ("recipe", "engine", "train", "runs")
+MACHINERY = ("recipe", "engine", "train", "runs", "search")
 MINIBATCH = (
     "loss/clipped_surrogate.py", "engine/phase.py", "engine/turns.py", "engine/objective.py", "engine/rows.py",
     "engine/program.py",

@@ -24,6 +24,7 @@ from hetrl.cli import (
     plot,
     probe,
     report,
+    search,
     show,
     train,
 )
@@ -40,6 +41,7 @@ app = typer.Typer(
 )
 COMMANDS: dict[str, Callable[..., None]] = {
     "train": train.train,
+    "search": search.search,
     "check": check.check,
     "show": show.show,
     "diff": diff.diff,

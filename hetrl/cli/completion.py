@@ -44,7 +44,7 @@ def runs(incomplete: str) -> list[str]:
     return [
         name
         for name in found
-        if any(Path(name, file).is_file() for file in ("recipe.yaml", "seeds.yaml", "combinations.txt"))
+        if any(Path(name, file).is_file() for file in ("recipe.yaml", "seeds.yaml", "combinations.txt", "search.json"))
     ]
 
 

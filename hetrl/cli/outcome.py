@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from hetrl.cli.console import out
+from hetrl.errors import RunError
 
 if TYPE_CHECKING:
     from hetrl.runs.combined import Outcomes
     from hetrl.runs.folder import Folder
     from hetrl.runs.seeds import Outcome
+    from hetrl.search.found import Found
 
 
 def finish(folder: "Folder", report: bool) -> None:
@@ -86,6 +88,29 @@ def finish_combinations(outcomes: "Outcomes") -> None:
         out.print("Compare them with:", highlight=False)
         out.print(f"  hetrl compare {outcomes.folder.path}", highlight=False, soft_wrap=True)
     outcomes.refuse_failures()
+
+
+def finish_search(found: "Found") -> None:
+    """Say how the trials of a search ended, which is the best, and how to go on."""
+    states = {"done": "COMPLETE", "pruned": "PRUNED", "stopped": "RUNNING", "failed": "FAIL"}
+    counts = {word: len(found.trials(state)) for word, state in states.items()}
+    out.print(f"Trials: {', '.join(f'{count} {word}' for word, count in counts.items() if count)}.", highlight=False)
+    path = found.folder.path
+    for words, numbers in found.failures.items():
+        out.print(f"Failed, {', '.join(map(str, numbers))}: {words}", highlight=False, soft_wrap=True)
+    if counts["done"]:
+        out.print(f"{best_line(found)} Its words, and how much each matters:", highlight=False, soft_wrap=True)
+        out.print(f"  hetrl search {path} --best", highlight=False, soft_wrap=True)
+    if not found.whole:
+        out.print("Continue with:", highlight=False)
+        out.print(f"  hetrl search --resume {path}{found.again}", highlight=False, soft_wrap=True)
+    if counts["failed"] and not counts["done"]:
+        raise RunError(f"no trial has ended well; what those that began have printed is in {path}/trial*.log.")
+
+
+def best_line(found: "Found") -> str:
+    """Return in a sentence which trial of a search is the best, and of how many."""
+    return f"The best of {found.ended} is trial {found.best.number}: {found.words.metric} {found.best.value:.4g}."
 
 
 def _last_return(metrics: Path) -> str:

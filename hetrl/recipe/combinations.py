@@ -53,12 +53,12 @@ def combinations(
     sections = [task_section(name) for name in tasks]
     varied = [variation(text) for text in vary]
     none: list[str | None] = [None]
-    labels = _labels([word for word, _ in varied])
+    names = labels([word for word, _ in varied])
     found = []
     for recipe, section, values in product(recipes, sections or none, product(*(values for _, values in varied))):
         given = [] if section is None else [f"task={section}"]
         changes = [f"{word}={value}" for (word, _), value in zip(varied, values, strict=True)]
-        parts = [f"{label}={value}" for label, value in zip(labels, values, strict=True)]
+        parts = [f"{label}={value}" for label, value in zip(names, values, strict=True)]
         stem = recipe.replace("\\", "/").split("/")[-1].removesuffix(".yaml").removesuffix(".yml")
         words = [stem, *([] if section is None else [section.removeprefix("task/")]), *parts]
         about = " on ".join([recipe, *([] if section is None else [section])])
@@ -99,8 +99,12 @@ def split(text: str) -> list[str]:
     return [part.strip() for part in parts]
 
 
-def _labels(words: Sequence[str]) -> list[str]:
-    """Return as much of the ends of dotted words as tells them apart."""
+def labels(words: Sequence[str]) -> list[str]:
+    """Return as much of the ends of dotted words as tells them apart.
+
+    Raises:
+        RecipeError: a word is there twice.
+    """
     pieces = [word.split(".") for word in words]
     longest = max(map(len, pieces), default=1)
     for length in range(1, longest + 1):

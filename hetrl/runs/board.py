@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from hetrl.runs.csv_table import FRAMES
 from hetrl.runs.folder import Folder
@@ -19,20 +19,38 @@ _PRINT_EVERY = 30.0
 
 
 class SeedsBoard:
-    """One line of progress for each seed; where there is no terminal, a plain line now and then."""
+    """One line of progress for each seed; where there is no terminal, a plain line now and then.
 
-    def __init__(self, console: Console, runs: Mapping[int | str, Path], frames: Mapping[int | str, int]) -> None:
-        self._console, self._frames = console, frames
+    Args:
+        console: to show it on.
+        runs: the folders of the runs.
+        frames: that each is to have.
+        folds: whether the line of a run that has ended leaves the board, and stays as plain text above it.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        runs: Mapping[int | str, Path],
+        frames: Mapping[int | str, int],
+        folds: bool = False,
+    ) -> None:
+        self._console, self._folds = console, folds
         self._progress = Progress(
             TextColumn("{task.fields[about]}"), BarColumn(), TextColumn("{task.fields[figures]}"),
             TimeRemainingColumn(compact=True), console=console, disable=not console.is_terminal,
         )  # fmt: skip
-        self._tables = {seed: GrowingTable(Folder(run).metrics) for seed, run in runs.items()}
-        self._bars = {
-            seed: self._progress.add_task("", total=frames[seed], about=_named(seed), figures="waiting")
-            for seed in runs
-        }
+        self._frames: dict[int | str, int] = {}
+        self._tables: dict[int | str, GrowingTable] = {}
+        self._bars: dict[int | str, TaskID] = {}
         self._printed = time.monotonic()
+        for seed, run in runs.items():
+            self.add(seed, run, frames[seed])
+
+    def add(self, seed: int | str, run: Path, frames: int) -> None:
+        """Show one more."""
+        self._frames[seed], self._tables[seed] = frames, GrowingTable(Folder(run).metrics)
+        self._bars[seed] = self._progress.add_task("", total=frames, about=_named(seed), figures="waiting")
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -50,7 +68,7 @@ class SeedsBoard:
             figures = table.figures()
             self._progress.update(self._bars[seed], completed=table.frames, figures=figures)
             if plain:
-                self._console.print(f"{_named(seed)}  {figures}", highlight=False, soft_wrap=True)
+                self.say(f"{_named(seed)}  {figures}")
         if plain:
             self._printed = time.monotonic()
 
@@ -59,9 +77,13 @@ class SeedsBoard:
         table = self._tables[seed]
         table.read()
         figures = f"{ending(table.frames >= self._frames[seed])}  {table.figures()}"
-        self._progress.update(self._bars[seed], completed=table.frames, figures=figures)
-        if not self._console.is_terminal:
-            self._console.print(f"{_named(seed)}  {figures}", highlight=False, soft_wrap=True)
+        self._progress.update(self._bars[seed], completed=table.frames, figures=figures, visible=not self._folds)
+        if self._folds or not self._console.is_terminal:
+            self.say(f"{_named(seed)}  {figures}")
+
+    def say(self, line: str) -> None:
+        """Print a line above the board."""
+        self._console.print(line, highlight=False, soft_wrap=True)
 
 
 def _named(seed: int | str) -> str:

@@ -222,10 +222,11 @@ def task_name(task: Mapping[str, Any]) -> str:
     return str((*named, task["use"])[0]).split("/")[-1]
 
 
-def default_folder(recipe: Recipe, *, seeds: bool = False) -> Path:
+def default_folder(recipe: Recipe, *, seeds: bool = False, search: bool = False) -> Path:
     """Return a folder under ``runs/`` that does not exist yet, named after recipe, task and the one seed."""
     task = task_name({"use": recipe.task.name, **recipe.task.arguments})
-    stem = _NO_NAME.sub("_", f"{recipe.name}_{task}") + ("" if seeds else f"_seed{recipe.run.seed}")
+    ending = "_search" if search else "" if seeds else f"_seed{recipe.run.seed}"
+    stem = _NO_NAME.sub("_", f"{recipe.name}_{task}") + ending
     path, number = Path("runs") / stem, 2
     while path.exists():
         path, number = Path("runs") / f"{stem}_{number}", number + 1

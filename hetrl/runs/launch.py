@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -57,13 +57,20 @@ class SeedProcess:
     """The command that goes on from a checkpoint."""
     frames: int = 0
     """That the run is to have."""
-    combination: str = ""
-    """Of which combination it is one seed, where there are several."""
+    name: str = ""
+    """What it is called where it is shown, where its seed alone does not tell it from others."""
+    when_stopped: str = "stopped"
+    """What its ending is called where it was told to stop."""
 
     @property
     def key(self) -> int | str:
         """What it is called where it is shown."""
-        return f"{self.combination} seed {self.seed}" if self.combination else self.seed
+        return self.name or self.seed
+
+    @property
+    def title(self) -> str:
+        """The same, in a sentence."""
+        return self.name or f"seed {self.seed}"
 
     @property
     def log(self) -> Path:
@@ -102,15 +109,15 @@ class SeedProcess:
         return self.process is not None and self.process.poll() is not None
 
     def ending(self, finished: bool) -> str:
-        """Return ``done``, ``stopped`` or ``failed``; what was never started counts as stopped.
+        """Return ``done``, ``failed`` or :attr:`when_stopped`; what was never started counts as stopped.
 
         Args:
             finished: whether the run has all its frames.
         """
         code = None if self.process is None else self.process.returncode
         if code == 0:
-            return "done" if finished else "stopped"
-        return "stopped" if code is None or (self.interrupted and code != _REFUSED) else "failed"
+            return "done" if finished else self.when_stopped
+        return self.when_stopped if code is None or (self.interrupted and code != _REFUSED) else "failed"
 
     def last_words(self) -> str:
         """Return the last line that it printed."""
@@ -198,28 +205,50 @@ def n_cores() -> int:
     return os.cpu_count() or 1
 
 
-def run_side_by_side(seeds: Sequence[SeedProcess], executor: Executor, stop: StopSignals, board: SeedsBoard) -> None:
-    """Run the seeds, so many at once as there is room for, until all have ended or a stop was asked for."""
-    waiting = list(seeds)
+def run_side_by_side(
+    seeds: Iterable[SeedProcess],
+    executor: Executor,
+    stop: StopSignals,
+    board: SeedsBoard,
+    look: Callable[[SeedProcess, bool], None] = lambda seed, ended: None,
+) -> None:
+    """Run the seeds, so many at once as there is room for, until all have ended or a stop was asked for.
+
+    Args:
+        seeds: each is taken when there is room for it, so that it may depend on how others have ended.
+        executor: where they run.
+        stop: hands signals on to them.
+        board: shows them.
+        look: is given each that runs, and whether it has ended, at every look at the processes.
+    """
+    waiting, more = iter(seeds), True
     try:
-        while (waiting or stop.running) and not stop.left:
-            while waiting and len(stop.running) < executor.at_once and not stop.asked:
-                seed = waiting.pop(0)
-                stop.running.append(seed)
-                if seed.process is None:
-                    executor.start(seed)
-                if stop.asked and not stop.left:  # while it was being started
-                    seed.interrupt()
+        while (more or stop.running) and not stop.left:
+            while more and len(stop.running) < executor.at_once and not stop.asked:
+                seed = next(waiting, None)
+                if seed is None:
+                    more = False
+                else:
+                    _begin(seed, executor, stop)
             time.sleep(_POLL)
             ended = [seed for seed in stop.running if seed.ended]
             board.update([seed.key for seed in stop.running])
+            for seed in stop.running:
+                look(seed, seed in ended)
             for seed in ended:
                 stop.running.remove(seed)
                 board.end(seed.key, seed.ending)
-            if stop.asked:
-                waiting.clear()
+            more = more and not stop.asked
     except BaseException:
         stop.left = executor.lasts and not stop.asked
         raise
     finally:
         stop.forward()  # nothing goes on alone, unless it lasts
+
+
+def _begin(seed: SeedProcess, executor: Executor, stop: StopSignals) -> None:
+    stop.running.append(seed)
+    if seed.process is None:
+        executor.start(seed)
+    if stop.asked and not stop.left:  # while it was being started
+        seed.interrupt()

@@ -23,10 +23,8 @@ from hetrl.runs.launch import Executor, SeedProcess, StopSignals, command_line, 
 from hetrl.runs.origin import Origin
 from hetrl.runs.parts import options
 from hetrl.runs.place import RunPlace
+from hetrl.runs.ready import make_ready, show_last_lines
 from hetrl.runs.seeds_folder import SeedsFolder
-
-_LAST_LINES = 8
-"""That are shown of a seed that failed."""
 
 
 @dataclass
@@ -245,15 +243,10 @@ def prepare(
             continue
         new = [str(folder.recipe), f"run.seed={seed}", f"run.threads={threads}", "--folder", str(run), *given]
         first, then = (command_line([*words, *known], wandb) for words in (new, ["--resume", str(run), *overrides]))
-        each = SeedProcess(
-            seed, run, then if frames else first, new=first, on=then, frames=wanted, combination=combination
-        )
+        name = f"{combination} seed {seed}" if combination else ""
+        each = SeedProcess(seed, run, then if frames else first, new=first, on=then, frames=wanted, name=name)
         processes.append(each)
-        if executor.adopt(each):
-            continue
-        with lock.sole_writer(run):  # it may be trained yet, by a process whose parent was killed
-            if not frames and not is_free(run):
-                _start_again(seed, run, Console(markup=False, emoji=False))
+        make_ready(each, executor, saved=frames > 0)
     return Group(outcome, processes, wanted)
 
 
@@ -271,30 +264,9 @@ def run_groups(groups: Sequence[Group], executor: Executor, console: Console) ->
             word = each.ending(Folder(each.run).frames_saved() >= group.frames)
             if word == "failed":
                 outcome.failed[each.seed] = each.last_words()
-                _show_last_lines(each, console)
+                show_last_lines(each, console)
             else:
                 (outcome.done if word == "done" else outcome.stopped).append(each.seed)
         outcome.done.sort()
     if stop.left:
         console.print("The jobs go on; the same command with --resume watches them.", highlight=False)
-
-
-def _show_last_lines(each: SeedProcess, console: Console) -> None:
-    lines = each.last_lines(_LAST_LINES)
-    if len(lines) > 1:  # one alone is in the error
-        console.print(f"The last lines of {each.log}:", highlight=False, soft_wrap=True)
-        for line in lines:
-            console.print(f"  {line}", highlight=False, soft_wrap=True)
-
-
-def _start_again(seed: int, run: Path, console: Console) -> None:
-    """Move what a seed without a checkpoint has to the next free name, and say so."""
-    kept, number = run.with_name(f"{run.name}.old"), 2
-    while kept.exists():
-        kept, number = run.with_name(f"{run.name}.old{number}"), number + 1
-    with writes(kept):
-        run.rename(kept)
-        (kept / lock.NAME).unlink(missing_ok=True)
-        run.mkdir()
-    text = f"seed {seed} has no checkpoint and starts again. What it had is kept in {kept}."
-    console.print(text, highlight=False, soft_wrap=True)

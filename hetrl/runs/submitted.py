@@ -194,7 +194,7 @@ class Submits:
         on = seed.on or seed.command
         run = seed.run.resolve()
         job = Job(run, seed.log.resolve(), new, on, seed.frames, environment)
-        number = self.queue.submit(job, f"hetrl {seed.key if seed.combination else f'seed {seed.key}'}")
+        number = self.queue.submit(job, f"hetrl {seed.title}")
         replace_text(files.number, f"{number}\n")
         seed.process = Submitted(self.queue, number, seed.run)
 
