@@ -1,6 +1,6 @@
 """A phase at work, round by round: all its turns ``prepare``, then all are trained, then all run ``after``."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from hetrl import keys, schedule
+from hetrl.engine.abreast import Company, OptimizerStep
 from hetrl.engine.linked import Linked, build
 from hetrl.engine.moved import Modules, moved_by, parameters_of
 from hetrl.engine.objective import Metrics, Minibatch
@@ -19,10 +20,8 @@ from hetrl.engine.store import Store
 from hetrl.engine.turns import Turn, Turns, programs_of
 from hetrl.errors import RecipeError
 from hetrl.network import Network
-from hetrl.optim import Closure, figures_of, optimizer_of
+from hetrl.optim import figures_of, optimizer_of
 from hetrl.recipe.schema import Phase
-
-OptimizerStep = Callable[[torch.optim.Optimizer, Closure], object]
 
 
 class PhaseRunner:
@@ -64,6 +63,7 @@ class PhaseRunner:
             if play and hasattr(self.optimizers[name], "play"):
                 self.optimizers[name].play(phase.where)
         self._turns = Turns(phase, linked, self.optimizers, optim.constraints, quick)
+        self._company = Company(phase, self._refuse_unused, wanted=not (compile or play or optim.once))
         if optim.once:
             self._refuse_state()
 
@@ -96,8 +96,7 @@ class PhaseRunner:
                 turns = self._turns.of(agents)
                 for turn in turns:
                     run_programs(turn.programs["prepare"], store)
-                for turn in turns:
-                    metrics |= self._train(turn, store, generator, step_optimizer)
+                metrics |= self._company.train(turns, self._train, store, generator, step_optimizer)
                 for turn in turns:
                     run_programs(turn.programs["after"], store)
         for name in self.phase.trained:

@@ -128,7 +128,7 @@ def minibatches(rows: Sequence[Rows], phase: Phase, generator: torch.Generator) 
     Args:
         rows: of each lane.
         phase: says how many epochs and minibatches.
-        generator: draws the order.
+        generator: draws the orders, all before the first minibatch: turns may be cut side by side.
 
     Raises:
         RecipeError: there are more minibatches than rows.
@@ -139,10 +139,10 @@ def minibatches(rows: Sequence[Rows], phase: Phase, generator: torch.Generator) 
         raise RecipeError(f"{phase.where}.minibatches = {n_parts} is more than the {what} of a batch.")
     ends = [count * part // n_parts for part in range(n_parts + 1)]
     sizes = [end - start for start, end in pairwise(ends)]
-    for _ in range(phase.epochs):
-        if n_parts > 1:
-            order = torch.randperm(count, generator=generator, device=generator.device)
-            rows = [each.ordered(order) for each in rows]
+    n_orders = phase.epochs if n_parts > 1 else 0
+    orders = [torch.randperm(count, generator=generator, device=generator.device) for _ in range(n_orders)]
+    for epoch in range(phase.epochs):
+        rows = [each.ordered(orders[epoch]) for each in rows] if orders else rows
         lanes = counted(rows, [each.split(sizes) for each in rows], sizes, generator.device)
         yield from map(list, zip(*lanes, strict=True))
 

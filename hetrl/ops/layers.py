@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 Function = Callable[[Tensor], Tensor]
 Slope = Callable[[Tensor, Tensor], Tensor]
@@ -36,6 +37,8 @@ def layers(
             ``hetrl.ops.activation.SLOPES``; None leaves the gradients to torch.
         sparse: leave out the rows that have no gradient on the way back; finding them waits for the device.
     """
+    if torch.is_grad_enabled() and slope is not None and _of_several():
+        return _OneOfSeveral.apply(activation, slope, x, *weights, *biases)
     plain = slope is None or torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
     if torch.is_grad_enabled() and not plain:
         return _Layers.apply(activation, slope, sparse, x, *weights, *biases)
@@ -110,3 +113,80 @@ def _of_weight(rows: Tensor, seen: Tensor, weight: Tensor) -> Tensor:
     """
     out, into = weight.shape
     return rows.t() @ seen if out < into or (out == into and weight.is_contiguous()) else (seen.t() @ rows).t()
+
+
+# ----- the layers of several networks at once
+
+
+def _of_several() -> bool:
+    """Whether this is the call of one of several networks, which ``torch.vmap`` makes of all at once."""
+    inside = torch._C._functorch.peek_interpreter_stack() if torch._C._are_functorch_transforms_active() else None
+    return inside is not None and inside.key() == torch._C._functorch.TransformType.Vmap
+
+
+class _OneOfSeveral(torch.autograd.Function):
+    """What ``torch.vmap`` takes for the layers of one network, and hands over as those of all."""
+
+    @staticmethod
+    def forward(activation: Function, slope: Slope, x: Tensor, *parameters: Tensor) -> Tensor:
+        """Never called."""
+        raise NotImplementedError
+
+    @staticmethod
+    def setup_context(context: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Never called."""
+
+    @staticmethod
+    def vmap(
+        info: Any, places: Sequence[int | None], activation: Function, slope: Slope, x: Tensor, *parameters: Tensor
+    ) -> tuple[Tensor, int]:
+        """Return the output of all, networks first; what only one has is everybody's."""
+        x, *parameters = [  # type: ignore[assignment]
+            value.expand(info.batch_size, *value.shape) if place is None else value.movedim(place, 0)
+            for value, place in zip((x, *parameters), places[2:], strict=True)
+        ]
+        depth = len(parameters) // 2
+        weights, biases = (
+            parameters[:depth],
+            [bias if bias.dim() == 3 else bias.unsqueeze(1) for bias in parameters[depth:]],
+        )
+        rows = x.reshape(len(x), -1, x.shape[-1])
+        out = _Stacked.apply(activation, slope, rows, *weights, *biases)
+        return out.view(*x.shape[:-1], out.shape[-1]), 0
+
+
+class _Stacked(torch.autograd.Function):
+    """The layers of ``k`` networks: rows ``k rows in``, weights ``k out in``, biases ``k 1 out`` or ``k rows out``."""
+
+    @staticmethod
+    def forward(context: Any, activation: Function, slope: Slope, rows: Tensor, *parameters: Tensor) -> Tensor:
+        """Return the output, ``k rows out``."""
+        depth = len(parameters) // 2
+        weights, biases = parameters[:depth], parameters[depth:]
+        seen = [rows]
+        out = torch.baddbmm(biases[0], rows, weights[0].mT)
+        for weight, bias in zip(weights[1:], biases[1:], strict=True):
+            seen.append(activation(out))
+            out = torch.baddbmm(bias, seen[-1], weight.mT)
+        context.slope, context.shared = slope, [bias.shape[1] == 1 for bias in biases]
+        context.save_for_backward(*weights, *seen)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients."""
+        depth = len(context.saved_tensors) // 2
+        weights, seen = context.saved_tensors[:depth], context.saved_tensors[depth:]
+        wanted = context.needs_input_grad[2:]
+        of_weights: list[Tensor | None] = [None] * depth
+        of_biases: list[Tensor | None] = [None] * depth
+        rows = gradient
+        for layer in reversed(range(depth)):
+            if wanted[1 + layer]:
+                of_weights[layer] = rows.mT @ seen[layer]
+            if wanted[1 + depth + layer]:
+                of_biases[layer] = rows.sum(1, keepdim=True) if context.shared[layer] else rows
+            if layer > 0:
+                rows = context.slope(rows @ weights[layer], seen[layer])
+        return (None, None, rows @ weights[0] if wanted[0] else None, *of_weights, *of_biases)

@@ -1,6 +1,7 @@
 """Adam with gradient clipping."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -81,6 +82,7 @@ class ClippedAdam(torch.optim.Adam):
         self._kernel = torch._fused_adamw_ if options.get("weight_decay") else torch._fused_adam_
         self._gathered: _Gathered | None = None
         self._played: Played | None = None
+        self._led: Led | None = None
 
     def play(self, where: str) -> None:
         """From now on record what the step does with its gradients, and play it, see :mod:`hetrl.graph`.
@@ -97,9 +99,10 @@ class ClippedAdam(torch.optim.Adam):
         if closure is not None:
             with torch.enable_grad():
                 evaluated = closure()
-        own = self._gathered
-        if own is None or self.state[own.parameters[0]]["exp_avg"] is not own.first[0]:  # a Trainer has moved it
-            own = self._gathered = self._gather()
+        if self._led is not None:
+            self.figures = {"grad_norm": self._led.move()}
+            return evaluated
+        own = self.gathered()
         gradients: list[Tensor] = [parameter.grad for parameter in own.parameters]  # type: ignore[misc]
         rate = self.param_groups[0]["lr"]
         if self._played is None:
@@ -114,6 +117,26 @@ class ClippedAdam(torch.optim.Adam):
 
     # Tells torch not to wrap the step in its profiling hook, which costs as much as the kernel.
     step.hooked = True  # type: ignore[attr-defined]
+
+    @contextmanager
+    def leading(self, optimizers: Sequence["ClippedAdam"]) -> Iterator["Led"]:
+        """Let each step be one of several optimisers, this one among them, whose parameters have the same sizes.
+
+        Inside, the closure hands the gradients of all to what is yielded, and ``figures`` are of all, ``[k]`` each.
+        State and results of each optimiser are those of a step of its own, the norm's rounding aside.
+        """
+        self._led = Led(optimizers)
+        try:
+            yield self._led
+        finally:
+            self._led = None
+
+    def gathered(self) -> "_Gathered":
+        """Return the tensors of a step."""
+        own = self._gathered
+        if own is None or self.state[own.parameters[0]]["exp_avg"] is not own.first[0]:  # a Trainer has moved it
+            own = self._gathered = self._gather()
+        return own
 
     def _move(self, gradients: Sequence[Tensor], rate: float | Tensor) -> Tensor:
         """Clip the gradients, move the parameters, and return the norm before clipping."""
@@ -147,7 +170,12 @@ class ClippedAdam(torch.optim.Adam):
         first: list[Tensor] = []
         second: list[Tensor] = []
         steps: list[Tensor] = []
+        without = [parameter for parameter in self.param_groups[0]["params"] if parameter.grad is None]
+        for parameter in without:  # torch makes the state of those that have a gradient
+            parameter.grad = torch.zeros_like(parameter)
         self._init_group(self.param_groups[0], parameters, [], first, second, [], steps)
+        for parameter in without:
+            parameter.grad = None
         count = steps[0].to(parameters[0].device)
         for parameter in parameters:  # all step together, so they count together
             self.state[parameter]["step"] = count
@@ -186,3 +214,46 @@ class _Gathered:
     """The learning rate that is noted on the device; none is below 0."""
     rate_there: Tensor
     """The same on the device, where what is played reads it."""
+
+
+class Led:
+    """Several optimisers that step at once: one kernel for the parameters of all, each with its own moments and clip.
+
+    Args:
+        optimizers: whose parameters have the same sizes, and whose rates and other numbers are the same.
+    """
+
+    def __init__(self, optimizers: Sequence[ClippedAdam]) -> None:
+        self._one = optimizers[0]
+        each = [optimizer.gathered() for optimizer in optimizers]
+        self._parameters, self._first, self._second, self._steps = (
+            [tensor for own in each for tensor in getattr(own, word)]
+            for word in ("parameters", "first", "second", "steps")
+        )
+        self._counts = [own.steps[0] for own in each]
+        self._buffer = torch.stack([own.buffer for own in each])
+        sizes = [parameter.numel() for parameter in each[0].parameters]
+        self._gradients = [
+            part.view_as(parameter)
+            for own, row in zip(each, self._buffer, strict=True)
+            for parameter, part in zip(own.parameters, row.split(sizes), strict=True)
+        ]
+
+    def take(self, gradients: Sequence[Tensor]) -> None:
+        """Take the gradient of each parameter, those of all optimisers stacked: ``k *`` each."""
+        torch.cat([gradient.reshape(len(gradient), -1) for gradient in gradients], 1, out=self._buffer)
+
+    def move(self) -> Tensor:
+        """Clip each optimiser's gradient, move the parameters of all, and return the norms before clipping, ``[k]``."""
+        one, group = self._one, self._one.param_groups[0]
+        norms = torch.linalg.vector_norm(self._buffer, dim=1)
+        if one.max_grad_norm is not None:
+            self._buffer.mul_((one.max_grad_norm / (norms + 1e-6)).clamp_(max=1).unsqueeze(1))
+        torch._foreach_add_(self._counts, 1)
+        beta1, beta2 = group["betas"]
+        one._kernel(
+            self._parameters, self._gradients, self._first, self._second, [], self._steps,
+            lr=group["lr"], beta1=beta1, beta2=beta2, weight_decay=group["weight_decay"], eps=group["eps"],
+            amsgrad=False, maximize=False,
+        )  # fmt: skip
+        return norms

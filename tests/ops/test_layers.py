@@ -23,7 +23,7 @@ def ours(x, weights, biases, activation, sparse=False):
 
 def plain(x, weights, biases, activation):
     for layer, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
-        x = functional.linear(x if layer == 0 else getattr(functional, activation)(x), weight, bias)
+        x = functional.linear(x if layer == 0 else getattr(functional, activation)(x), weight) + bias
     return x
 
 
@@ -101,3 +101,28 @@ def test_networks_in_a_stack_have_their_gradients():
     for place, (own, shifts) in enumerate(many):
         alone = torch.autograd.grad(total(own, shifts, x[place]), own)
         torch.testing.assert_close([each[place] for each in found], list(alone))
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("own", [True, False], ids=["own rows", "the same rows"])
+@pytest.mark.parametrize("each_row", [False, True], ids=["biases", "biases of each row"])
+def test_several_networks_at_once_are_one_after_the_other(activation, own, each_row):
+    """Outputs and all gradients of ``torch.vmap`` over weights, of the networks' own rows or of everybody's."""
+    nets = [chain() for _ in range(3)]
+    weights = [torch.stack(each).detach().requires_grad_() for each in zip(*(net[0] for net in nets), strict=True)]
+    biases = [torch.stack(each).detach() for each in zip(*(net[1] for net in nets), strict=True)]
+    if each_row:
+        biases[0] = torch.randn(3, 8, biases[0].shape[-1]).double()
+    biases = [bias.requires_grad_() for bias in biases]
+    x = torch.randn(*([3] if own else []), 4, 2, 5).double().requires_grad_()
+    inputs = [x, *weights, *biases]
+    places = (0 if own else None, [0] * 3, [0] * 3)
+    mine = torch.vmap(lambda *given: ours(*given, activation), in_dims=places)(x, weights, biases)
+    theirs = []
+    for net in range(3):
+        rows = (x[net] if own else x).flatten(0, 1)
+        theirs.append(plain(rows, [each[net] for each in weights], [each[net] for each in biases], activation))
+    theirs = torch.stack(theirs).view(mine.shape)
+    torch.testing.assert_close(mine, theirs)
+    judged = torch.randn_like(mine)
+    torch.testing.assert_close(*(torch.autograd.grad(out, inputs, judged) for out in (mine, theirs)))
