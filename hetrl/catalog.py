@@ -77,6 +77,7 @@ BUILT_IN: dict[str, str] = {
     "net/categorical_policy": "hetrl.net.categorical_policy:CategoricalPolicy",
     "net/deterministic_policy": "hetrl.net.deterministic_policy:DeterministicPolicy",
     "net/diffusion_policy": "hetrl.net.diffusion_policy:DiffusionPolicy",
+    "net/chain_policy": "hetrl.net.chain_policy:ChainPolicy",
     "net/joint_q": "hetrl.net.joint_q:JointQ",
     "net/attention_q": "hetrl.net.attention_q:AttentionQ",
     "net/utility": "hetrl.net.utility:Utility",
