@@ -1,11 +1,11 @@
 """Policies drawn along a short noising process run backwards."""
 
+import math
 from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
 from hetrl.arguments import Count, Widths
 from hetrl.encoder import Encoder, Encoding, in_front
@@ -17,8 +17,8 @@ from hetrl.ops.layers import layers
 from hetrl.ops.tanh import log_slope, squash
 from hetrl.team import Agent, Box, Team
 
-_WIDEST = 3.0
-"""A step's deviation is at most e^3 times that of a fresh policy, and at least e^-3 times."""
+_RAW = (-20.0, 2.0)
+"""Where s is held, as the log deviations of squashed Gaussians usually are."""
 
 
 class ChainPolicy(Policy):
@@ -59,7 +59,8 @@ class ChainPolicy(Policy):
         agent: Agent,
         team: Team,
         *,
-        hidden: Widths = [128, 128],  # noqa: B006 (never written to; the signature is the schema)
+        hidden: Widths = [128],  # noqa: B006 (never written to; the signature is the schema)
+        step_hidden: Widths = [64, 64],  # noqa: B006
         activation: Activation = "relu",
         n_steps: Count = 4,
         latent: float = 0.0,
@@ -75,7 +76,7 @@ class ChainPolicy(Policy):
         self.register_buffer("high", torch.tensor(agent.action.high), persistent=False)
         self._log_scale = ((self.high.double() - self.low.double()) / 2).log().sum().item()
         front, size = in_front(encoder, agent, team)
-        self.body = BackwardStep(self.size, size, n_steps, hidden, activation, front)
+        self.body = BackwardStep(self.size, size, n_steps, hidden, step_hidden, activation, front)
 
     @mode(
         reads={"observation": "agent.observation", "noise": "agent.noise"},
@@ -146,7 +147,7 @@ class ChainPolicy(Policy):
         if noise.shape[-2] != self.n_draws:
             raise RunError(f"the chain takes {self.n_draws} draws of noise, and there are {noise.shape[-2]}.")
         seen = self.body.seen(observation)
-        return chain(lambda point, k: self.body(seen, point, k), self.rates, noise)
+        return chain(lambda point, k: self.body(seen[k], point), self.rates, noise)
 
     def _normal(self, like: Tensor, shape: Sequence[int]) -> Tensor:
         return torch.randn(*shape, self.n_draws, self.size, dtype=like.dtype, device=like.device)
@@ -155,16 +156,18 @@ class ChainPolicy(Policy):
 class BackwardStep(nn.Module):
     """What a step back adds to a point, and how much wider or narrower than the noising it is.
 
-    (shift, raw) = MLP(x_{k+1}, o, k),   raw held smoothly between -3 and 3
+    (shift, raw) = MLP(x_{k+1}, h(o), k),   raw held between -20 and 2
 
-    The last layer begins at 0, so that a fresh chain is the noising reversed.
+    h is another MLP, which is not asked again at every step. The last layer begins at 0, so that a fresh chain is the
+    noising reversed.
 
     Args:
         size: entries of an action.
         observation_size: entries of an observation.
         n_steps: S.
-        hidden: widths of the hidden layers.
-        activation: between them.
+        hidden: widths of the layers of h.
+        step_hidden: widths of the hidden layers of a step.
+        activation: after all of them.
         encoder: makes of what is seen what it takes for the observation.
     """
 
@@ -174,28 +177,31 @@ class BackwardStep(nn.Module):
         observation_size: int,
         n_steps: int,
         hidden: Sequence[int],
+        step_hidden: Sequence[int],
         activation: Activation,
         encoder: Encoder | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.body = MLP([size + observation_size + n_steps, *hidden, 2 * size], activation, last_gain=0.0)
-        self._parts = [size, observation_size, n_steps]
+        first, *others = [*step_hidden, 2 * size]
+        gain = math.sqrt(2) if others else 0.0
+        self.known = MLP([observation_size, *hidden, first], activation, last_gain=gain)
+        self.point = nn.Linear(size + n_steps, first, bias=False)
+        nn.init.orthogonal_(self.point.weight, gain)
+        self.step = MLP([first, *others], activation, last_gain=0.0)
+        self._size = size
         self._activation = ACTIVATIONS[activation]
         self._slope = SLOPES.get(self._activation)
 
-    def seen(self, observation: Tensor) -> Tensor:
-        """Return what the first layer makes of an observation, ``*B H``, which is the same at all steps."""
-        first = self.body.layers[0]
-        known = observation if self.encoder is None else self.encoder(observation)
-        return functional.linear(known, first.weight.split(self._parts, 1)[1], first.bias)
+    def seen(self, observation: Tensor) -> tuple[Tensor, ...]:
+        """Return what the first layer makes of an observation in each of the S steps, ``*B H``."""
+        known = self.known(observation if self.encoder is None else self.encoder(observation))
+        return (known.unsqueeze(-2) + self.point.weight[:, self._size :].t()).unbind(-2)
 
-    def forward(self, seen: Tensor, point: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """Return shift and raw of the step from a point x_{k+1}, ``*B A`` each, given what :meth:`seen` returned."""
-        first, *others = self.body.layers
-        of_point, _, of_step = first.weight.split(self._parts, 1)
-        weights = [of_point, *[linear.weight for linear in others]]
-        start = (seen + of_step[:, k]).expand(*point.shape[:-1], -1).reshape(-1, seen.shape[-1])
-        biases = [start, *[linear.bias for linear in others]]
+    def forward(self, seen: Tensor, point: Tensor) -> tuple[Tensor, Tensor]:
+        """Return shift and raw of a step from a point x_{k+1}, ``*B A`` each, given what :meth:`seen` made for it."""
+        start = seen.expand(*point.shape[:-1], -1).reshape(-1, seen.shape[-1])
+        weights = [self.point.weight[:, : self._size], *[linear.weight for linear in self.step.layers]]
+        biases = [start, *[linear.bias for linear in self.step.layers]]
         shift, raw = layers(point, weights, biases, self._activation, self._slope).chunk(2, -1)
-        return shift, _WIDEST * torch.tanh(raw / _WIDEST)
+        return shift, raw.clamp(*_RAW)

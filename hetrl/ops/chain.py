@@ -49,13 +49,12 @@ def chain(
         noise: x_S, then the draws of the steps in the order in which they are taken, S + 1 in all.
     Source: Celik et al. 2025, arXiv:2502.02316 (the bound, as a term of the maximum-entropy objective).
     """
-    start, *draws = noise.unbind(-2)
-    x, score = start, -0.5 * start.square() - _HALF_LOG
+    x, *draws = noise.unbind(-2)
+    score = -0.5 * noise.square().sum(-2) - _HALF_LOG
     for k, draw in zip(reversed(range(len(rates))), draws, strict=True):
+        kept, fresh = math.sqrt(1 - rates[k]), math.sqrt(rates[k])
         shift, raw = step(x, k)
-        fresh, kept = math.sqrt(rates[k]), math.sqrt(1 - rates[k])
-        new = torch.addcmul(torch.add(shift, x, alpha=kept), raw.exp(), draw, value=fresh)
-        back = torch.add(x, new, alpha=-kept)
-        score = score - raw - 0.5 * draw.square() + back.square() * (0.5 / rates[k])
-        x = new
+        new = torch.addcmul(torch.add(shift, x, alpha=kept), raw.exp(), fresh * draw)
+        back = torch.add(x, new, alpha=-kept) * (1 / fresh)
+        score, x = torch.addcmul(score - raw, back, 0.5 * back), new
     return x, score.sum(-1)
