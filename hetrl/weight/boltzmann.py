@@ -41,10 +41,10 @@ class Boltzmann(Component):
         self, q: Float[Tensor, "*batch several"], own_alpha: Float[Tensor, "*batch"] | None = None
     ) -> dict[str, Float[Tensor, "*batch several"] | Float[Tensor, "*batch"]]:
         """Return the ``weight`` of each candidate [1], and how many are ``effective``, 1 / sum_k w_k^2."""
+        below = q - q.amax(-1, keepdim=True)  # before dividing, so that a constant is not even rounded differently
         if self.alpha is not None:
-            scaled = q / self.alpha
+            weight = torch.softmax(below / self.alpha, -1)
         else:
             assert own_alpha is not None  # required says so
-            scaled = q / own_alpha.unsqueeze(-1)
-        weight = torch.softmax(scaled, -1)
+            weight = torch.softmax(below / own_alpha.unsqueeze(-1), -1)
         return {"weight": weight, "effective": 1 / weight.square().sum(-1)}
