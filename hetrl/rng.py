@@ -6,7 +6,7 @@ Checkpoints load with ``weights_only=True``, so the states of torch, numpy and p
 import os
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -63,6 +63,11 @@ def restore(state: State, device: torch.device | None = None) -> None:
     random.setstate((python_state["version"], tuple(python_state["words"].tolist()), python_state["gauss"]))
     if device is not None and device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"].cpu(), device)
+
+
+def kind_of_device(state: Mapping[str, Any]) -> str:
+    """Return the kind of device whose generator is in what :func:`capture` returned, ``cuda`` or ``cpu``."""
+    return "cuda" if "cuda" in state else "cpu"
 
 
 _SMALLEST = 16

@@ -24,7 +24,9 @@ class Chosen:
 
 
 def chosen(recipe: Recipe) -> Chosen:
-    """Return the device that ``run.device`` names; of ``auto`` the one that is quicker for a job of this size.
+    """Return the device that ``run.device`` names; of ``auto`` the one that should be quicker for a job of this size.
+
+    Where a run begins, ``auto`` is measured instead, see :mod:`hetrl.train.placed`.
 
     Raises:
         RecipeError: it names a GPU that is not here.
@@ -33,12 +35,12 @@ def chosen(recipe: Recipe) -> Chosen:
     if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
         return Chosen(torch.device("cpu"))
     if name != "auto":
-        return Chosen(_gpu(torch.device(name), recipe))
+        return Chosen(named(name, recipe))
     n_envs, n_rows = sizes(recipe)
     of = f"{n_envs:,} environments and minibatches of {n_rows:,} rows"
     least = f"from {_ENVS:,} environments, or {_ROWS:,} rows, on"
     if n_envs >= _ENVS or n_rows >= _ROWS:
-        return Chosen(_gpu(torch.device("cuda"), recipe), f"run.device=auto takes the GPU: {of}; it pays {least}.")
+        return Chosen(named("cuda", recipe), f"run.device=auto takes the GPU: {of}; it pays {least}.")
     line = f"run.device=auto takes the CPU: a GPU pays {least}, and here are {of}; run.device=cuda takes it anyway."
     return Chosen(torch.device("cpu"), line)
 
@@ -57,12 +59,15 @@ def sizes(recipe: Recipe) -> tuple[int, int]:
     return n_envs, max((n_rows // phase.minibatches for phase in recipe.update if phase.train is not None), default=0)
 
 
-def _gpu(device: torch.device, recipe: Recipe) -> torch.device:
-    """Return a GPU with its number; of several processes each has its own.
+def named(name: str, recipe: Recipe) -> torch.device:
+    """Return the device that ``cpu``, ``cuda`` or ``cuda:1`` is; a GPU with its number, of which each process has one.
 
     Raises:
         RecipeError: it is not here.
     """
+    device = torch.device(name)
+    if device.type == "cpu":
+        return device
     n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if not n_gpus:
         raise RecipeError("run.device: there is no CUDA GPU here; use cpu, or auto.")

@@ -199,15 +199,16 @@ def _alike(one: Tensor, other: Tensor) -> bool:
 # ----- made-up batches
 
 
-def empty_batch(linked: Linked, n_envs: int = N_ENVS, random: bool = False) -> TensorDict:
+def empty_batch(linked: Linked, n_envs: int = N_ENVS, random: bool = False, n_steps: int | None = None) -> TensorDict:
     """Return a batch as collection would deliver it, ``[T, N]``, with what nets and data ask for beside the team's.
 
     Args:
         linked: the recipe's modules.
         n_envs: environments, ``N``.
         random: normal draws where numbers are continuous; zeros otherwise.
+        n_steps: ``T``; by default the fewest that recurrent nets can be unrolled over.
     """
-    n_steps = math.lcm(N_STEPS, *chunks(linked.recipe).values())
+    n_steps = n_steps or math.lcm(N_STEPS, *chunks(linked.recipe).values())
     batch = team_batch(linked.team, n_steps, n_envs)
     _add_memories(batch, linked)
     if "discount" in catalog.resolve(linked.recipe.data.name, "data").provides([]):

@@ -16,7 +16,7 @@ from hetrl.encoder import Encoding, in_front_of_state
 from hetrl.net.value_normalizer import ValueNormalizer
 from hetrl.network import Activation, Network, mode
 from hetrl.ops.activation import ACTIVATIONS, SLOPES
-from hetrl.ops.joint_action import JointAction, with_each
+from hetrl.ops.joint_action import JointAction, is_repeated, with_each
 from hetrl.ops.kept_product import KeptProduct
 from hetrl.ops.layers import layers
 from hetrl.team import Agent, Discrete, Team
@@ -151,11 +151,14 @@ class JointQ(Network):
 
     def _members(self, known: Tensor, action: JointAction) -> Tensor:
         parts = [known, *(_encoded(each, choices) for each, choices in zip(action, self.choices, strict=True))]
+        learning = torch.is_grad_enabled() and self.body.weights[0].requires_grad
         live = [place for place, part in enumerate(parts) if part.requires_grad]
-        if len(live) != 1 or self.body.weights[0].requires_grad:
-            return self.body(torch.cat(parts, -1)).squeeze(-1)
-        # In an agent's turn only its own columns of the input have a gradient; the others' would be most of the work.
-        return self.body.turned(parts, live[0], self._first).squeeze(-1)
+        own = [place for place, part in enumerate(parts) if not is_repeated(part)]
+        # In an agent's turn only its own columns of the input have a gradient, or differ from one of its candidates to
+        # the next; the others' would be most of the work.
+        if not learning and (len(live) == 1 or (not live and len(own) == 1)):
+            return self.body.turned(parts, (live or own)[0], self._first).squeeze(-1)
+        return self.body(torch.cat(parts, -1)).squeeze(-1)
 
 
 def _encoded(action: Tensor, choices: Sequence[int] | None) -> Tensor:
@@ -164,6 +167,10 @@ def _encoded(action: Tensor, choices: Sequence[int] | None) -> Tensor:
         return action
     parts = [functional.one_hot(action[..., dim].long(), size) for dim, size in enumerate(choices)]
     return torch.cat(parts, -1).to(torch.get_default_dtype())
+
+
+def _rows(part: Tensor) -> Tensor:
+    return part if part.dim() == 2 else part.reshape(-1, part.shape[-1])
 
 
 class EnsembleMLP(nn.Module):
@@ -206,17 +213,24 @@ class EnsembleMLP(nn.Module):
     def turned(self, parts: Sequence[Tensor], live: int, first: KeptProduct) -> Tensor:
         """Return the outputs for the parts side by side, of which one alone passes a gradient on.
 
+        Where all others are the same for each of several entries of that one, their product is made once for all.
+
         Args:
             parts: of the input, each ``*B size``.
             live: place of the one.
             first: what the first layer makes of the parts.
         """
-        rows = [part if part.dim() == 2 else part.reshape(-1, part.shape[-1]) for part in parts]
+        own = parts[live]
+        once = all(is_repeated(part) for place, part in enumerate(parts) if place != live)
+        several = own.shape[-2] if once else 1
+        rows = [_rows(part.select(-2, 0) if once else part) for part in parts]
         product, given = first(rows, self.weights[0], self.biases[0], live)
+        if once:
+            product, given = product.repeat_interleave(several, 1), given.repeat_interleave(several, 0)
         start = sum(part.shape[-1] for part in parts[:live])
-        own = self.weights[0].narrow(1, start, parts[live].shape[-1])
-        out = self._run(rows[live] - given, [own, *self.weights[1:]], [product, *self.biases[1:]], sparse=True)
-        return out.view(len(out), *parts[live].shape[:-1], out.shape[-1])
+        weight = self.weights[0].narrow(1, start, own.shape[-1])
+        out = self._run(_rows(own) - given, [weight, *self.weights[1:]], [product, *self.biases[1:]], sparse=True)
+        return out.view(len(out), *own.shape[:-1], out.shape[-1])
 
     def _run(self, rows: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], sparse: bool = False) -> Tensor:
         """Return the outputs, ``E rows out``; ``sparse`` where the members' rows without a gradient are many."""

@@ -24,6 +24,16 @@ def repeated(value: Tensor, several: int, before: int = -1) -> Tensor:
     return value.unsqueeze(at).expand(*value.shape[:at], several, *value.shape[at:])
 
 
+def is_repeated(value: Tensor) -> bool:
+    """Whether all entries of the last dimension but one are one and the same, in memory too, as :func:`repeated` makes.
+
+    >>> import torch
+    >>> is_repeated(repeated(torch.zeros(5, 3), 4)), is_repeated(torch.zeros(5, 4, 3))
+    (True, False)
+    """
+    return value.dim() > 2 and value.shape[-2] > 1 and value.stride(-2) == 0
+
+
 def with_each(
     state: Float[Tensor, "*batch size"],
     action: Sequence[Num[Tensor, "*batch _"]],

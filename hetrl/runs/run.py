@@ -9,6 +9,7 @@ import lightning as L
 from lightning.pytorch.callbacks import DeviceStatsMonitor, LearningRateMonitor
 from rich.console import Console
 
+from hetrl import rng
 from hetrl.acting.drawing import Drawing
 from hetrl.data.behaviour import Behaviour
 from hetrl.data.environment import used
@@ -133,7 +134,8 @@ def _resume(
     require_wandb(wandb)
     rank = _rank(recipe)
     checkpoint = of_process(checkpoint, path, rank)
-    module, data = build(recipe, f"frames{frames}" if is_dealt(checkpoint) else None)
+    began_on = rng.kind_of_device(checkpoint["hetrl"].get("global", {}))
+    module, data = build(recipe, f"frames{frames}" if is_dealt(checkpoint) else None, began_on)
     refuse_unfit(checkpoint, module, data, path)
     files = CheckpointFiles(checkpoint)
     del checkpoint  # it may hold a large buffer: in memory no longer than it takes to restore it

@@ -9,7 +9,6 @@ import torch
 from hetrl import rng
 from hetrl.data.behaviour import Behaviour, BestOf
 from hetrl.data.environment import close
-from hetrl.engine.device import resolve_device
 from hetrl.engine.link import link
 from hetrl.engine.linked import Linked
 from hetrl.engine.linked import build as build_entry
@@ -25,10 +24,11 @@ from hetrl.recipe.section import Use
 from hetrl.train.collection import Collection
 from hetrl.train.evaluation import Evaluation
 from hetrl.train.learner import Learner
+from hetrl.train.placed import placed
 from hetrl.train.threads import cpu_threads
 
 
-def build(recipe: Recipe, anew: str | None = None) -> tuple[Learner, Collection]:
+def build(recipe: Recipe, anew: str | None = None, began_on: str | None = None) -> tuple[Learner, Collection]:
     """Return the module and the data of a recipe, for ``L.Trainer(...).fit(module, data)``.
 
     It is built with ``run.threads`` CPU threads, as it is trained; afterwards torch has as many as before. Of several
@@ -37,18 +37,21 @@ def build(recipe: Recipe, anew: str | None = None) -> tuple[Learner, Collection]
     Args:
         recipe: what to train.
         anew: sets its environments and what they draw apart from those of the run's start, where others had begun it.
+        began_on: the kind of device on which a run began that goes on, see :func:`~hetrl.train.placed.placed`.
 
     Raises:
         RecipeError: the recipe does not link, or its task cannot be built.
     """
     check(recipe)
     with cpu_threads(recipe.run.threads):
-        return _built(recipe, Rank.here(recipe.run.devices, recipe.run.nodes), () if anew is None else (anew,))
+        try_out(recipe)
+        where, rank = placed(recipe, began_on), Rank.here(recipe.run.devices, recipe.run.nodes)
+        module, data = _built(recipe, where.device, rank, () if anew is None else (anew,))
+        module.placed = where
+        return module, data
 
 
-def _built(recipe: Recipe, rank: Rank, anew: Sequence[str]) -> tuple[Learner, Collection]:
-    device = resolve_device(recipe)
-    try_out(recipe)
+def _built(recipe: Recipe, device: torch.device, rank: Rank, anew: Sequence[str]) -> tuple[Learner, Collection]:
     apart = (*rank.words, *anew)
     changed = {} if rank == ALONE else {"n_envs": Portion.of(recipe, rank).n_envs}
     env = make_env(recipe, device, rng.derive(recipe.run.seed, "env", *apart), **changed)

@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hetrl import ranks
-from hetrl.engine.device import chosen
 from hetrl.train.checkpoint_file import previous
 from hetrl.train.checkpoint_size import large
 from hetrl.train.collection import Collection
@@ -74,8 +73,8 @@ class DeviceNote(L.Callback):
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Say it."""
-        if isinstance(pl_module, Learner) and (line := chosen(pl_module.recipe).why):
-            Console(markup=False).print(line, highlight=False, soft_wrap=True)
+        if isinstance(pl_module, Learner) and pl_module.placed is not None and pl_module.placed.why:
+            Console(markup=False).print(pl_module.placed.why, highlight=False, soft_wrap=True)
 
 
 class GracefulStop(L.Callback):

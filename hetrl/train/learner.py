@@ -13,6 +13,7 @@ from torch import Tensor
 from hetrl import rng
 from hetrl.allocation import allocating
 from hetrl.data.collected import Collected
+from hetrl.engine.device import Chosen
 from hetrl.engine.linked import Linked
 from hetrl.engine.phases import phase_runners
 from hetrl.engine.store import Store
@@ -55,6 +56,8 @@ class Learner(StaysHere, L.LightningModule):
         self.recipe: Recipe = linked.recipe
         self.phases = phase_runners(linked)
         self.evaluation, self.rank = evaluation, rank
+        self.placed: Chosen | None = None
+        """Where it was built to be trained, and why there."""
         self.frames = 0
         self.batch_frames = 0
         """Frames of the last batch alone."""

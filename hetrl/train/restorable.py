@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hetrl import rng
 from hetrl.errors import RunError
 from hetrl.ranks import ALONE
 from hetrl.team import STATE
@@ -195,7 +196,7 @@ def _other_source(data: Collection, checkpoint: Mapping[str, Any]) -> Iterator[s
         if (word in expected) != (word in found):
             yield f"Collection.{word} is missing, or unknown"
     alike, other = ({word: each[word] for word in each if word not in _APART} for each in (expected, found))
-    if ("cuda" in checkpoint["hetrl"].get("global", {})) != (data.device.type == "cuda"):
+    if rng.kind_of_device(checkpoint["hetrl"].get("global", {})) != data.device.type:
         alike, other = ({word: each[word] for word in each if word not in _DRAWING} for each in (alike, other))
     yield from _unlike(alike, other)
     if "ring" in expected and isinstance(found.get("observation"), dict):

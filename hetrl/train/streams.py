@@ -53,7 +53,7 @@ class Streams:
 
 def _say_of_another_device(state: Mapping[str, Any], device: torch.device) -> None:
     """Say what does not go on exactly where the checkpoint is of another kind of device."""
-    saved = "cuda" if "cuda" in state else "cpu"
+    saved = rng.kind_of_device(state)
     if saved != device.type:
         warnings.warn(
             f"the checkpoint is of a run on {saved} and goes on on {device.type}: all of it is taken over but "

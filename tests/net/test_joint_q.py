@@ -5,6 +5,7 @@ import torch
 from jaxtyping import TypeCheckError
 from torch import nn
 from torch.nn.functional import one_hot
+from torch.utils.flop_counter import FlopCounterMode
 
 from hetrl.errors import RecipeError
 from hetrl.net.joint_q import EnsembleMLP, JointQ
@@ -188,6 +189,40 @@ def test_candidates_are_judged_one_by_one(place):
         found = q.candidates(state, others, several, place)["q"]
         joint = [(*others[:place], several[..., k, :], *others[place + 1 :]) for k in range(5)]
         torch.testing.assert_close(found, torch.stack([q.min(state, each)["q"] for each in joint], -1))
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_candidates_share_what_is_no_part_of_them(place):
+    """What the first layer makes of the state and the others' actions is made once; values and gradients are exact."""
+    q = net(hidden=[8, 6], ensemble=3).requires_grad_(False)
+    state, action = batch(10)
+    others = encoded(action)
+    several = torch.randn(10, 7, others[place].shape[-1]).double().requires_grad_()
+    with FlopCounterMode(display=False) as counted:
+        found = q.candidates(state, others, several, place)["q"]
+    wide = [*(part.unsqueeze(-2).repeat(1, 7, 1) for part in (state, *others))]
+    wide[1 + place] = several
+    expected = q.min(wide[0], tuple(wide[1:]))["q"]
+    torch.testing.assert_close(found, expected)
+    found, expected = (torch.autograd.grad(each.square().sum(), several)[0] for each in (found, expected))
+    torch.testing.assert_close(found, expected)
+    once, own = 3 * 10 * SIZE * 8, 3 * 70 * (several.shape[-1] * 8 + 8 * 6 + 6)
+    assert counted.get_total_flops() == 2 * (once + own)
+
+
+def test_candidates_of_a_sweep_see_what_others_answered():
+    """Values kept from turn to turn, also of candidates, are those of the actions as they are now."""
+    q = net(hidden=[8, 6], ensemble=3).requires_grad_(False)
+    state, action = batch(10)
+    parts = [*encoded(action)]
+    with q.settled():
+        for place in (0, 1, 2, 0):
+            several = torch.rand(10, 7, parts[place].shape[-1]).double()
+            found = q.candidates(state, tuple(parts), several, place)["q"]
+            wide = [*(part.unsqueeze(-2).repeat(1, 7, 1) for part in (state, *parts))]
+            wide[1 + place] = several
+            torch.testing.assert_close(found, q.min(wide[0], tuple(wide[1:]))["q"])
+            parts[place] = torch.rand_like(parts[place])  # its answer, which later turns see
 
 
 def test_the_least_and_the_first_of_the_members():
