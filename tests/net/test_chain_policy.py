@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional
 
 import hetrl
+from hetrl.engine.store import Store
 from hetrl.errors import RecipeError, RunError
 from hetrl.net.chain_policy import ChainPolicy
 from hetrl.net.squashed_gaussian_policy import SquashedGaussianPolicy
@@ -148,3 +149,23 @@ def test_it_stands_where_a_squashed_gaussian_does():
     assert {word for word in chain_ if chain_[word] != gaussian[word]} == {"about", "nets"}
     assert {net for net in chain_["nets"] if chain_["nets"][net] != gaussian["nets"][net]} == {"actor"}
     hetrl.check(hetrl.load("masac", "nets.actor={use: net/chain_policy, per: agent}"))
+
+
+def test_an_actors_phase_moves_the_policies_and_nothing_else():
+    """The gradient goes through the critic, the temperature and all steps of the chain, and stays in none but these."""
+    words = ["task.n_envs=4", "task.horizon=7", "data.capacity=100", "data.batch=16", "data.warmup=40", "run.frames=44",
+             "run.device=cpu"]  # fmt: skip
+    module, data = hetrl.load("chain_hasac", *words).build()
+    source = data.source
+    samples = []
+    while not samples:
+        samples = list(source.collect().samples)
+    store = Store(module.linked.team, samples[0])
+    for phase in module.phases[:2]:
+        before = {name: value.clone() for name, value in module.named_parameters()}
+        phase.run(store, 0.0, torch.Generator(), lambda optimizer, closure: optimizer.step(closure))
+        moved = {name for name, value in module.named_parameters() if not torch.equal(value, before[name])}
+    actors = {name for name, value in module.named_parameters() if ".actor." in name or "actor" in name.split(".")}
+    source.close()
+    assert moved and moved <= actors
+    assert {name.rsplit(".", 1)[0] for name in moved} == {name.rsplit(".", 1)[0] for name in actors}
