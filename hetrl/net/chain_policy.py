@@ -27,8 +27,8 @@ class ChainPolicy(Policy):
     x_S ~ N(0, 1),   x_k = sqrt(1 - b_k) x_{k+1} + m + sqrt(b_k) e^s noise,   (m, s) = MLP(x_{k+1}, o, k)
     a = low + (high - low) (1 + tanh x_0) / 2
 
-    ``proposal_log_prob`` is log p(x_0, ..., x_S | o) - log q(x_1, ..., x_S | x_0) less the slope of the squashing, where
-    q adds noise step by step. In the mean it is never below log pi(a | o), so minus it never promises more entropy than
+    ``proposal_log_prob`` is log p(x_0, ..., x_S | o) - log q(x_1, ..., x_S | x_0) less the slope of the squashing; q
+    adds noise step by step. In the mean it is never below log pi(a | o), so minus it never promises more entropy than
     there is. A fresh policy has m = s = 0 and is a standard normal behind tanh; there the two are equal, draw by draw.
 
     Unlike a Gaussian it can keep several good actions; unlike ``net/diffusion_policy`` it stands wherever

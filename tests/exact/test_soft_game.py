@@ -19,7 +19,7 @@ from exact.soft_game import (
 
 ALPHA, N_BINS = 0.2, 20
 NEAR = 0.05
-"""Total variation. Of it 0.012 is the noise of 20,000 draws, and 0.018 what the sampler does with the exact predictor."""
+"""Total variation. Of it 0.012 is the noise of 20,000 draws, and 0.018 the sampler with the exact predictor."""
 
 
 def line(value):

@@ -80,13 +80,13 @@ def test_of_one_step_its_mean_is_never_below_that_of_the_log_prob():
     line = Agent("a", "agents", 0, 3, Box((-1.0,), (1.0,)), "agents")
     for seed in range(5):
         net = policy(line, seed, moved=0.6, n_steps=1)
-        observation = seen(1)
+        body, observation = net.body, seen(1)
         start = torch.linspace(-7, 7, 2001, dtype=torch.float64).unsqueeze(-1)
-        (made,) = net.body.seen(observation)
+        (made,) = body.seen(observation)
         with torch.no_grad():
-            shift, raw = net.body(made.expand(2001, -1), start)
+            shift, raw = body(made.expand(2001, -1), start)
             noise = noise_of(net, 20_000)
-            u, score = chain(lambda point, k, made=made: net.body(made, point), net.rates, noise)
+            u, score = chain(lambda point, k, body=body, made=made: body(made, point), net.rates, noise)
         means, deviation = math.sqrt(0.3) * start + shift, math.sqrt(0.7) * raw.exp()
         log_share = torch.distributions.Normal(0, 1).log_prob(start) + math.log(14 / 2000)
         each = torch.distributions.Normal(means, deviation).log_prob(u.squeeze(-1))

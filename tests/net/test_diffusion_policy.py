@@ -440,7 +440,9 @@ def test_the_entropy_of_weights_is_that_of_the_policy_in_the_mean():
 
 
 def test_refuses_shares_that_are_more_than_everything():
-    with pytest.raises(RunError, match=r"^around: own = 0\.9 and uniform = 0\.2 are more than 1 together; lower one\.$"):
+    with pytest.raises(
+        RunError, match=r"^around: own = 0\.9 and uniform = 0\.2 are more than 1 together; lower one\.$"
+    ):
         around(n_rows=2, own=0.9, uniform=0.2)
 
 

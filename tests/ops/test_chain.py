@@ -10,7 +10,6 @@ from torch.distributions import MultivariateNormal, Normal
 from hetrl.ops.chain import chain, noising_rates
 
 
-
 def normal(mean, deviation):
     return Normal(*(torch.as_tensor(each, dtype=torch.float64) for each in (mean, deviation)))
 
@@ -78,7 +77,9 @@ def path_of(rates):
 
 def noising_of(rates):
     """Return what x_0 counts in the mean of (x_1, ..., x_S) given it, and their covariance, when noised forwards."""
-    left = torch.tensor([math.prod(1 - rate for rate in rates[: k + 1]) for k in range(len(rates))], dtype=torch.float64)
+    left = torch.tensor(
+        [math.prod(1 - rate for rate in rates[: k + 1]) for k in range(len(rates))], dtype=torch.float64
+    )
     earlier, later = torch.maximum(left, left.unsqueeze(-1)), torch.minimum(left, left.unsqueeze(-1))
     return left.sqrt(), (later / earlier).sqrt() * (1 - earlier)
 
@@ -143,7 +144,7 @@ def test_of_a_normals_noising_reversed_only_the_start_is_off():
 
 
 def test_its_mean_is_never_below_that_of_the_log_prob_on_a_mixture():
-    """One step to either side: p(x_0) by quadrature, over the x_1 that lead there. The gap is a KL, by quadrature too."""
+    """One step to either side: p(x_0) by quadrature, over the x_1 that lead there. The gap is a KL, found likewise."""
     rate, deviation = 0.7, 0.25
     raw = math.log(deviation / math.sqrt(rate))
 

@@ -41,4 +41,6 @@ def test_they_stay_in_the_box_at_any_share_and_far_outside_of_it():
     for mean in (0.0, 1.2, -1.2, 30.0, -30.0):
         found = truncated_normal(torch.full((4, 1), mean), torch.full((4, 1), 0.1), share)
         assert (found.abs() <= 1).all()
-    assert truncated_normal(torch.zeros(1, 1), torch.ones(1, 1), torch.full((1, 1), 0.5)).item() == pytest.approx(0, abs=1e-6)
+    assert truncated_normal(torch.zeros(1, 1), torch.ones(1, 1), torch.full((1, 1), 0.5)).item() == pytest.approx(
+        0, abs=1e-6
+    )
