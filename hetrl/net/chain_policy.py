@@ -24,7 +24,7 @@ _RAW = (-20.0, 2.0)
 class ChainPolicy(Policy):
     """A diffusion policy of few steps, with gradients through all of them and a bound of its log-prob.
 
-    x_S ~ N(0, 1),   x_k = sqrt(1 - b_k) x_{k+1} + m + sqrt(b_k) e^s noise,   (m, s) = MLP(x_{k+1}, o, k)
+    x_S ~ N(0, 1),   x_k = sqrt(1 - b_k) x_{k+1} + m + sqrt(b_k) e^s noise,   (m, s) = MLP(x_{k+1}, h(o), k)
     a = low + (high - low) (1 + tanh x_0) / 2
 
     ``proposal_log_prob`` is log p(x_0, ..., x_S | o) - log q(x_1, ..., x_S | x_0) less the slope of the squashing; q
@@ -36,8 +36,9 @@ class ChainPolicy(Policy):
     deterministic action is the chain without noise from x_S = ``latent``.
 
     Args:
-        hidden: widths of the hidden layers.
-        activation: between them.
+        hidden: widths of the layers that read the observation alone, once for all steps.
+        step_hidden: widths of the hidden layers of a step, which reads what those make of it.
+        activation: between all of them.
         n_steps: S; few blur the valley between two modes.
         latent: every entry of x_S for the deterministic action [1].
         encoder: what stands in front of the network, ``{use: net/...}``; left out, it reads what is seen itself.

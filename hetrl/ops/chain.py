@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-Step = Callable[[Tensor, int], tuple[Tensor, Tensor]]
+Backward = Callable[[Tensor, int], tuple[Tensor, Tensor]]
 """(point x_{k+1}, k) -> shift and raw of the step to x_k, each ``*B A``."""
 
 _LEAST, _MOST = 0.1, 0.7
@@ -32,7 +32,7 @@ def noising_rates(n_steps: int) -> list[float]:
 
 
 def chain(
-    step: Step, rates: Sequence[float], noise: Float[Tensor, "*batch draws dim"]
+    step: Backward, rates: Sequence[float], noise: Float[Tensor, "*batch draws dim"]
 ) -> tuple[Float[Tensor, "*batch dim"], Float[Tensor, "*batch"]]:
     """Return x_0, and log p(x_0, ..., x_S) - log q(x_1, ..., x_S | x_0) of the chain that led there [nat].
 
