@@ -2,6 +2,7 @@
 
 import warnings
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import lightning as L
 import pytest
@@ -11,9 +12,12 @@ from train import test_gpu
 import hetrl
 from hetrl.engine.device import chosen
 from hetrl.errors import RecipeError, RunError
+from hetrl.ranks import ALONE
+from hetrl.runs import fit
+from hetrl.runs.folder import Folder
 from hetrl.runs.run import resume, train
 from hetrl.testing.pretended_device import pretended_device, watched
-from hetrl.train.checkpoint_file import read
+from hetrl.train.checkpoint_file import CheckpointFiles, read
 
 GAME = "task={use: env/tabular_game, n_states: 3, n_actions: [2, 2], n_envs: 4, horizon: 7}"
 HAPPO = [GAME, "nets.actor.use=net/categorical_policy", "nets.actor.hidden=[8]", "nets.value.hidden=[8]",
@@ -126,6 +130,15 @@ def test_a_trainer_on_another_gpu_is_refused(monkeypatch):
         text = r"^the Trainer runs on cuda:0 but the environments on cuda:1; .*run.device=cuda:0, .*devices=\[1\]"
         with pytest.raises(RunError, match=text):
             L.Trainer(max_epochs=1, accelerator="gpu", devices=1, **QUIET).fit(module, data)
+
+
+def test_the_trainer_of_a_run_is_where_its_environments_are(tmp_path, monkeypatch):
+    module, data = SimpleNamespace(recipe=hetrl.load("happo"), rank=ALONE), SimpleNamespace()
+    monkeypatch.setattr(fit.L, "Trainer", lambda **words: words)
+    for device, found in (("cpu", ("cpu", 1)), ("cuda:0", ("gpu", [0])), ("cuda:1", ("gpu", [1]))):
+        data.device = torch.device(device)
+        words = fit._trainer(Folder(tmp_path), module, data, [], [], CheckpointFiles())
+        assert (words["accelerator"], words["devices"]) == found
 
 
 def test_a_run_takes_the_gpu_that_it_names(tmp_path, monkeypatch):

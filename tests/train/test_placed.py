@@ -13,7 +13,7 @@ from hetrl.runs.run import resume, train
 from hetrl.testing.pretended_device import CUDA, pretended_device, watched
 from hetrl.train import placed as module
 from hetrl.train.callbacks import DeviceNote
-from hetrl.train.placed import Workload, Pace, pace, placed
+from hetrl.train.placed import Pace, Workload, pace, placed
 
 CPU = torch.device("cpu")
 pytestmark = [

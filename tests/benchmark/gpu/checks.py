@@ -43,7 +43,7 @@ TASKS = {
 OPTIONS = {
     "eager": [],
     "captured": ["task.capture=true", "task.broad_phase=none"],
-    "graphs": ["task.capture=true", "task.broad_phase=none", "run.graphs=auto"],
+    "graphs": ["task.capture=true", "task.broad_phase=none", "run.graphs=true"],
 }
 
 
@@ -61,13 +61,15 @@ class Sizes:
     horizon: int
     """Steps of each environment in a batch of speed."""
     pretended: bool
-    modes: Sequence[str] = MODES
-    """Which runs are trained."""
 
     @property
     def simulates_on(self) -> str:
-        """Where captured simulators are."""
+        """Where captured simulators are: on a pretended GPU nothing is traced, and what a tape holds stays there."""
         return "cpu" if self.pretended else "cuda"
+
+    def trains_on(self, mode: str) -> str:
+        """Where runs are trained."""
+        return "cuda" if mode == "eager" else self.simulates_on
 
 
 FULL = Sizes(
@@ -77,12 +79,12 @@ FULL = Sizes(
 DRY = Sizes(
     recipes=("happo", "hasac"), resumed=("happo",), scenarios=("simple",), n_envs=(8,),
     trained=("happo", "hasac"), steps=5, horizon=10, pretended=True,
-    modes=("eager",),  # nothing is captured on a pretended GPU, and what a tape holds cannot leave it
 )  # fmt: skip
 
 
 def rehearse() -> None:
-    """Have tapes for graphs."""
+    """Have tapes for graphs, and simulators that do not ask, as those of a GPU."""
+    Vmas.asks = property(lambda self: False, lambda self, asks: None)  # type: ignore[assignment]
     graph.RECORDERS |= dict.fromkeys(("cpu", "cuda"), Tape)
     capture.COMPILERS["cpu"] = lambda traced: in_turns(traced, as_it_is(traced))
 
@@ -103,6 +105,9 @@ def run_all(report: Any, sizes: Sizes) -> None:
     def check(name: str, function: Callable[..., dict[str, Any]], *given: Any) -> None:
         report.check(name, on_device(sizes, function), *given)
 
+    def trained(mode: str, name: str, function: Callable[..., dict[str, Any]], *given: Any) -> None:
+        (check if sizes.trains_on(mode) == "cuda" else report.check)(name, function, *given, mode, sizes)
+
     check("machine", machine)
     report.check("tests", gpu_tests, sizes, report)
     for name in sizes.recipes:
@@ -110,16 +115,17 @@ def run_all(report: Any, sizes: Sizes) -> None:
         check(f"no wait {name}", no_wait, name, sizes)
         check(f"graphs {name}", played, name)
     report.check("trust", trust, sizes)
-    for name in sizes.resumed:
-        for mode in (each for each in sizes.modes if each != "captured"):
-            check(f"resumes {name} {mode}", resumed, name, mode)
+    with made_once():
+        for name in sizes.resumed:
+            for mode in ("eager", "graphs"):
+                trained(mode, f"resumes {name} {mode}", resumed, name)
     for n_envs in sizes.n_envs:
         for scenario in sizes.scenarios:
             report.check(captured_name(scenario, n_envs), captured, scenario, n_envs, sizes)
     with made_once():
         for n_envs, scenario, name in _in_order(sizes):
-            for mode in sizes.modes:
-                check(speed_name(name, scenario, n_envs, mode), speed, name, scenario, n_envs, mode, sizes)
+            for mode in MODES:
+                trained(mode, speed_name(name, scenario, n_envs, mode), speed, name, scenario, n_envs)
 
 
 def _in_order(sizes: Sizes) -> list[tuple[int, str, str]]:
@@ -304,13 +310,13 @@ def trust(sizes: Sizes) -> dict[str, Any]:
     return {"steps": 5}
 
 
-def resumed(name: str, mode: str) -> dict[str, Any]:
+def resumed(name: str, mode: str, sizes: Sizes) -> dict[str, Any]:
     """A run that is stopped half-way and continued logs to the last digit what one logs that is not."""
     recipe = hetrl.load(name)
-    words = ["task.n_envs=4", "run.device=cuda", "run.eval_every=null", "task.horizon=16"]
-    words += [f"update.{phase.name}.epochs=1" for phase in recipe.update if phase.train]
+    words = [*TASKS[sizes.scenarios[0]], "task.n_envs=4", "task.horizon=16", f"run.device={sizes.trains_on(mode)}"]
+    words += ["run.eval_every=null", *(f"update.{phase.name}.epochs=1" for phase in recipe.update if phase.train)]
     words += ["data.frames=40"] if on_policy(recipe) else ["data.capacity=160", "data.batch=32", "data.warmup=80"]
-    words += ["run.graphs=auto"] if mode == "graphs" else []
+    words += OPTIONS[mode]
     half, whole = (40, 80) if on_policy(recipe) else (88, 96)
     ends = []
     for stops in ((whole,), (half, whole)):
@@ -403,7 +409,8 @@ def made_once() -> Iterator[None]:
 
 def speed(name: str, scenario: str, n_envs: int, mode: str, sizes: Sizes) -> dict[str, Any]:
     """Frames a second of a run, without its first part; and the most memory that it took."""
-    words = [*TASKS[scenario], f"task.n_envs={n_envs}", *OPTIONS[mode], "run.device=cuda", "run.eval_every=null"]
+    words = [*TASKS[scenario], f"task.n_envs={n_envs}", *OPTIONS[mode], f"run.device={sizes.trains_on(mode)}"]
+    words += ["run.eval_every=null"]
     if on_policy(hetrl.load(name)):
         frames = n_envs * sizes.horizon
         words += [f"data.frames={frames}", f"run.frames={4 * frames}"]
