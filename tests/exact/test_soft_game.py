@@ -51,7 +51,8 @@ def test_two_modes():
 def test_a_ridge_in_two_dimensions():
     (policy,) = trained(ridge, ALPHA, (2,))
     grid = torch.stack(torch.meshgrid(middles(100), middles(100), indexing="ij"), -1)
-    assert variation(histogram(drawn(policy), 10), shares(ridge([grid]) / ALPHA, 10)) < NEAR
+    found = histogram(drawn(policy, 80_000), 10)  # of 100 cells 20,000 draws would be 0.03 off by themselves
+    assert variation(found, shares(ridge([grid]) / ALPHA, 10)) < NEAR
 
 
 @pytest.mark.slow
