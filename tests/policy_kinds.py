@@ -37,6 +37,7 @@ KINDS: dict[str, tuple[str, list[str]]] = {
     "mixed": ("happo", [*_MIXED, *_CUES, *_ON]),
     "recurrent": ("recurrent_happo", [*_CUES, *_MEMORY, *_ON]),
     "normalized": ("happo", [*_TWO, *_ON, "task.normalize_observations=true", "nets.actor.per=group"]),
+    "chain": ("chain_hasac", [*_TWO, *_OFF, "nets.actor.step_hidden=[8]"]),
     "diffusion": ("haqo", [*_TWO, *_OFF, "nets.actor.n_steps=4", "nets.actor.n_sample_steps=3"]),
 }
 """Kind -> recipe and overrides of a run that has it."""

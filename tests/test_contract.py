@@ -84,6 +84,7 @@ SMALL = {
     "net/deterministic_policy": [{"hidden": [8]}, BESIDE],
     "net/categorical_policy": [{"hidden": [8]}, {**BESIDE, "team": CHOOSERS}],
     "net/diffusion_policy": [{"n_steps": 2, "hidden": [8]}],
+    "net/chain_policy": [{"n_steps": 2, "hidden": [8]}, {"hidden": [], "n_steps": 1}, BESIDE],
     "net/joint_q": [{"hidden": [8], "normalize": True}, {**BESIDE, "team": CHOOSERS}],
     "net/attention_q": [{"hidden": [8], "entry": [8], "size": 4, "heads": 2, "normalize": True},
                         {**BESIDE, "team": CHOOSERS, "size": 4, "heads": 0}],

@@ -9,15 +9,29 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hetrl.arguments import Count, Widths
+from hetrl.arguments import Count, Fraction, Widths
 from hetrl.encoder import Encoder, Encoding, in_front
 from hetrl.errors import RecipeError, RunError
 from hetrl.network import MLP, Activation, Policy, mode
+from hetrl.ops import gaussian
 from hetrl.ops.activation import ACTIVATIONS
-from hetrl.ops.diffusion import ReverseStep, Sampler, Schedule, Spacing, noised, reverse, reverse_steps, signal_rates
+from hetrl.ops.diffusion import (
+    ReverseStep,
+    Sampler,
+    Schedule,
+    Spacing,
+    information_weights,
+    noised,
+    reverse,
+    reverse_steps,
+    signal_rates,
+)
+from hetrl.ops.truncated_normal import truncated_normal
 from hetrl.team import Agent, Box, Team
 
 _EMBEDDING = 32
+_LEAST_VARIANCE = 1e-6
+"""Of candidates of which one has all the weight, so that their logarithm is a number."""
 _CACHED = 131_072
 """Hidden activations, 0.5 MB, that are worked on at once: what a layer has written is still in a CPU's cache."""
 
@@ -63,6 +77,7 @@ class DiffusionPolicy(Policy):
     low: Tensor
     high: Tensor
     rates: Tensor
+    counts: Tensor
     times: Tensor
     coefficients: Tensor
 
@@ -97,6 +112,8 @@ class DiffusionPolicy(Policy):
         self.register_buffer("low", torch.tensor(agent.action.low), persistent=False)
         self.register_buffer("high", torch.tensor(agent.action.high), persistent=False)
         self.register_buffer("rates", rates.to(self.low.dtype), persistent=False)
+        self.register_buffer("counts", information_weights(rates).to(self.low.dtype), persistent=False)
+        self._log_scale = ((self.high.double() - self.low.double()) / 2).log().sum().item()
         times, *coefficients = zip(*(step[:-1] for step in self.ancestral), strict=True)  # of first order
         self.register_buffer("times", torch.tensor(times), persistent=False)
         self.register_buffer("coefficients", torch.tensor(coefficients), persistent=False)
@@ -342,6 +359,136 @@ class DiffusionPolicy(Policy):
         noise = self.body.given(observation.unsqueeze(-2))(path, self.times[place])
         return {"error": self._moved(path, noise, old_mean, place)}
 
+    # Proposals around a noised point
+
+    @mode(
+        reads={"action": "agent.action", "proposal": "agent.proposal"},
+        writes={"candidates": "agent.candidates", "point": "agent.point", "time": "agent.point_time"},
+        learned=False,
+    )
+    def around(
+        self,
+        action: Float[Tensor, "*batch dim"],
+        proposal: Float[Tensor, "*batch dim"],
+        *,
+        n: Count = 16,
+        own: Fraction = 0.4,
+        uniform: Fraction = 0.2,
+    ) -> dict[str, Tensor]:
+        """Return a noised action as ``point``, its step ``time``, and ``n`` actions that may have led to it.
+
+        x_t = sqrt(abar_t) a_0 + sqrt(1 - abar_t) eps,   a_k ~ N(x_t / sqrt(abar_t), (1 - abar_t) / abar_t) in the box
+
+        The ``candidates`` [action] are drawn from what is known of a_0 by x_t alone, so weighed by exp(Q / alpha) they
+        are draws of the policy proportional to that, given x_t: wherever the point comes from. Points and steps are
+        drawn one for each sample, the steps uniformly on 1 to T.
+
+        Args:
+            action: what was done, of which those points are made that are neither of the next two.
+            proposal: an action of the policy.
+            n: K, how many are drawn.
+            own: share of the points that are made of the proposal.
+            uniform: share of those made of a uniform action.
+
+        Raises:
+            RunError: the two shares are more than 1 together.
+        Source: Dong et al. 2025, arXiv:2502.11612 (noise estimation weighted by Q).
+        """
+        if own + uniform > 1:
+            raise RunError(f"around: own = {own} and uniform = {uniform} are more than 1 together; lower one.")
+        chosen, anywhere = torch.rand_like(action[..., :1]), torch.rand_like(action) * 2 - 1
+        start = torch.where(chosen < own, self._unit(proposal), self._unit(action))
+        start = torch.where(chosen >= 1 - uniform, anywhere, start)
+        time = self._steps(action, action.shape[:-1])
+        rate = self.rates[time]
+        point = noised(start, torch.randn_like(action), rate)
+        known, rate = (point / rate.sqrt().unsqueeze(-1)).unsqueeze(-2), rate.unsqueeze(-1).unsqueeze(-1)
+        share = torch.rand(*action.shape[:-1], n, self.size, dtype=action.dtype, device=action.device)
+        unit = truncated_normal(known.expand_as(share), ((1 - rate) / rate).sqrt(), share)
+        return {"candidates": self._action(unit), "point": point, "time": time}
+
+    @mode(
+        reads={
+            "point": "agent.point",
+            "time": "agent.point_time",
+            "candidates": "agent.candidates",
+            "weight": "agent.weight",
+        },
+        writes={"noise": "agent.point_noise"},
+        learned=False,
+    )
+    def implied_noise(
+        self,
+        point: Float[Tensor, "*batch dim"],
+        time: Int[Tensor, "*batch"],
+        candidates: Float[Tensor, "*batch several dim"],
+        weight: Float[Tensor, "*batch several"],
+    ) -> dict[str, Float[Tensor, "*batch dim"]]:
+        """Return the ``noise`` that is in a point if the weighted mean of the candidates is what it was made of [1].
+
+        (x_t - sqrt(abar_t) sum_k w_k a_k) / sqrt(1 - abar_t)
+
+        Args:
+            point: x_t.
+            time: t.
+            candidates: the a_k.
+            weight: w_k, which add up to 1.
+        """
+        rate = self.rates[time].unsqueeze(-1)
+        clean = (weight.unsqueeze(-1) * self._unit(candidates)).sum(-2)
+        return {"noise": (point - rate.sqrt() * clean) / (1 - rate).sqrt()}
+
+    @mode(
+        reads={"observation": "agent.observation", "point": "agent.point", "time": "agent.point_time"},
+        writes={"noise": "agent.predicted_noise"},
+    )
+    def predict(
+        self,
+        observation: Float[Tensor, "*batch seen"],
+        point: Float[Tensor, "*batch dim"],
+        time: Int[Tensor, "*batch"],
+    ) -> dict[str, Float[Tensor, "*batch dim"]]:
+        """Return the ``noise`` that the network predicts in a point [1].
+
+        Args:
+            observation: what the agent sees.
+            point: x_t.
+            time: t.
+        """
+        return {"noise": self.body.given(observation)(point, time)}
+
+    @mode(
+        reads={"time": "agent.point_time", "candidates": "agent.candidates", "weight": "agent.weight"},
+        writes={"entropy": "agent.entropy", "log_prob": "agent.proposal_log_prob"},
+        learned=False,
+    )
+    def entropy(
+        self,
+        time: Int[Tensor, "*batch"],
+        candidates: Float[Tensor, "*batch several dim"],
+        weight: Float[Tensor, "*batch several"],
+    ) -> dict[str, Float[Tensor, "*batch"]]:
+        """Return what one point tells of the policy's ``entropy``, and minus that in the place of a log-prob [nat].
+
+        T c_t v_t / 2,   and for t = 1 also T / 2 sum over dimensions of log(2 pi e v_1)
+
+        v_t is the variance of the weighted candidates, added up over dimensions, and c_t what the step counts in the
+        integral over signal to noise (:func:`hetrl.ops.diffusion.information_weights`). Only the mean over many points
+        is an entropy, and only of points all of which are draws of the policy (``around`` with ``own: 1.0``).
+
+        Args:
+            time: t.
+            candidates: those around the point.
+            weight: theirs, which add up to 1.
+        """
+        unit = self._unit(candidates)
+        share = weight.unsqueeze(-1)
+        variance = (share * (unit - (share * unit).sum(-2, keepdim=True)).square()).sum(-2)
+        found = 0.5 * self.n_steps * self.counts[time] * variance.sum(-1)
+        last = gaussian.entropy(0.5 * variance.clamp(min=_LEAST_VARIANCE).log())
+        found = found + torch.where(time == 1, self.n_steps * last, 0.0) + self._log_scale
+        return {"entropy": found, "log_prob": -found}
+
     # What collection asks
 
     def noise(self, shape: Sequence[int], generator: torch.Generator) -> Tensor:
@@ -368,6 +515,10 @@ class DiffusionPolicy(Policy):
                 parts = list(zip(observation.split(rows), noise.split(rows), strict=True))
         ends = [reverse(self.body.given(seen), steps, draws)[1][-1] for seen, draws in parts]
         unit = ends[0] if len(ends) == 1 else torch.cat(ends)
+        return self._action(unit)
+
+    def _action(self, unit: Tensor) -> Tensor:
+        """Return what is scaled to -1 to 1 as actions."""
         return self.low + (self.high - self.low) * 0.5 * (1 + unit)
 
     def _unit(self, action: Tensor) -> Tensor:

@@ -55,6 +55,29 @@ def _slope(n_steps: int) -> float:
     return low
 
 
+def information_weights(rates: Float[Tensor, " steps"]) -> Float[Tensor, " steps"]:
+    """Return c_0 = 0 and c_1 to c_T, with which the entropy of any a is made of how well it is known from x_t.
+
+    H = 1/2 sum_t c_t E Var(a | x_t) + E H(a | x_1)
+
+    The sum is the integral over the signal to noise g = abar / (1 - abar), from none up to that of x_1, of the least
+    mean squared error (half of it is what x_1 tells of a), by trapezoids in log g; below x_T the error stands still.
+
+    Args:
+        rates: abar_0 to abar_T.
+    Source: Guo, Shamai and Verdu 2005, IEEE Trans. Inf. Theory 51(4), equation 1.
+    """
+    gain = (rates / (1 - rates))[1:]  # of x_1, the greatest, to x_T
+    level = gain.log()
+    apart = (level[:-1] - level[1:]) / 2
+    within = torch.zeros_like(gain)
+    within[:-1] += apart
+    within[1:] += apart
+    counts = gain * within
+    counts[-1] += gain[-1]
+    return torch.cat([torch.zeros_like(gain[:1]), counts])
+
+
 def noised(
     clean: Float[Tensor, "*batch dim"], noise: Float[Tensor, "*batch dim"], rate: Float[Tensor, "*batch"]
 ) -> Float[Tensor, "*batch dim"]:

@@ -31,7 +31,7 @@ def layers(
     Args:
         x: the input.
         weights: of each layer, ``out in``.
-        biases: of each layer, ``out`` or, where it is a constant, for each row ``rows out``.
+        biases: of each layer, ``out`` or, for each row its own, ``rows out``.
         activation: between the layers.
         slope: from the gradient after an activation and its result to the gradient before it, see
             ``hetrl.ops.activation.SLOPES``; None leaves the gradients to torch.
@@ -94,7 +94,7 @@ class _Layers(torch.autograd.Function):
             if wanted[1 + layer]:
                 of_weights[layer] = _of_weight(rows, seen[layer], weights[layer])
             if wanted[1 + depth + layer]:
-                of_biases[layer] = rows.sum(0)
+                of_biases[layer] = rows if biases[layer].dim() == 2 else rows.sum(0)
             if layer > 0:
                 rows = context.slope(rows @ weights[layer], seen[layer])
         of_x = None

@@ -118,6 +118,8 @@ class RunSettings(Section):
     threads: Count | None = None
     eval_every: Count | None = None
     n_eval_episodes: Count = 64
+    eval_drawn: bool = False
+    """Whether evaluations are done a second time, with drawn actions."""
     checkpoint_every: Count | None = None
     keep: str | None = None
     """Which checkpoints stay beside the last one, see :class:`~hetrl.recipe.keep.Keep`."""

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from hetrl import rng
+from hetrl.acting.drawing import Drawing
 from hetrl.data.environment import close
 from hetrl.engine.link import link
 from hetrl.engine.linked import build as build_entry
@@ -73,5 +74,6 @@ def _around(
     reward = recipe.task.arguments.get("reward", "mean")
     acting = exploring(source, linked, behaviour)
     source.attach(env, acting, reward, rng.derive(run.seed, "exploration", *apart), linked.critic)
-    evaluation = Evaluation(partial(evaluation_env, recipe, device), behaviour, reward, run.eval_every, rank)
+    drawing = partial(Drawing, behaviour, linked.team, run.seed) if run.eval_drawn else None
+    evaluation = Evaluation(partial(evaluation_env, recipe, device), behaviour, reward, run.eval_every, rank, drawing)
     return Learner(linked, evaluation, rank), Collection(source, run.frames, run.eval_every, rank)

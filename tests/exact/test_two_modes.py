@@ -3,6 +3,8 @@
 All of it is in docs/details/haqo.md.
 """
 
+from types import SimpleNamespace
+
 import lightning as L
 import pytest
 import torch
@@ -21,6 +23,11 @@ from exact.two_modes import (
 )
 
 import hetrl
+from hetrl.net.chain_policy import ChainPolicy
+from hetrl.net.deterministic_policy import DeterministicPolicy
+from hetrl.net.diffusion_policy import DiffusionPolicy
+from hetrl.net.squashed_gaussian_policy import SquashedGaussianPolicy
+from hetrl.team import Agent, Box, Team
 
 
 def test_the_payoffs_by_hand():
@@ -28,6 +35,20 @@ def test_the_payoffs_by_hand():
     one, other = torch.tensor([-0.6, 0.6, 0.0, 0.7]), torch.tensor([0.6, 0.6, 0.0, 0.6])
     torch.testing.assert_close(payoff("either", one, other), torch.tensor([1, 1, 0.0111, 0.9412]), atol=1e-4, rtol=0)
     torch.testing.assert_close(payoff("same", one, other), torch.tensor([0, 1, 0.0001, 0.8825]), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("policy", "varies"), [(ChainPolicy, True), (DiffusionPolicy, True), (SquashedGaussianPolicy, True),
+                           (DeterministicPolicy, False)]
+)  # fmt: skip
+def test_what_is_drawn_varies_whatever_a_policy_can_say_of_it(policy, varies):
+    """Also of one that has no log-prob of given actions; a deterministic one's noise is left out."""
+    agent = Agent("a", "agents", 0, 1, Box((-1.0,), (1.0,)), "agents")
+    team = Team((agent,), 1)
+    linked = SimpleNamespace(team=team, policy=lambda agents: policy(agent, team, hidden=[8]))
+    actions = drawn(SimpleNamespace(linked=linked), 64)
+    assert actions.shape == (1, 64)
+    assert (actions.std() > 0.1) == varies and (varies or actions.std() == 0)
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from torch import Tensor
 import hetrl
 from hetrl import catalog
 from hetrl.env.team_env import Grouped, Reward, TeamEnv
+from hetrl.net.deterministic_policy import DeterministicPolicy
 from hetrl.net.joint_q import JointQ
 from hetrl.network import Network, mode
 from hetrl.team import Agent, Box, Team
@@ -173,12 +174,12 @@ def train(loaded: hetrl.Recipe, *callbacks: L.Callback) -> L.LightningModule:
 
 @torch.no_grad()
 def drawn(module: L.LightningModule, count: int = 4096) -> Tensor:
-    """Return ``count`` actions of each agent, drawn by itself, ``[2, count]``; without a policy's exploration noise."""
+    """Return ``count`` actions of each agent, drawn by itself, ``[2, count]``; a deterministic one's without noise."""
     generator, found = torch.Generator().manual_seed(0), []
     for agent in module.linked.team.agents:
         policy, seen = module.linked.policy((agent,)), torch.ones(count, 1)
-        likely = "log_prob" in policy.modes or "path" in policy.modes
-        actions = policy.draw(seen, policy.noise((count,), generator)) if likely else policy.greedy(seen)
+        explores = isinstance(policy, DeterministicPolicy)  # what it draws is its action and noise beside it
+        actions = policy.greedy(seen) if explores else policy.draw(seen, policy.noise((count,), generator))
         found.append(actions.squeeze(-1))
     return torch.stack(found)
 

@@ -365,6 +365,87 @@ def test_whole_numbers_for_bounds_are_as_good():
     assert torch.equal(whole.rates, policy().rates) and whole.low.dtype == torch.float32
 
 
+# ----- proposals around a noised point
+
+
+def around(n_rows=20_000, **arguments):
+    """Return a policy, and what it makes of one replayed and one own action, all rows alike."""
+    net = policy(schedule="linear")
+    action = torch.tensor([0.5, 2.0]).expand(n_rows, 2)
+    return net, action, net.around(action, torch.tensor([-0.4, 9.0]).expand(n_rows, 2), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("shares", "mean"),
+    [({"own": 0.0, "uniform": 0.0}, (0.5, -0.6)), ({"own": 1.0, "uniform": 0.0}, (-0.4, 0.8)),
+     ({"own": 0.0, "uniform": 1.0}, (0.0, 0.0)), ({"own": 0.5, "uniform": 0.25}, (-0.075, 0.25))],
+)  # fmt: skip
+def test_points_are_noised_replayed_own_and_uniform_actions(shares, mean):
+    """sqrt(abar) of the mean action of the three, scaled to -1 to 1; 2 and 9 of 0 to 10 are -0.6 and 0.8."""
+    net, _, out = around(n=1, **shares)
+    signal = net.rates[out["time"]].sqrt().unsqueeze(-1)
+    assert out["time"].min() == 1 and out["time"].max() == net.n_steps
+    found = (out["point"] * signal).mean(0) / signal.square().mean()
+    torch.testing.assert_close(found, torch.tensor(mean), atol=0.03, rtol=0)
+
+
+def test_candidates_are_what_may_have_led_to_the_point():
+    """Normal around x / sqrt(abar), in the box: their mean and variance are those of such a normal on a fine grid."""
+    net, _, out = around(n_rows=40, n=4000)
+    rate = net.rates[out["time"]].view(-1, 1, 1).double()
+    assert ((out["candidates"] >= LOW) & (out["candidates"] <= HIGH)).all()
+    unit = net._unit(out["candidates"]).double()
+    grid = torch.linspace(-1, 1, 4001, dtype=torch.float64)
+    log = -(grid - out["point"].unsqueeze(-1).double() / rate.sqrt()).square() * rate / (2 * (1 - rate))
+    share = log.softmax(-1)
+    mean = (share * grid).sum(-1)
+    variance = (share * (grid - mean.unsqueeze(-1)).square()).sum(-1)
+    assert ((unit.mean(1) - mean).abs() < 5 * (variance / 4000).sqrt() + 1e-3).all()
+    torch.testing.assert_close(unit.var(1), variance, rtol=0.15, atol=1e-4)
+
+
+def test_a_point_implies_the_noise_that_weighted_candidates_leave():
+    """By hand: x = 0.8, abar = 0.64 and candidates 1 and 0 weighed 3/4 and 1/4 leave (0.8 - 0.8 0.75) / 0.6 = 1/3."""
+    line = Agent("a", "agents", 0, 3, Box((0.0,), (4.0,)), "agents")
+    net = policy(line, n_steps=2)
+    net.rates = torch.tensor([1.0, 0.64, 0.001])
+    found = net.implied_noise(
+        torch.tensor([[0.8]]), torch.tensor([1]), torch.tensor([[[4.0], [2.0]]]), torch.tensor([[0.75, 0.25]])
+    )
+    torch.testing.assert_close(found["noise"], torch.tensor([[1 / 3]]))
+
+
+def test_the_predicted_noise_is_the_networks_at_each_points_step():
+    net, observation = policy(), seen(6)
+    out = net.around(LOW.expand(6, 2), HIGH.expand(6, 2), n=2)
+    found = net.predict(observation, out["point"], out["time"])["noise"]
+    for row in range(6):
+        alone = net.body.given(observation[row])(out["point"][row], out["time"][row])
+        torch.testing.assert_close(found[row], alone)
+
+
+def test_the_entropy_of_weights_is_that_of_the_policy_in_the_mean():
+    """Weights of a normal of deviation 0.2, points of draws of it: ln(0.2 sqrt(2 pi e)), and ln 5 more in units five
+    times as long. Within 0.1 nat: 0.04 of the formula, the rest draws."""
+    net = policy(schedule="linear")
+    own = torch.stack([0.2 * torch.randn(60_000), 5 + 5 * 0.2 * torch.randn(60_000)], -1)
+    out = net.around(own, own, n=64, own=1.0, uniform=0.0)
+    weight = (-(net._unit(out["candidates"]) / 0.2).square().sum(-1) / 2).softmax(-1)
+    found = net.entropy(out["time"], out["candidates"], weight)
+    torch.testing.assert_close(found["log_prob"], -found["entropy"])
+    expected = 2 * (math.log(0.2) + 0.5 * math.log(2 * math.pi * math.e)) + math.log(5)
+    spread = found["entropy"].std().item() / 60_000**0.5
+    assert spread < 0.05
+    assert found["entropy"].mean().item() == pytest.approx(expected, abs=0.1 + 3 * spread)
+
+
+def test_refuses_shares_that_are_more_than_everything():
+    with pytest.raises(
+        RunError, match=r"^around: own = 0\.9 and uniform = 0\.2 are more than 1 together; lower one\.$"
+    ):
+        around(n_rows=2, own=0.9, uniform=0.2)
+
+
 # ----- refusals
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.stats import kstest, norm
 
-from hetrl.ops.diffusion import noised, reverse, reverse_steps, sample_times, signal_rates
+from hetrl.ops.diffusion import information_weights, noised, reverse, reverse_steps, sample_times, signal_rates
 
 SCHEDULES = ["cosine", "vp", "linear"]
 
@@ -263,3 +263,61 @@ def test_reproduces_a_mixture(sampler):
     assert kstest(found, cdf(weights, centres, std)).pvalue > 1e-3
     for wrong in ((weights, centres, 1.1 * std), ([0.27, 0.73], centres, std), (weights, [-0.48, 0.42], std)):
         assert kstest(found, cdf(*wrong)).pvalue < 1e-3
+
+
+# ----- what a noised action tells
+
+
+def entropy_of(density, schedule="linear", n_steps=20):
+    """Return the entropy made of how well a is known from x_t, and that of the density itself, by quadrature."""
+    rates = signal_rates(schedule, n_steps)
+    grid = torch.linspace(-1, 1, 801, dtype=torch.float64)
+    p = density(grid)
+    p = p / p.sum()
+    found = torch.zeros((), dtype=torch.float64)
+    for time, (rate, count) in enumerate(zip(rates, information_weights(rates), strict=True)):
+        if time == 0:
+            continue
+        spread = (1 - rate).sqrt()
+        ends = (rate.sqrt() + 5 * spread).item()
+        point = torch.linspace(-ends, ends, 801, dtype=torch.float64)
+        joint = p * (-(point.unsqueeze(-1) - rate.sqrt() * grid).square() / (2 * spread**2)).exp()
+        joint = joint / joint.sum(0)
+        joint = joint * p  # each a has all its probability on the points of the grid
+        of_point = joint.sum(-1)
+        share = joint / of_point.clamp(min=1e-300).unsqueeze(-1)
+        mean = (share * grid).sum(-1, keepdim=True)
+        variance = (share * (grid - mean).square()).sum(-1)
+        found += 0.5 * count * (of_point * variance).sum()
+        if time == 1:
+            found += (of_point * 0.5 * (2 * math.pi * math.e * variance.clamp(min=1e-12)).log()).sum()
+    width = grid[1] - grid[0]
+    return found.item(), -(torch.special.xlogy(p, p / width)).sum().item()
+
+
+def bumps(width, *places):
+    return lambda a: sum((-(a - place).square() / (2 * width**2)).exp() for place in places)
+
+
+@pytest.mark.parametrize(
+    ("density", "within"),
+    [
+        (torch.ones_like, 0.04),  # the box: ln 2
+        *[(bumps(width, 0.0), 0.02) for width in (0.05, 0.1, 0.2, 0.4)],
+        *[(bumps(width, -0.6, 0.6), 0.04) for width in (0.05, 0.1, 0.2)],
+        (bumps(0.2, 0.9), 0.1),  # cut off by an end of the box
+    ],
+)
+def test_entropies_are_made_of_posterior_variances(density, within):
+    """To within 0.04 nat, and 0.1 where an end cuts a density off: trapezoids, and what is left is taken for normal."""
+    found, expected = entropy_of(density)
+    assert found == pytest.approx(expected, abs=within)
+    assert entropy_of(torch.ones_like)[1] == pytest.approx(math.log(2), abs=2e-3)
+
+
+def test_what_steps_count_by_hand():
+    """Of gains 1 (t = 1) and e^-2 (t = 2) a trapezoid of width 2 in the logarithm: 1 and e^-2, and e^-2 once more for
+    what lies below."""
+    gains = torch.tensor([1.0, math.exp(-2)], dtype=torch.float64)
+    rates = torch.cat([torch.ones(1, dtype=torch.float64), gains / (1 + gains)])
+    torch.testing.assert_close(information_weights(rates), torch.tensor([0, 1, 2 * math.exp(-2)], dtype=torch.float64))

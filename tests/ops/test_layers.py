@@ -126,3 +126,17 @@ def test_several_networks_at_once_are_one_after_the_other(activation, own, each_
     torch.testing.assert_close(mine, theirs)
     judged = torch.randn_like(mine)
     torch.testing.assert_close(*(torch.autograd.grad(out, inputs, judged) for out in (mine, theirs)))
+
+
+@pytest.mark.parametrize("activation", ["relu", "silu"])
+def test_a_bias_of_each_rows_own_has_the_gradient_of_its_row(activation):
+    x = torch.randn(3, 2, 5).double().requires_grad_()
+    weights, biases = chain()
+    own = torch.randn(6, 7).double().requires_grad_()
+    inputs = [x, own, *weights, *biases[1:]]
+    judged = torch.randn(3, 2, 2).double()
+    mine = ours(x, weights, [own, *biases[1:]], activation)
+    first = functional.linear(x, weights[0]) + own.view(3, 2, 7)
+    theirs = plain(getattr(functional, activation)(first), weights[1:], biases[1:], activation)
+    torch.testing.assert_close(mine, theirs)
+    torch.testing.assert_close(*(torch.autograd.grad(out, inputs, judged) for out in (mine, theirs)))
