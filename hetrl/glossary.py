@@ -88,6 +88,7 @@ WORDS: dict[str, dict[str, Word]] = {
         "agent.min_q": Word("B", "reward", "the least of them"),
         "q": Word("E B", "reward", "Q(s, a) of each of the E members of an ensemble"),
         "min_q": Word("B", "reward", "the least of the members"),
+        "mean_q": Word("B", "reward", "their mean"),
         "first_q": Word("B", "reward", "that of the first member"),
         "normalized_q": Word("E B", "normalised reward", "Q in the units in which the network predicts"),
         "normalized_min_q": Word("B", "normalised reward", "the least of them"),

@@ -30,9 +30,9 @@ class JointQ(Network):
     Q_c(s, a^1, ..., a^n),  c = 1..E
 
     Actions stand side by side in team order; a discrete one is one-hot (indices are encoded, proposals come encoded).
-    Modes: ``q`` (each member's), ``min`` (the least, where actions are judged), ``first`` (the first member's), all in
-    reward units; ``normalized``, ``normalized_min`` and ``normalize`` are those of the units in which the network
-    predicts; without ``normalize: true`` they are the same.
+    Modes: ``q`` (each member's), ``min`` (the least, where actions are judged), ``mean`` (their mean), ``first`` (the
+    first member's), all in reward units; ``normalized``, ``normalized_min`` and ``normalize`` are those of the units in
+    which the network predicts; without ``normalize: true`` they are the same.
 
     Args:
         hidden: widths of the hidden layers.
@@ -86,6 +86,11 @@ class JointQ(Network):
     def min(self, state: Float[Tensor, "*batch size"], action: JointAction) -> dict[str, Float[Tensor, "*batch"]]:
         """Return the least ``q`` of the members [reward]."""
         return {"q": self._denormalize(self._members(self._known(state), action).amin(0))}
+
+    @mode(reads={"state": "state", "action": "agents.action"}, writes={"q": "mean_q"})
+    def mean(self, state: Float[Tensor, "*batch size"], action: JointAction) -> dict[str, Float[Tensor, "*batch"]]:
+        """Return the mean ``q`` of the members [reward]."""
+        return {"q": self._denormalize(self._members(self._known(state), action).mean(0))}
 
     @mode(reads={"state": "state", "action": "agents.action"}, writes={"q": "first_q"})
     def first(self, state: Float[Tensor, "*batch size"], action: JointAction) -> dict[str, Float[Tensor, "*batch"]]:

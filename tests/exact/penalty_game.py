@@ -59,14 +59,19 @@ def train(recipe: str, seed: int) -> torch.Tensor:
 def fit(module: L.LightningModule, data: L.LightningDataModule) -> torch.Tensor:
     """Run a built recipe to its end and return probabilities, batches by agents by actions."""
     watch = Watch()
+    run(module, data, watch)
+    return torch.stack(watch.seen)
+
+
+def run(module: L.LightningModule, data: L.LightningDataModule, *callbacks: L.Callback) -> None:
+    """Run a built recipe to its end, and keep nothing."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Lightning's advice for other kinds of training
         L.Trainer(
-            max_epochs=1, accelerator="cpu", logger=False, callbacks=[watch], enable_checkpointing=False,
+            max_epochs=1, accelerator="cpu", logger=False, callbacks=[*callbacks], enable_checkpointing=False,
             enable_progress_bar=False, enable_model_summary=False,
         ).fit(module, data)  # fmt: skip
-    return torch.stack(watch.seen)
 
 
 def main() -> None:

@@ -78,6 +78,7 @@ def test_by_hand():
     given = torch.tensor([[1.0]]).double(), (torch.tensor([[0.5]]).double(),)
     assert q.q(*given)["q"].tolist() == [[1.5], [-0.5]]
     assert q.min(*given)["q"].tolist() == [-0.5]
+    assert q.mean(*given)["q"].tolist() == [0.5]
     assert q.first(*given)["q"].tolist() == [1.5]
 
 
@@ -286,7 +287,7 @@ def test_looking_changes_no_statistics():
     q = net(normalize=True)
     before = {name: value.clone() for name, value in q.state_dict().items()}
     state, action = batch(4)
-    for mode in ("q", "min", "first", "normalized", "normalized_min"):
+    for mode in ("q", "min", "mean", "first", "normalized", "normalized_min"):
         getattr(q, mode)(state, action)
     assert all(torch.equal(value, before[name]) for name, value in q.state_dict().items())
 
@@ -298,6 +299,7 @@ def test_is_one_for_the_team_and_its_plain_mode_is_every_members():
     assert (JointQ.default_per, JointQ.default_mode) == ("team", "q")
     written = {name: set(JointQ.modes[name].writes.values()) for name in JointQ.modes}
     assert written["q"] == {"q"} and written["min"] == {"min_q"} and written["first"] == {"first_q"}
+    assert written["mean"] == {"mean_q"}
     assert not JointQ.modes["normalize"].learned and JointQ.modes["normalized"].learned
 
 
