@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from exact.pessimism import CELLS, DATA, N_PLAYS, N_STATES, N_UPDATES, Cell, error, payoffs, recipe
+from exact.pessimism import CELLS, DATA, N_PLAYS, N_STATES, N_UPDATES, Cell, error, payoffs, recipe, train
 
 from hetrl.env.tabular_game import TabularGame
 
@@ -35,3 +35,15 @@ def test_the_payoffs_are_those_of_the_task():
 
 def test_the_standard_error_of_three():
     assert error(torch.tensor([1.0, 2.0, 3.0])) == pytest.approx(1 / math.sqrt(3))
+
+
+@pytest.mark.slow
+def test_offline_the_loss_helps_the_recipe_as_it_ships():
+    """``greedy`` and ``min``, ten seeds: a gain of 0.41, standard error 0.11; without it the critic claims too much."""
+    without, with_it = (
+        torch.tensor([train(Cell("offline", "greedy", "min", coef), seed) for seed in range(10)]) for coef in (0.0, 0.1)
+    )
+    gain = (with_it - without)[:, 0]
+    assert gain.mean() > 0.2 and gain.mean() > 2 * error(gain)
+    got, said = without.mean(0)
+    assert said > got + 0.2
