@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 from statistics import median
+from unittest.mock import Mock
 
 import pytest
 from rich.console import Console
@@ -246,7 +247,7 @@ def test_a_search_killed_before_its_first_trial_begins_again(stand_ins, tmp_path
     for nothing in ("no journal", "an empty one"):
         path = tmp_path / nothing
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr("hetrl.search.search.begun_study", lambda *given: signal.raise_signal(signal.SIGINT))
+            patch.setattr("hetrl.search.search.begun_study", Mock(side_effect=KeyboardInterrupt))
             search(words(2, prune="none"), path, RunPlace(at_once=2))
         if nothing == "an empty one":
             (path / "journal.log").touch()
