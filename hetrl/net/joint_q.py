@@ -216,9 +216,9 @@ class EnsembleMLP(nn.Module):
         return out.view(*x.shape[:-1], out.shape[-1])
 
     def turned(self, parts: Sequence[Tensor], live: int, first: KeptProduct) -> Tensor:
-        """Return the outputs for the parts side by side, of which one alone passes a gradient on.
+        """Return the outputs for the parts side by side, of which at most one passes a gradient on.
 
-        Where all others are the same for each of several entries of that one, their product is made once for all.
+        Where all but that one are repeated, once for each of its entries, their product is made once for all.
 
         Args:
             parts: of the input, each ``*B size``.
