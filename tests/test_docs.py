@@ -77,11 +77,11 @@ def test_commands_run(page, run):
         assert run(*words).strip()
 
 
-def test_every_command_is_in_the_readme():
-    readme = (ROOT / "README.md").read_text()
+def test_every_command_is_explained():
+    page = (ROOT / "docs" / "commands.md").read_text()
     for command in cli.app.registered_commands:
         name = command.name or command.callback.__name__
-        assert f"`hetrl {name} " in readme, name
+        assert f"`hetrl {name} " in page, name
 
 
 def test_the_readmes_error_is_the_real_one(monkeypatch, capsys):
@@ -144,7 +144,7 @@ def test_recipes_phases_and_sections_link(page, block):
 @pytest.mark.parametrize(
     "page",
     [
-        "README.md", "docs/training.md", "docs/fine_tuning.md", "docs/api.md", "docs/deploy.md",
+        "docs/in_python.md", "docs/training.md", "docs/fine_tuning.md", "docs/api.md", "docs/deploy.md",
         "docs/coming_from/torchrl.md",
     ],
 )  # fmt: skip
@@ -375,6 +375,27 @@ def test_a_new_loss_key_needs_no_word(hooks, monkeypatch):
     assert "| `loss.agent.doubled` | nat | [loss/doubled](components/loss/doubled.md) |" in made
     assert "| `log.agent.size` | 1 | [loss/doubled](components/loss/doubled.md) |" in made
     assert glossary.unexplained(["agent.sizes", "agents.log_prob", "next.agent.old_entropy"]) == ["agent.sizes"]
+
+
+def test_what_mends_a_run_is_a_word_that_some_recipe_takes():
+    """Every override in a cell of the tables of 'It does not learn', and of those of 'Which recipe?'."""
+    recipes = [hetrl.load(name).tree for name in shipped() if not name.startswith("task/")]
+    tried = 0
+    for page in ("does_not_learn.md", "which_recipe.md"):
+        rows = [line for line in (ROOT / "docs" / page).read_text().splitlines() if line.startswith("| ")]
+        for words in re.findall(r"`([a-z]+\.[a-z_.]+=[^`]*)`", "\n".join(rows)):
+            tried += 1
+            assert any(takes(tree, re.split(r" (?=[a-z]+\.)", words)) for tree in recipes), words
+    assert tried > 15
+
+
+def takes(tree: dict, overrides: list[str]) -> bool:
+    """Whether a recipe loads and checks with overrides."""
+    try:
+        hetrl.check(hetrl.load(tree, *overrides))
+    except hetrl.HetrlError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("algorithm", ["happo", "mappo", "hasac", "haddpg"])
