@@ -144,7 +144,7 @@ def test_recipes_phases_and_sections_link(page, block):
 @pytest.mark.parametrize(
     "page",
     [
-        "docs/in_python.md", "docs/training.md", "docs/fine_tuning.md", "docs/api.md", "docs/deploy.md",
+        "docs/in_python.md", "docs/training/trainer.md", "docs/fine_tuning.md", "docs/api.md", "docs/deploy.md",
         "docs/coming_from/torchrl.md",
     ],
 )  # fmt: skip

@@ -187,8 +187,8 @@ def test_a_shell_makes_the_words():
 # --------------------------------------------------------------------------- run for real
 
 RUN = [
-    "README.md", "docs/index.md", "docs/in_python.md", "docs/training.md", "docs/deploy.md",
-    "docs/coming_from/harl.md", "docs/coming_from/benchmarl.md",
+    "README.md", "docs/index.md", "docs/in_python.md", "docs/training.md", "docs/training/checkpoints.md",
+    "docs/training/evaluation.md", "docs/deploy.md", "docs/coming_from/harl.md", "docs/coming_from/benchmarl.md",
 ]  # fmt: skip
 """Pages whose commands a newcomer types, top to bottom."""
 
