@@ -24,7 +24,10 @@ from hetrl.search.ranges import SearchRange, corners
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 COMMANDS = typer.main.get_command(cli.app).commands
-FOLLOWED = ("docs/add_a_loss.md", "docs/own_environment.md", "docs/worlds.md")
+FOLLOWED = (
+    "docs/add_a_loss.md", "docs/own_environment.md", "docs/own_environment/scenario.md",
+    "docs/own_environment/env_base.md", "docs/worlds.md",
+)  # fmt: skip
 """Their recipes are of packages or files that they make on the way, which tests of their own follow, or of packages of
 others that are not installed here."""
 NOTING = r"""
