@@ -32,7 +32,7 @@ TINY = [
 ]  # fmt: skip
 QUICK = ("show", "list", "cp", "diff")
 """Run here as they stand; ``check`` is run by ``test_docs_commands.py``, once for each program."""
-FOLLOWED = ("add_a_loss", "own_environment")
+FOLLOWED = ("add_a_loss", "own_environment", "scenario", "env_base")
 """Pages whose commands build on one another: a test of their own runs them, in order."""
 
 
@@ -144,7 +144,7 @@ def test_recipes_phases_and_sections_link(page, block):
 @pytest.mark.parametrize(
     "page",
     [
-        "docs/in_python.md", "docs/training.md", "docs/fine_tuning.md", "docs/api.md", "docs/deploy.md",
+        "docs/in_python.md", "docs/training/trainer.md", "docs/fine_tuning.md", "docs/api.md", "docs/deploy.md",
         "docs/coming_from/torchrl.md",
     ],
 )  # fmt: skip

@@ -24,7 +24,10 @@ from hetrl.search.ranges import SearchRange, corners
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 COMMANDS = typer.main.get_command(cli.app).commands
-FOLLOWED = ("docs/add_a_loss.md", "docs/own_environment.md", "docs/worlds.md")
+FOLLOWED = (
+    "docs/add_a_loss.md", "docs/own_environment.md", "docs/own_environment/scenario.md",
+    "docs/own_environment/env_base.md", "docs/worlds.md",
+)  # fmt: skip
 """Their recipes are of packages or files that they make on the way, which tests of their own follow, or of packages of
 others that are not installed here."""
 NOTING = r"""
@@ -187,8 +190,8 @@ def test_a_shell_makes_the_words():
 # --------------------------------------------------------------------------- run for real
 
 RUN = [
-    "README.md", "docs/index.md", "docs/in_python.md", "docs/training.md", "docs/deploy.md",
-    "docs/coming_from/harl.md", "docs/coming_from/benchmarl.md",
+    "README.md", "docs/index.md", "docs/in_python.md", "docs/training.md", "docs/training/checkpoints.md",
+    "docs/training/evaluation.md", "docs/deploy.md", "docs/coming_from/harl.md", "docs/coming_from/benchmarl.md",
 ]  # fmt: skip
 """Pages whose commands a newcomer types, top to bottom."""
 

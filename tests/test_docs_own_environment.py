@@ -1,4 +1,4 @@
-"""The page "Your own environment", followed literally: its files, its commands, its Python, its package."""
+"""The pages of "Your own environment", followed literally: their files, commands, Python, package."""
 
 import re
 import shlex
@@ -17,7 +17,9 @@ from hetrl.recipe.read import load
 from hetrl.runs import parts
 from hetrl.runs.folder import Folder
 
-PAGE = (Path(__file__).parent.parent / "docs" / "own_environment.md").read_text()
+DOCS = Path(__file__).parent.parent / "docs"
+PAGES = ("own_environment.md", "own_environment/scenario.md", "own_environment/env_base.md")
+PAGE = "\n## \n".join((DOCS / page).read_text() for page in PAGES)
 FILES = dict(re.findall(r"^```python\n# (\w+\.py)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
 SMALL = ["run.device=cpu", "run.threads=1", "run.n_eval_episodes=2", "task.n_envs=4", "nets.actor.hidden=[8]",
          "nets.value.hidden=[8]", "data.frames=80", "run.eval_every=80", "update.actors.epochs=1",

@@ -19,7 +19,7 @@ class StandardizeCandidates(Component):
 
     A sample in which the agent's choice hardly matters, because the others have drawn something bad, then teaches as
     much as any other, too: two agents that must choose the same of two actions keep both, unless candidates are valued
-    with what the others would do (``actor.act``) and not with what they draw (docs/details/haqo.md, 13).
+    with what the others would do (``actor.act``) and not with what they draw (docs/details/haqo_two_modes.md).
 
     Args:
         eps: added to the deviation [reward], above 0. It should exceed what rounding makes of equal values, which is

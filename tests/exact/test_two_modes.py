@@ -1,6 +1,6 @@
 """Diffusion policies on two good actions with a valley between, and what the uniform proxy alone does.
 
-All of it is in docs/details/haqo.md.
+All of it is in docs/details/haqo_two_modes.md.
 """
 
 from types import SimpleNamespace

@@ -10,7 +10,7 @@ import hetrl
 from hetrl.recipe.read import load
 
 optuna = pytest.importorskip("optuna")
-PAGE = Path(__file__).parents[2] / "docs" / "cluster.md"
+PAGE = Path(__file__).parents[2] / "docs" / "searching.md"
 TINY = [
     "task={use: env/tabular_game, n_states: 3, n_actions: [2, 2], n_envs: 4, horizon: 7}",
     "nets.actor.use=net/categorical_policy", "nets.actor.hidden=[8]", "nets.value.hidden=[8]", "data.frames=40",
