@@ -195,8 +195,9 @@ def test_contributing_names_files_that_are_there_and_the_layers_that_are_held():
     assert [layer[0] for layer in layers if layer] == [line.replace("hetrl.", "") for line in held]
 
 
-def test_every_promise_is_held_by_a_test_that_is_there():
-    page = (ROOT / "docs" / "promised.md").read_text()
+@pytest.mark.parametrize("name", ["promised.md", "promised_environments.md"])
+def test_every_promise_is_held_by_a_test_that_is_there(name):
+    page = (ROOT / "docs" / name).read_text()
     lines = [line for line in page.splitlines() if line.startswith("| ") and not line.endswith("| held by |")]
     held = [re.findall(r"`(tests/[a-z_/]+\.py)::(test_\w+)`", line) for line in lines]
     assert lines and all(held)
