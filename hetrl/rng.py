@@ -105,7 +105,7 @@ class Stream:
     """
 
     def __init__(self, seed: int, device: torch.device | None = None) -> None:
-        self._device = device
+        self.device = device
         self._state: tuple[Any, ...] = ()
         self.seed(seed)
 
@@ -115,7 +115,7 @@ class Stream:
             seed(number)
 
     def _get(self) -> tuple[Any, ...]:
-        gpu = self._device
+        gpu = self.device
         return (
             torch.get_rng_state(),
             np.random.get_state(),
@@ -128,7 +128,7 @@ class Stream:
         np.random.set_state(state[1])
         random.setstate(state[2])
         if state[3] is not None:
-            torch.cuda.set_rng_state(state[3], self._device or "cuda")
+            torch.cuda.set_rng_state(state[3], self.device or "cuda")
 
     @contextmanager
     def _swapped(self, keep: bool = True) -> Iterator[None]:
@@ -153,12 +153,12 @@ class Stream:
     def state_dict(self) -> State:
         """The stream's state as tensors and primitives."""
         with self._swapped():
-            return capture(self._device)
+            return capture(self.device)
 
     def load_state_dict(self, state: State) -> None:
         """Continue from ``state``."""
         with self._swapped(keep=False):
-            restore(state, self._device)
+            restore(state, self.device)
 
 
 class Interleaved:

@@ -24,8 +24,7 @@ import inspect
 import math
 import random
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Literal, get_args
 
@@ -38,16 +37,16 @@ from hetrl.env.capture import When
 from hetrl.env.physique import physique
 from hetrl.env.scenarios import scenario_class, scenarios, shipped, world_arguments
 from hetrl.env.simulator_state import (
-    Footprint,
+    KeyPath,
     PlayedChoice,
     RowChoice,
     choose_rows,
     copy_rows,
-    copy_shared,
     footprint,
     restore,
     snapshot,
 )  # fmt: skip
+from hetrl.env.spare import Spare
 from hetrl.env.team_env import Reward, TeamEnv
 from hetrl.errors import RecipeError, RunError, nearest
 from hetrl.rng import Stream
@@ -64,24 +63,9 @@ _MOST_BODIES = 1000
 """Agents, and other things that a scenario counts. Every two of them are looked at when it is built."""
 _TRIALS = 16
 """Resets of a two-row simulator that tell what a reset writes."""
-_FRESH_FOR = 8
-"""Steps that a spare serves where the host does not ask the device which of its rows are used up."""
 
 
 # --------------------------------------------------------------------------- environment
-
-
-@dataclass
-class _Spare:
-    """A second simulator of the same size, freshly reset, from which finished rows are copied."""
-
-    simulator: Any
-    footprint: Footprint
-    fresh: Tensor
-    """``[N]`` bool, rows not handed out since the last full reset."""
-    observation: Grouped
-    age: int
-    """Resets that it has served since the last full reset."""
 
 
 class Vmas(TeamEnv):
@@ -147,7 +131,7 @@ class Vmas(TeamEnv):
         self._terminates = type(self._simulator.scenario).done is not _never()
         self._apart, self._clock = self._terminates, 0
         """Whether rows may end apart from each other; if not, all have taken as many steps, which the host counts."""
-        self._spare: _Spare | None = None
+        self._spare: Spare | None = None
         self._stream = Stream(seed, self.device)
         self._spare_stream = Stream(_spare_seed(seed), self.device)
         self.team = self._make_team()
@@ -200,8 +184,7 @@ class Vmas(TeamEnv):
         self._steps = torch.zeros_like(self._steps)
         self._apart, self._clock = self._terminates, 0
         if self._spare is not None:  # what all rows share has been drawn anew
-            self._spare.fresh.fill_(False)
-            self._spare.age = _FRESH_FOR
+            self._spare.forget()
         if self._capture is not None:
             self._capture.loosen()
         return self._observation
@@ -229,14 +212,7 @@ class Vmas(TeamEnv):
             "steps": self._steps.clone(),
             "observation": {group: value.clone() for group, value in self._observation.items()},
             "capture": None if self._capture is None else self._capture.state_dict(),
-            "spare": None
-            if spare is None
-            else {
-                "simulator": snapshot(spare.simulator, _OWNERS),
-                "fresh": spare.fresh.clone(),
-                "age": spare.age,
-                "observation": {group: value.clone() for group, value in spare.observation.items()},
-            },
+            "spare": None if spare is None else spare.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any], *_: Any, **__: Any) -> None:
@@ -261,10 +237,7 @@ class Vmas(TeamEnv):
             self._spare = None
             return
         spare = self._spare = self._spare or self._make_spare()
-        restore(spare.simulator, saved["simulator"], self.device)
-        spare.fresh = saved["fresh"].to(self.device, copy=True)
-        spare.age = saved.get("age", _FRESH_FOR)  # earlier checkpoints, and those of a CPU, have no schedule
-        spare.observation = _copied(saved["observation"], self.device)
+        spare.load_state_dict(saved)
 
     # ----- steps on trust
 
@@ -273,11 +246,19 @@ class Vmas(TeamEnv):
 
         Returns whether there was anything to ask. On a CPU asking costs nothing.
         """
-        return self._capture is not None and not self.asks and self._capture.trust()
+        told = [captured.trust() for captured in self._captures if not self.asks]
+        return any(told)
 
     def held(self) -> bool:
-        """Whether all steps since :meth:`trust` went as the traced one; it waits for the device, and asks again."""
-        return self._capture is None or self._capture.held()
+        """Whether all since :meth:`trust` went as what was traced; it waits for the device, and asks again."""
+        told = [captured.held() for captured in self._captures]  # each is asked, so that each asks again
+        return all(told)
+
+    @property
+    def _captures(self) -> list[Any]:
+        """What is captured: steps, and resets of the spare."""
+        found = (self._capture, None if self._spare is None else self._spare.captured)
+        return [captured for captured in found if captured is not None]
 
     # ----- the simulator
 
@@ -393,8 +374,8 @@ class Vmas(TeamEnv):
         if bool(done.all()) if self.asks else not self._apart:
             return self.start()
         spare = self._spare = self._spare or self._make_spare()
-        if self._is_used_up(spare, done):
-            self._refresh(spare)
+        if bool((done & ~spare.fresh).any()) if self.asks else spare.is_used_up(self.horizon):
+            spare.refresh(self._simulator)
         copy_rows(spare.footprint.rows, spare.simulator, self._simulator, done, self._choose)
         spare.fresh.masked_fill_(done, False)
         self._steps.masked_fill_(done, 0)
@@ -404,23 +385,7 @@ class Vmas(TeamEnv):
         }
         return self._observation
 
-    def _is_used_up(self, spare: _Spare, done: Tensor) -> bool:
-        """Whether the spare has to be reset first; where the host does not ask, that is every so many steps."""
-        if self.asks:
-            return bool((done & ~spare.fresh).any())
-        spare.age += 1
-        return spare.age >= min(_FRESH_FOR, self.horizon)
-
-    def _refresh(self, spare: _Spare) -> None:
-        """Reset the spare in full. What all rows share stays as the running rows have it."""
-        with self._spare_stream:
-            spare.simulator._reset(return_observations=False)
-            copy_shared(spare.footprint.shared, self._simulator, spare.simulator, _OWNERS)
-            spare.observation = self._observe(spare.simulator)
-        spare.fresh.fill_(True)
-        spare.age = 0
-
-    def _make_spare(self) -> _Spare:
+    def _make_spare(self) -> Spare:
         """Made when first needed: where all rows always finish together it never is."""
         n_small = 3 if self.n_envs == 2 else 2
         small, large = self._build(n_small), self._build(self.n_envs)
@@ -433,8 +398,21 @@ class Vmas(TeamEnv):
                 self._observe(small)
 
             found = footprint(small, large, (n_small, self.n_envs), reset, _OWNERS, _TRIALS)
-        fresh = torch.zeros(self.n_envs, dtype=torch.bool, device=self.device)
-        return _Spare(large, found, fresh, {}, _FRESH_FOR)
+        return Spare(
+            large, found, self._observe, self._spare_stream, _OWNERS, self._captured_resets(large, found.shared)
+        )
+
+    def _captured_resets(self, spare: Any, shared: Sequence[KeyPath]) -> Any:
+        """The spare's resets, captured; None where the host asks, where that saves nothing, or where steps are not."""
+        if self._capture is None or self.asks:
+            return None
+        from hetrl.env.capture.capture import PATIENCE, Capture
+        from hetrl.env.capture.resets import Resets
+
+        captured = Capture(Resets(self, spare, self._spare_stream), "auto", _OWNERS, "resets itself", PATIENCE)
+        if shared:
+            captured.refuse("a reset draws what all its environments share")
+        return captured
 
     def _look_over(self) -> None:
         """Refuse a scenario of somebody else's that does not give what it has to."""
