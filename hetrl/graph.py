@@ -26,6 +26,15 @@ _WARM_UP = 3
 """Calls before a recording: libraries make what they make once."""
 
 
+def copy_all(places: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    """Copy values to places, together those of a type: a GPU takes others one by one."""
+    types = dict.fromkeys((place.dtype, value.dtype) for place, value in zip(places, values, strict=True))
+    pairs = list(zip(places, values, strict=True))
+    for kind in types:
+        alike = [pair for pair in pairs if (pair[0].dtype, pair[1].dtype) == kind]
+        torch._foreach_copy_([place for place, _ in alike], [value for _, value in alike])
+
+
 _INLINE: ContextVar[bool] = ContextVar("inline", default=False)
 
 
@@ -226,7 +235,7 @@ class Played:
         if found is None:
             return self._first(key, given)
         inputs, recording = found
-        torch._foreach_copy_(list(inputs), list(given))
+        copy_all(inputs, given)
         recording.play()
         return recording.outputs
 
@@ -238,10 +247,10 @@ class Played:
         inputs = [value.detach().clone(memory_format=torch.contiguous_format) for value in given]
         state = list(self._state())
         device = inputs[0].device
-        with unmoved(state, self._generators, device) as put_back:
-            expected = [result.detach().clone() for result in self._part(inputs)]
-            reached = [tensor.detach().clone() for tensor in state]
         try:
+            with unmoved(state, self._generators, device) as put_back:
+                expected = [result.detach().clone() for result in self._part(inputs)]
+                reached = [tensor.detach().clone() for tensor in state]
             with unmoved(state, self._generators, device):
                 recording = record(self._part, inputs, self._generators)
             if self._where() != self._places:
@@ -253,8 +262,9 @@ class Played:
         except Exception as error:
             put_back()
             self.refused = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            results = self._function(given)  # what fails as it is fails again, and that is said by itself
             warnings.warn(f"{self._what} runs operation by operation: {self.refused}.", stacklevel=2)
-            return self._function(given)
+            return results
         self._recordings[key] = inputs, recording
         return recording.outputs
 

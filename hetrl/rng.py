@@ -7,7 +7,7 @@ import os
 import random
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -101,12 +101,13 @@ class Stream:
 
     Inside ``with stream:`` the global generators continue this stream; outside they are as they were, so a second
     stream (an evaluation environment) never disturbs the first. Entering costs microseconds: states stay in each
-    library's own form until :meth:`state_dict` is asked for.
+    library's own form until :meth:`state_dict` is asked for. Who is inside may enter once more, to no effect.
     """
 
     def __init__(self, seed: int, device: torch.device | None = None) -> None:
         self.device = device
         self._state: tuple[Any, ...] = ()
+        self._entered: list[AbstractContextManager[None]] = []
         self.seed(seed)
 
     def seed(self, number: int) -> None:
@@ -143,12 +144,18 @@ class Stream:
                 self._set(outside)
 
     def __enter__(self) -> "Stream":
-        self._context = self._swapped()
-        self._context.__enter__()
+        turn = own_turn()
+        turn.__enter__()  # whoever is inside has the turn: below, that is this thread
+        try:
+            context = nullcontext() if self._entered else self._swapped()
+            context.__enter__()
+            self._entered.append(context)
+        finally:
+            turn.__exit__(None, None, None)
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        self._context.__exit__(*exception)
+        self._entered.pop().__exit__(*exception)
 
     def state_dict(self) -> State:
         """The stream's state as tensors and primitives."""

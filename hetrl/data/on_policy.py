@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -18,6 +19,7 @@ from hetrl.data.ends import lives, own_ends
 from hetrl.data.environment import Environment, close, repeats, trusted
 from hetrl.data.figures import Figures
 from hetrl.data.intake import Intake
+from hetrl.data.played_step import Put, Step, kept, played_step
 from hetrl.errors import RecipeError
 from hetrl.keys import ENDS
 from hetrl.network import Network
@@ -123,6 +125,7 @@ class OnPolicy(Source):
         self._begin()
         self.check_arguments({"frames": self.frames}, self.n_envs)
         self._generator = torch.Generator(self.device).manual_seed(seed)
+        self._take: Step = played_step(self._step, env, behaviour, self._generator)
 
     def _begin(self) -> None:
         """Begin episodes in all environments."""
@@ -195,32 +198,37 @@ class OnPolicy(Source):
 
     def _steps(self, rows: "_Buffers") -> "_Present":
         """Take steps into rows. Returns the observations, masks and memories after the last."""
-        observation, masks, memory = self._observation, self._masks, dict(self._memory)
+        present: _Present = self._observation, self._masks, dict(self._memory)
         for step in range(rows.n_steps):
-            rows.put(step, "observation", observation)
-            for word, parts in masks.items():
-                rows.put(step, word, parts)
-            rows.put(step, "memory", memory)
-            memory = self._behaviour.remember(observation, memory)
-            known = {**observation, **memory}
-            action = self._behaviour.explore(known, masks.get("action_mask", {}), self._generator)
-            rows.put(step, "action", action)
-            moved = self._env.advance(action)
-            rows.put(step, "reward", moved.reward)
-            rows.put(step, "next_observation", moved.next_observation)
-            rows.put(step, "end", {"terminated": moved.terminated, "truncated": moved.truncated})
-            rows.put(step, "next_action_mask", moved.next_masks.get("action_mask", {}))
-            ends = own_ends(masks, moved)
-            for word in ENDS:
-                rows.put(step, word, {group: each[word] for group, each in ends.items()})
-            if moved.infos:
-                self._figures.tell(moved)
-            if memory:
-                begun = lives(ends, masks, moved)
-                rows.put(step, "begun", begun)
-                memory = forgotten(memory, moved.terminated, moved.truncated, begun)
-            observation, masks = moved.observation, moved.masks
-        return observation, masks, memory
+            present = self._take(present, partial(rows.put, step))
+        return kept(present)
+
+    def _step(self, present: "_Present", put: Put) -> "_Present":
+        """Take a step, and hand out what is stored of it."""
+        observation, masks, memory = present
+        put("observation", observation)
+        for word, parts in masks.items():
+            put(word, parts)
+        put("memory", memory)
+        memory = self._behaviour.remember(observation, memory)
+        known = {**observation, **memory}
+        action = self._behaviour.explore(known, masks.get("action_mask", {}), self._generator)
+        put("action", action)
+        moved = self._env.advance(action)
+        put("reward", moved.reward)
+        put("next_observation", moved.next_observation)
+        put("end", {"terminated": moved.terminated, "truncated": moved.truncated})
+        put("next_action_mask", moved.next_masks.get("action_mask", {}))
+        ends = own_ends(masks, moved)
+        for word in ENDS:
+            put(word, {group: each[word] for group, each in ends.items()})
+        if moved.infos:
+            self._figures.tell(moved)
+        if memory:
+            begun = lives(ends, masks, moved)
+            put("begun", begun)
+            memory = forgotten(memory, moved.terminated, moved.truncated, begun)
+        return moved.observation, moved.masks, memory
 
     def _assemble(self, rows: Mapping[tuple[str, str], Tensor]) -> TensorDict:
         """Name the stacked rows, and add the state, the team reward and what episodes have earned."""

@@ -7,15 +7,16 @@ import torch
 from torch import Tensor
 
 from hetrl.env.simulator_state import KeyPath, put, slots
-from hetrl.graph import inline
+from hetrl.graph import copy_all, inline
 
 
 class Settled:
     """All tensors that a simulator, or what is around it, holds, each in a place of its own that never changes.
 
-    Whoever steps or resets a simulator puts other tensors into its slots. :meth:`settle` copies their numbers to the
-    places, and puts those back. Slots that held one tensor share a place. Where a slot is new, or other slots share one
-    tensor than before, all places are new ones; what was recorded sees that they have moved.
+    Whoever steps or resets a simulator puts other tensors into its slots, and says so with :meth:`loosen`; what is
+    recorded need not. :meth:`settle` copies their numbers to the places, and puts those back. Slots that held one
+    tensor share a place. Where a slot is new, or other slots share one tensor than before, all places are new ones, and
+    what was recorded sees that they have moved.
 
     Args:
         first: see :func:`~hetrl.env.simulator_state.walk`.
@@ -24,8 +25,13 @@ class Settled:
     def __init__(self, first: Sequence[KeyPath]) -> None:
         self._first = first
         self._places: dict[KeyPath, Tensor] = {}
+        self._loose = True
         self.places: list[Tensor] = []
         """Each of them once."""
+
+    def loosen(self) -> None:
+        """Something may be in another place."""
+        self._loose = True
 
     @torch.no_grad()
     def settle(self, root: Any) -> None:
@@ -34,6 +40,9 @@ class Settled:
         Raises:
             RuntimeError: places would have to be new ones while something is recorded.
         """
+        if not (self._loose or inline()):
+            return
+        self._loose = self._loose and inline()
         here = slots(root, self._first)
         moved = {path: tensor for path, tensor in here.items() if tensor is not self._places.get(path)}
         if not moved and here.keys() == self._places.keys():
@@ -50,10 +59,15 @@ class Settled:
                 value.clone() if value.untyped_storage().data_ptr() in written else value
                 for _, value in copies.values()
             ]
-            torch._foreach_copy_([place for place, _ in copies.values()], values)
+            copy_all([place for place, _ in copies.values()], values)
         for path in here:
             if here[path] is not self._places[path]:
                 put(root, path, self._places[path])
+
+    def put_back(self, root: Any) -> None:
+        """Put the places back as they are: a recording that failed has left what are no numbers."""
+        for path, place in self._places.items():
+            put(root, path, place)
 
     def _take(self, here: Mapping[KeyPath, Tensor]) -> None:
         fresh: dict[int, Tensor] = {}

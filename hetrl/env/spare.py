@@ -60,6 +60,7 @@ class Spare:
                 self.simulator._reset(return_observations=False)
                 copy_shared(self.footprint.shared, running, self.simulator, self._first)
                 self.observation = self._observe(self.simulator)
+            self._settled.loosen()
         self.fresh.fill_(True)
         self.age = 0
 
@@ -67,15 +68,18 @@ class Spare:
         """Reset it by what was recorded, or record that; False where a step of it would have to be asked about."""
         if self.captured is None or self.captured.way is None or self._played.refused is not None:
             return False
-        self._settle()
+        self.settle()
         with self._stream:  # a recording draws on from where the stream is
             self._played([self.fresh])
         return True
 
     def _reset_in_place(self, given: Sequence[Tensor]) -> list[Tensor]:
-        observation, _, _ = self.captured.step({})
-        self.observation = observation
-        self._settle()
+        try:
+            self.observation, _, _ = self.captured.step({})
+            self.settle()
+        except BaseException:
+            self.settle(self._settled.put_back)
+            raise
         return [torch.ones_like(given[0])]
 
     def _touched(self) -> list[Tensor]:
@@ -86,11 +90,18 @@ class Spare:
         if outcome is None:
             return False
         self.observation = outcome[0]
+        self._settled.loosen()
         return True
 
-    def _settle(self) -> None:
+    @property
+    def places(self) -> list[Tensor]:
+        """All tensors that it has."""
+        return [*self._settled.places, self.fresh]
+
+    def settle(self, how: Callable[[Any], None] | None = None) -> None:
+        """Put all that it holds into its places; or do something else with it."""
         held = {"simulator": self.simulator, "observation": dict(self.observation)}
-        self._settled.settle(held)
+        (how or self._settled.settle)(held)
         self.observation = held["observation"]
 
     def forget(self) -> None:
@@ -115,6 +126,7 @@ class Spare:
         """Continue from a state."""
         restore(self.simulator, saved["simulator"], self.fresh.device)
         self.fresh.copy_(saved["fresh"])
+        self._settled.loosen()
         self.age = saved.get("age", FRESH_FOR)  # earlier checkpoints, and those of a CPU, have no schedule
         self.observation = {
             name: value.to(self.fresh.device, copy=True) for name, value in saved["observation"].items()

@@ -24,7 +24,8 @@ import inspect
 import math
 import random
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any, Literal, get_args
 
@@ -36,6 +37,7 @@ from hetrl.env.adapter.scenario import look_over
 from hetrl.env.capture import When
 from hetrl.env.physique import physique
 from hetrl.env.scenarios import scenario_class, scenarios, shipped, world_arguments
+from hetrl.env.settled import Settled
 from hetrl.env.simulator_state import (
     KeyPath,
     PlayedChoice,
@@ -48,7 +50,9 @@ from hetrl.env.simulator_state import (
 )  # fmt: skip
 from hetrl.env.spare import Spare
 from hetrl.env.team_env import Reward, TeamEnv
+from hetrl.env.transition import Transition
 from hetrl.errors import RecipeError, RunError, nearest
+from hetrl.graph import inline
 from hetrl.rng import Stream
 from hetrl.signature import said
 from hetrl.team import Box, Discrete, Grouped, Team
@@ -132,6 +136,9 @@ class Vmas(TeamEnv):
         self._apart, self._clock = self._terminates, 0
         """Whether rows may end apart from each other; if not, all have taken as many steps, which the host counts."""
         self._spare: Spare | None = None
+        self._served = False
+        """Whether the spare is ready for the step to come."""
+        self._settled = Settled([(0, *path) for path in _OWNERS])
         self._stream = Stream(seed, self.device)
         self._spare_stream = Stream(_spare_seed(seed), self.device)
         self.team = self._make_team()
@@ -181,8 +188,9 @@ class Vmas(TeamEnv):
         with self._stream:
             self._simulator._reset(return_observations=False)
             self._observation = self._observe(self._simulator)
-        self._steps = torch.zeros_like(self._steps)
+        self._steps.zero_()
         self._apart, self._clock = self._terminates, 0
+        self._settled.loosen()
         if self._spare is not None:  # what all rows share has been drawn anew
             self._spare.forget()
         if self._capture is not None:
@@ -226,7 +234,8 @@ class Vmas(TeamEnv):
         restore(self._simulator, state["simulator"], self.device)
         self._stream.load_state_dict(state["stream"])
         self._spare_stream.load_state_dict(state["spare_stream"])
-        self._steps = state["steps"].to(self.device, copy=True)
+        self._steps.copy_(state["steps"])
+        self._settled.loosen()
         self._clock = int(self._steps[0])
         self._apart = self._terminates or bool((self._steps != self._clock).any())
         self._observation = _copied(state["observation"], self.device)
@@ -259,6 +268,57 @@ class Vmas(TeamEnv):
         """What is captured: steps, and resets of the spare."""
         found = (self._capture, None if self._spare is None else self._spare.captured)
         return [captured for captured in found if captured is not None]
+
+    # ----- steps as a part of something recorded
+
+    def advance(self, actions: Mapping[str, Tensor]) -> Transition:
+        """Take one step, then reset what finished; see :meth:`TeamEnv.advance`."""
+        if not inline():
+            return super().advance(actions)
+        try:
+            moved = super().advance(actions)
+            self._settle()
+        except BaseException:
+            self._settle(self._settled.put_back)
+            raise
+        return moved
+
+    def way(self) -> Hashable:
+        """Make the next step ready to be recorded or played, and return which of several it is; None where it is not.
+
+        It then has to be taken within a recording (:func:`~hetrl.graph.inline`) that writes to :attr:`places`, and
+        :meth:`stepped` has to follow: what the host counts, and does now and then, is no part of what is recorded.
+        """
+        number = None if self._capture is None or self.asks else self._capture.way
+        if number is None or (self._apart and self._spare is None):
+            return None
+        if self._apart and self._spare is not None:
+            self._serve(self._spare, None)
+            self._spare.settle()
+        self._settle()
+        return number, self._apart
+
+    def stepped(self) -> Grouped | None:
+        """Do what the host does after a step that was played. Returns observations, where all rows began anew."""
+        self._clock += 1
+        self._served = False
+        return self.start() if not self._apart and self._clock >= self.horizon else None
+
+    @property
+    def places(self) -> list[Tensor]:
+        """All that such a step reads and writes."""
+        spare = [] if self._spare is None else self._spare.places
+        notes = [note for captured in self._captures for note in captured.notes]
+        return [*self._settled.places, *spare, *notes, self._steps]
+
+    def drawing(self) -> AbstractContextManager[Any]:
+        """Within this, what such a step draws comes from the environment's stream."""
+        return self._stream if self._capture.draws else nullcontext()
+
+    def _settle(self, how: Callable[[Any], None] | None = None) -> None:
+        held = {"simulator": self._simulator, "observation": dict(self._observation)}
+        (how or self._settled.settle)(held)
+        self._observation = held["observation"]
 
     # ----- the simulator
 
@@ -328,7 +388,9 @@ class Vmas(TeamEnv):
         observation, reward, terminated = outcome
         self._observation = observation
         self._steps += 1
-        self._clock += 1
+        if not inline():
+            self._clock += 1
+            self._settled.loosen()
         truncated = (self._steps >= self.horizon) & ~terminated
         return observation, reward, terminated, truncated
 
@@ -367,6 +429,8 @@ class Vmas(TeamEnv):
 
     def _some_ended(self, done: Tensor) -> bool:
         """Whether an episode has ended; known without asking where all began together and last until the horizon."""
+        if inline():  # all rows together are reset by the host
+            return self._apart
         return super()._some_ended(done) if self.asks or self._apart else self._clock >= self.horizon
 
     def _reset_where(self, done: Tensor) -> Grouped:
@@ -374,8 +438,9 @@ class Vmas(TeamEnv):
         if bool(done.all()) if self.asks else not self._apart:
             return self.start()
         spare = self._spare = self._spare or self._make_spare()
-        if bool((done & ~spare.fresh).any()) if self.asks else spare.is_used_up(self.horizon):
-            spare.refresh(self._simulator)
+        if not inline():
+            self._serve(spare, done)
+            self._settled.loosen()
         copy_rows(spare.footprint.rows, spare.simulator, self._simulator, done, self._choose)
         spare.fresh.masked_fill_(done, False)
         self._steps.masked_fill_(done, 0)
@@ -384,6 +449,17 @@ class Vmas(TeamEnv):
             for group, value in self._observation.items()
         }
         return self._observation
+
+    def _serve(self, spare: Spare, done: Tensor | None) -> None:
+        """Reset the spare where its rows are used up: those of ``done``, or where the host does not ask, by its age."""
+        if self.asks:
+            assert done is not None
+            used_up = bool((done & ~spare.fresh).any())
+        else:
+            used_up = not self._served and spare.is_used_up(self.horizon)
+        if used_up:
+            spare.refresh(self._simulator)
+        self._served = done is None
 
     def _make_spare(self) -> Spare:
         """Made when first needed: where all rows always finish together it never is."""

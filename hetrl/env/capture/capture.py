@@ -224,6 +224,11 @@ class Capture:
         return self._runners.index(runner)
 
     @property
+    def draws(self) -> bool:
+        """Whether the traced step that comes next draws random numbers."""
+        return self._runner is not None and bool(self._runner.traced.draws)
+
+    @property
     def notes(self) -> list[Tensor]:
         """What steps on trust write to beside the simulator."""
         return [note for runner in self._runners for note in runner.notes]

@@ -10,7 +10,7 @@ from torch import Tensor
 from hetrl.env.capture.alternating import Alternating
 from hetrl.env.capture.traced_step import TracedStep
 from hetrl.env.simulator_state import KeyPath, get, python_values, slots
-from hetrl.graph import inline
+from hetrl.graph import copy_all, inline
 from hetrl.team import Grouped
 
 Executable = Callable[[Sequence[Tensor]], Sequence[Tensor]]
@@ -147,7 +147,7 @@ class Runner:
         """Keep the results: those for the simulator where they are, those for others in tensors of their own."""
         own = list(out)
         fresh = [torch.empty_like(out[number]) for number in given_out]
-        torch._foreach_copy_(fresh, [out[number] for number in given_out])
+        copy_all(fresh, [out[number] for number in given_out])
         for number, tensor in zip(given_out, fresh, strict=True):
             own[number] = tensor
         run.taken()
