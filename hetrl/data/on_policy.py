@@ -21,6 +21,7 @@ from hetrl.data.figures import Figures
 from hetrl.data.intake import Intake
 from hetrl.data.played_step import Put, Step, kept, played_step
 from hetrl.errors import RecipeError
+from hetrl.graph import copy_all
 from hetrl.keys import ENDS
 from hetrl.network import Network
 from hetrl.ops.episodes import finished_sums
@@ -206,27 +207,21 @@ class OnPolicy(Source):
     def _step(self, present: "_Present", put: Put) -> "_Present":
         """Take a step, and hand out what is stored of it."""
         observation, masks, memory = present
-        put("observation", observation)
-        for word, parts in masks.items():
-            put(word, parts)
-        put("memory", memory)
+        put({"observation": observation, **masks, "memory": memory})
         memory = self._behaviour.remember(observation, memory)
         known = {**observation, **memory}
         action = self._behaviour.explore(known, masks.get("action_mask", {}), self._generator)
-        put("action", action)
+        put({"action": action})
         moved = self._env.advance(action)
-        put("reward", moved.reward)
-        put("next_observation", moved.next_observation)
-        put("end", {"terminated": moved.terminated, "truncated": moved.truncated})
-        put("next_action_mask", moved.next_masks.get("action_mask", {}))
-        ends = own_ends(masks, moved)
-        for word in ENDS:
-            put(word, {group: each[word] for group, each in ends.items()})
+        ends, flags = own_ends(masks, moved), {"terminated": moved.terminated, "truncated": moved.truncated}
+        put({"reward": moved.reward, "next_observation": moved.next_observation, "end": flags})
+        put({"next_action_mask": moved.next_masks.get("action_mask", {})})
+        put({word: {group: each[word] for group, each in ends.items()} for word in ENDS})
         if moved.infos:
             self._figures.tell(moved)
         if memory:
             begun = lives(ends, masks, moved)
-            put("begun", begun)
+            put({"begun": begun})
             memory = forgotten(memory, moved.terminated, moved.truncated, begun)
         return moved.observation, moved.masks, memory
 
@@ -334,19 +329,19 @@ class _Buffers:
         self.values: dict[tuple[str, str], Tensor] = {}
         self._n_written: dict[str, int] = {}
 
-    def put(self, step: int, word: str, parts: Mapping[str, Tensor]) -> None:
+    def put(self, step: int, words: Mapping[str, Mapping[str, Tensor]]) -> None:
+        given = {(word, name): value for word, parts in words.items() for name, value in parts.items()}
         if step == 0:
-            self._allocate(word, parts)
-        for name, value in parts.items():
-            self.values[word, name][step].copy_(value)
-        self._n_written[word] = step + 1
+            self._allocate(given)
+        copy_all([self.values[key][step] for key in given], list(given.values()))
+        self._n_written |= dict.fromkeys(words, step + 1)
 
     def so_far(self) -> dict[tuple[str, str], Tensor]:
         """Return what is written; of some words it may be a step more than of others."""
         return {key: values[: self._n_written[key[0]]] for key, values in self.values.items()}
 
-    def _allocate(self, word: str, parts: Mapping[str, Tensor]) -> None:
-        for name, value in parts.items():
+    def _allocate(self, given: Mapping[tuple[str, str], Tensor]) -> None:
+        for key, value in given.items():
             with allocating(self._what):
-                self.values[word, name] = value.new_empty((self.n_steps, *value.shape))
+                self.values[key] = value.new_empty((self.n_steps, *value.shape))
             refuse_above_all(self._what, sum(each.nbytes for each in self.values.values()), value.device)

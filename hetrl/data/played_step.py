@@ -1,6 +1,6 @@
 """A step of a rollout as one recording: policies, simulator, resets, and what is to be stored."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,8 +10,8 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_map_only, tree_unfl
 from hetrl.graph import Generators, Played
 from hetrl.team import Grouped
 
-Put = Callable[[str, Grouped], None]
-"""Takes what is to be stored of a step under a word, by layout group."""
+Put = Callable[[Mapping[str, Grouped]], None]
+"""Takes what is to be stored of a step: word -> layout group -> tensor. It may be called several times in a step."""
 Step = Callable[[Any, Put], Any]
 """From what is carried from step to step, dictionaries of tensors, to the same after a step."""
 
@@ -31,40 +31,51 @@ class PlayedStep:
 
     def __init__(self, step: Step, env: Any, reads: Callable[[], Sequence[Tensor]], generators: Generators) -> None:
         self._step, self._env, self._reads, self._generators = step, env, reads, generators
-        self._plays: dict[object, Played] = {}
-        self._results: dict[object, TreeSpec] = {}
+        self._ways: dict[Hashable, _Way] = {}
 
     def __call__(self, carried: Any, put: Put) -> Any:
         """Take a step, hand out what is to be stored, and return what is carried on; both stay until the next step."""
-        refused = any(played.refused is not None for played in self._plays.values())
-        way = None if refused else self._env.way()
-        if way is None:
-            return self._step(carried, put)
+        refused = any(way.played.refused is not None for way in self._ways.values())
+        name = None if refused else self._env.way()
         given, spec = tree_flatten(carried)
-        key = way, str(spec)
-        if key not in self._plays:
-            self._plays[key] = Played(self._function(key, spec), self._state, "run.graphs: a step", self._generators)
+        if name is not None and name not in self._ways:
+            self._ways[name] = _Way(self._step, spec, self._touched, self._generators)
+        if name is None or self._ways[name].spec != spec:
+            return self._step(carried, put)
         with self._env.drawing():
-            found = self._plays[key](given)
-        stored, then = tree_unflatten(list(found), self._results[key])
-        for word, parts in stored.items():
-            put(word, parts)
-        if self._plays[key].refused is None:
-            begun = self._env.stepped()
-            then = then if begun is None else (begun, *then[1:])
-        return then
+            stored, then = self._ways[name](given)
+        put(stored)
+        begun = None if self._ways[name].played.refused is not None else self._env.stepped()
+        return then if begun is None else (begun, *then[1:])
 
-    def _state(self) -> list[Tensor]:
+    @property
+    def recordings(self) -> list[Played]:
+        """What has been recorded, one for each way."""
+        return [way.played for way in self._ways.values()]
+
+    def _touched(self) -> list[Tensor]:
         return [*self._reads(), *self._env.places]
 
-    def _function(self, key: object, spec: TreeSpec) -> Callable[[Sequence[Tensor]], list[Tensor]]:
-        def take(given: Sequence[Tensor]) -> list[Tensor]:
-            stored: dict[str, Grouped] = {}
-            then = self._step(tree_unflatten(list(given), spec), stored.__setitem__)
-            leaves, self._results[key] = tree_flatten((stored, then))
-            return leaves
 
-        return take
+class _Way:
+    """One way that steps go, as a function from tensors to tensors."""
+
+    def __init__(
+        self, step: Step, spec: TreeSpec, state: Callable[[], Sequence[Tensor]], generators: Generators
+    ) -> None:
+        self._step, self.spec = step, spec
+        self.played = Played(self._take, state, "run.graphs: a step", generators)
+
+    def __call__(self, given: Sequence[Tensor]) -> tuple[dict[str, Grouped], Any]:
+        """Return what is to be stored, and what is carried on."""
+        stored, then = tree_unflatten(list(self.played(given)), self._results)
+        return stored, then
+
+    def _take(self, given: Sequence[Tensor]) -> list[Tensor]:
+        stored: dict[str, Grouped] = {}
+        then = self._step(tree_unflatten(list(given), self.spec), stored.update)
+        leaves, self._results = tree_flatten((stored, then))
+        return leaves
 
 
 def played_step(step: Step, env: Any, behaviour: Any, generator: torch.Generator) -> Step:

@@ -25,7 +25,6 @@ class Spare:
         observe: gives its observations.
         stream: from which it draws.
         first: see :func:`~hetrl.env.simulator_state.walk`.
-        captured: its resets, captured (see :class:`~hetrl.env.capture.resets.Resets`); None where they are not.
     """
 
     def __init__(
@@ -35,9 +34,10 @@ class Spare:
         observe: Callable[[Any], Grouped],
         stream: Stream,
         first: tuple[KeyPath, ...],
-        captured: Any = None,
     ) -> None:
-        self.simulator, self.footprint, self.captured = simulator, footprint, captured
+        self.simulator, self.footprint = simulator, footprint
+        self.captured: Any = None
+        """Its resets, captured (see :class:`~hetrl.env.capture.resets.Resets`); None where they are not."""
         self._observe, self._stream, self._first = observe, stream, first
         device = stream.device
         self.fresh = torch.zeros(simulator.num_envs, dtype=torch.bool, device=device)

@@ -24,7 +24,7 @@ import inspect
 import math
 import random
 import warnings
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any, Literal, get_args
@@ -39,7 +39,6 @@ from hetrl.env.physique import physique
 from hetrl.env.scenarios import scenario_class, scenarios, shipped, world_arguments
 from hetrl.env.settled import Settled
 from hetrl.env.simulator_state import (
-    KeyPath,
     PlayedChoice,
     RowChoice,
     choose_rows,
@@ -458,6 +457,7 @@ class Vmas(TeamEnv):
         else:
             used_up = not self._served and spare.is_used_up(self.horizon)
         if used_up:
+            self._capture_resets(spare)
             spare.refresh(self._simulator)
         self._served = done is None
 
@@ -474,21 +474,19 @@ class Vmas(TeamEnv):
                 self._observe(small)
 
             found = footprint(small, large, (n_small, self.n_envs), reset, _OWNERS, _TRIALS)
-        return Spare(
-            large, found, self._observe, self._spare_stream, _OWNERS, self._captured_resets(large, found.shared)
-        )
+        return Spare(large, found, self._observe, self._spare_stream, _OWNERS)
 
-    def _captured_resets(self, spare: Any, shared: Sequence[KeyPath]) -> Any:
-        """The spare's resets, captured; None where the host asks, where that saves nothing, or where steps are not."""
-        if self._capture is None or self.asks:
-            return None
+    def _capture_resets(self, spare: Spare) -> None:
+        """Capture the spare's resets, once steps are captured; where the host asks there are few."""
+        if spare.captured is not None or self.asks or self._capture is None or not self._capture.begun:
+            return
         from hetrl.env.capture.capture import PATIENCE, Capture
         from hetrl.env.capture.resets import Resets
 
-        captured = Capture(Resets(self, spare, self._spare_stream), "auto", _OWNERS, "resets itself", PATIENCE)
-        if shared:
-            captured.refuse("a reset draws what all its environments share")
-        return captured
+        resets = Resets(self, spare.simulator, self._spare_stream)
+        spare.captured = Capture(resets, "auto", _OWNERS, "resets itself", PATIENCE)
+        if spare.footprint.shared:
+            spare.captured.refuse("a reset draws what all its environments share")
 
     def _look_over(self) -> None:
         """Refuse a scenario of somebody else's that does not give what it has to."""
