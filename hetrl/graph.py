@@ -6,8 +6,9 @@ record: the function is called again on the same places, so that everything arou
 """
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import Protocol
 
 import torch
@@ -23,6 +24,40 @@ _LEAST = 1e-3
 """The least that counts as a tensor's largest number: a mean of numbers around 1 may be nothing but rounding."""
 _WARM_UP = 3
 """Calls before a recording: libraries make what they make once."""
+
+
+def copy_all(places: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    """Copy values to places, together those of a type: a GPU takes others one by one."""
+    types = dict.fromkeys((place.dtype, value.dtype) for place, value in zip(places, values, strict=True))
+    pairs = list(zip(places, values, strict=True))
+    for kind in types:
+        alike = [pair for pair in pairs if (pair[0].dtype, pair[1].dtype) == kind]
+        torch._foreach_copy_([place for place, _ in alike], [value for _, value in alike])
+
+
+_INLINE: ContextVar[bool] = ContextVar("inline", default=False)
+
+
+def inline() -> bool:
+    """Whether a part of something is running that is itself recorded, or called as it would be recorded.
+
+    What records its own work calls it instead: it belongs to the larger recording. Nothing may then be asked of the
+    device, nor of its generators.
+    """
+    return _INLINE.get()
+
+
+def _as_a_part(function: Work) -> Work:
+    """Return the function such that all that it calls knows it: see :func:`inline`."""
+
+    def call(given: Sequence[Tensor]) -> Sequence[Tensor]:
+        token = _INLINE.set(True)
+        try:
+            return function(given)
+        finally:
+            _INLINE.reset(token)
+
+    return call
 
 
 def plays(word: bool | str, device: torch.device) -> bool:
@@ -166,7 +201,8 @@ class Played:
     the recording, and compares the two. Where it cannot be recorded, or differs, one line says why, and the function is
     called as it is from then on. Either way the state and the generators are moved on by one call.
 
-    A result stays as it is until the next call alone.
+    A result stays as it is until the next call alone. Whatever else is recorded and called within the function becomes
+    a part of this recording; where this one is refused, it is recorded by itself.
 
     Args:
         function: from tensors to tensors; it may write to the state, and to nothing else.
@@ -180,6 +216,7 @@ class Played:
         self, function: Work, state: Callable[[], Sequence[Tensor]], what: str, generators: Generators = ()
     ) -> None:
         self._function, self._state, self._what, self._generators = function, state, what, generators
+        self._part = _as_a_part(function)
         self._recordings: dict[tuple[object, ...], tuple[Sequence[Tensor], Recording]] = {}
         self._places: tuple[int, ...] = ()
         self.refused: str | None = None
@@ -187,7 +224,7 @@ class Played:
 
     def __call__(self, given: Sequence[Tensor]) -> Sequence[Tensor]:
         """Return the function's results."""
-        if self.refused is not None:
+        if self.refused is not None or inline():
             return self._function(given)
         places = self._where()
         if places != self._places:
@@ -198,7 +235,7 @@ class Played:
         if found is None:
             return self._first(key, given)
         inputs, recording = found
-        torch._foreach_copy_(list(inputs), list(given))
+        copy_all(inputs, given)
         recording.play()
         return recording.outputs
 
@@ -210,12 +247,12 @@ class Played:
         inputs = [value.detach().clone(memory_format=torch.contiguous_format) for value in given]
         state = list(self._state())
         device = inputs[0].device
-        with unmoved(state, self._generators, device) as put_back:
-            expected = [result.detach().clone() for result in self._function(inputs)]
-            reached = [tensor.detach().clone() for tensor in state]
         try:
+            with unmoved(state, self._generators, device) as put_back:
+                expected = [result.detach().clone() for result in self._part(inputs)]
+                reached = [tensor.detach().clone() for tensor in state]
             with unmoved(state, self._generators, device):
-                recording = record(self._function, inputs, self._generators)
+                recording = record(self._part, inputs, self._generators)
             if self._where() != self._places:
                 raise RuntimeError("it puts other tensors in the place of its own")
             recording.play()
@@ -225,8 +262,9 @@ class Played:
         except Exception as error:
             put_back()
             self.refused = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            results = self._function(given)  # what fails as it is fails again, and that is said by itself
             warnings.warn(f"{self._what} runs operation by operation: {self.refused}.", stacklevel=2)
-            return self._function(given)
+            return results
         self._recordings[key] = inputs, recording
         return recording.outputs
 
@@ -247,66 +285,3 @@ class Held:
         """Return them as they are now."""
         buffers = (holder[name] for holder, name in self._buffers)
         return [*self._parameters, *(buffer for buffer in buffers if buffer is not None)]
-
-
-class Alternating:
-    """A function some of whose results are its next inputs, in two sets of places that take turns.
-
-    What the one set leaves is read where it is by the other, without a copy. An input that lies elsewhere (a reset has
-    put other tensors there) is copied. Results are the caller's once they are :meth:`taken`: they then stay as they are
-    until the next call that is taken, and so do the inputs of a call whose results are not.
-
-    Args:
-        function: from tensors to tensors; it writes to none of them.
-        examples: inputs that it can be called with.
-        feeds: number of an input -> number of the result that it is at the next call; no result feeds two.
-        generators: see :func:`record`.
-    """
-
-    def __init__(
-        self, function: Work, examples: Sequence[Tensor], feeds: Mapping[int, int], generators: Generators = ()
-    ) -> None:
-        results = [result.detach() for result in function(examples)]
-        self._outputs = [[torch.empty_like(result) for result in results] for _ in range(2)]
-        self._inputs = [
-            [
-                self._outputs[1 - turn][feeds[number]] if number in feeds else torch.empty_like(example)
-                for number, example in enumerate(examples)
-            ]
-            for turn in range(2)
-        ]
-        self._recordings = []
-        for inputs, outputs in zip(self._inputs, self._outputs, strict=True):
-            torch._foreach_copy_(inputs, list(examples))
-            self._recordings.append(record(_leaving(function, outputs), inputs, generators))
-        self._turn = 0
-
-    @torch.no_grad()
-    def __call__(self, given: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Return the function's results, in places that the next call uses as well unless they are taken."""
-        inputs = self._inputs[self._turn]
-        moved = [number for number, value in enumerate(given) if value is not inputs[number]]
-        if moved:
-            there = {inputs[number].untyped_storage().data_ptr() for number in moved}
-            # What lies in a place that is about to be written to is read first.
-            values = [
-                value.clone() if value.untyped_storage().data_ptr() in there else value
-                for value in (given[number] for number in moved)
-            ]
-            torch._foreach_copy_([inputs[number] for number in moved], values)
-        self._recordings[self._turn].play()
-        return self._outputs[self._turn]
-
-    def taken(self) -> None:
-        """Leave the latest results where they are: the next call uses the other set."""
-        self._turn = 1 - self._turn
-
-
-def _leaving(function: Work, places: list[Tensor]) -> Work:
-    """Return the function such that it leaves its results in some places."""
-
-    def leave(given: Sequence[Tensor]) -> Sequence[Tensor]:
-        torch._foreach_copy_(places, [result.detach() for result in function(given)])
-        return ()
-
-    return leave

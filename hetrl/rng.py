@@ -7,7 +7,7 @@ import os
 import random
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -101,12 +101,13 @@ class Stream:
 
     Inside ``with stream:`` the global generators continue this stream; outside they are as they were, so a second
     stream (an evaluation environment) never disturbs the first. Entering costs microseconds: states stay in each
-    library's own form until :meth:`state_dict` is asked for.
+    library's own form until :meth:`state_dict` is asked for. Who is inside may enter once more, to no effect.
     """
 
     def __init__(self, seed: int, device: torch.device | None = None) -> None:
-        self._device = device
+        self.device = device
         self._state: tuple[Any, ...] = ()
+        self._entered: list[AbstractContextManager[None]] = []
         self.seed(seed)
 
     def seed(self, number: int) -> None:
@@ -115,7 +116,7 @@ class Stream:
             seed(number)
 
     def _get(self) -> tuple[Any, ...]:
-        gpu = self._device
+        gpu = self.device
         return (
             torch.get_rng_state(),
             np.random.get_state(),
@@ -128,7 +129,7 @@ class Stream:
         np.random.set_state(state[1])
         random.setstate(state[2])
         if state[3] is not None:
-            torch.cuda.set_rng_state(state[3], self._device or "cuda")
+            torch.cuda.set_rng_state(state[3], self.device or "cuda")
 
     @contextmanager
     def _swapped(self, keep: bool = True) -> Iterator[None]:
@@ -143,22 +144,28 @@ class Stream:
                 self._set(outside)
 
     def __enter__(self) -> "Stream":
-        self._context = self._swapped()
-        self._context.__enter__()
+        turn = own_turn()
+        turn.__enter__()  # whoever is inside has the turn: below, that is this thread
+        try:
+            context = nullcontext() if self._entered else self._swapped()
+            context.__enter__()
+            self._entered.append(context)
+        finally:
+            turn.__exit__(None, None, None)
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        self._context.__exit__(*exception)
+        self._entered.pop().__exit__(*exception)
 
     def state_dict(self) -> State:
         """The stream's state as tensors and primitives."""
         with self._swapped():
-            return capture(self._device)
+            return capture(self.device)
 
     def load_state_dict(self, state: State) -> None:
         """Continue from ``state``."""
         with self._swapped(keep=False):
-            restore(state, self._device)
+            restore(state, self.device)
 
 
 class Interleaved:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from hetrl import graph
+from hetrl.env.capture.alternating import Alternating
 from hetrl.testing.tape import Tape
 from hetrl.testing.tape import _Scribe as Scribe
 from hetrl.testing.tape import _tensors as tensors
@@ -185,7 +186,7 @@ def turn(given):
 
 def test_two_sets_take_turns(recorder):
     a, b = torch.randn(2, 3)
-    sets = graph.Alternating(turn, [torch.zeros(3), a, b], {1: 1, 2: 2})
+    sets = Alternating(turn, [torch.zeros(3), a, b], {1: 1, 2: 2})
     mine, theirs = [a, b], [a.clone(), b.clone()]
     for number in range(7):
         push = torch.full((3,), float(number))
@@ -202,7 +203,7 @@ def test_two_sets_take_turns(recorder):
 
 def test_what_is_not_taken_leaves_the_inputs_alone(recorder):
     state = list(torch.randn(2, 3))
-    sets = graph.Alternating(turn, [torch.zeros(3), *state], {1: 1, 2: 2})
+    sets = Alternating(turn, [torch.zeros(3), *state], {1: 1, 2: 2})
     _, *state = sets([torch.zeros(3), *state])
     sets.taken()
     before = [value.clone() for value in state]
@@ -217,7 +218,7 @@ def test_no_copies_of_what_lies_there_already(taped, monkeypatch):
     copy = torch._foreach_copy_
     monkeypatch.setattr(torch, "_foreach_copy_", lambda to, source: copied.append(len(to)) or copy(to, source))
     state = list(torch.randn(2, 3))
-    sets = graph.Alternating(turn, [torch.zeros(3), *state], {1: 1, 2: 2})
+    sets = Alternating(turn, [torch.zeros(3), *state], {1: 1, 2: 2})
     copied.clear()
     push = torch.zeros(3)
     for _ in range(3):

@@ -31,7 +31,7 @@ class Behaviour:
     :meth:`explore` or :meth:`greedy` then gets the new memories in place of the observations.
     """
 
-    _reads: Callable[[], list[Tensor]] | None = None
+    reads: Callable[[], list[Tensor]] | None = None
     """All that exploration reads beside what it is given, where it is recorded."""
 
     def __init__(self, team: Team, policy: Callable[[Sequence[Agent]], Policy], watch: Witness | None = None) -> None:
@@ -65,13 +65,13 @@ class Behaviour:
             besides: modules that policies read, and are not theirs.
         """
         held = Held([*(policy for group in self._groups.values() for policy in group.policies), *besides])
-        self._reads = lambda: [*held(), *(weight for group in self._groups.values() for weight in group.stacked)]
+        self.reads = lambda: [*held(), *(weight for group in self._groups.values() for weight in group.stacked)]
         self._plays: dict[tuple[object, ...], Played] = {}
 
     @torch.no_grad()
     def explore(self, observations: Grouped, action_masks: Grouped, generator: torch.Generator) -> Actions:
         """Return sampled actions ``[N, n, A]``; ``action_masks`` ``[N, n, options]`` for the groups that have one."""
-        if self._reads is None:
+        if self.reads is None:
             return self._explore(observations, action_masks, generator)
         seen, masked = tuple(observations), tuple(action_masks)
         key = seen, masked, id(generator)
@@ -81,7 +81,7 @@ class Behaviour:
                 masks = dict(zip(masked, given[len(seen) :], strict=True))
                 return list(self._explore(dict(zip(seen, given, strict=False)), masks, generator).values())
 
-            self._plays[key] = Played(explore, self._reads, "run.graphs: collection", [generator])
+            self._plays[key] = Played(explore, self.reads, "run.graphs: collection", [generator])
         found = self._plays[key]([*observations.values(), *action_masks.values()])
         names = [name for name in self._groups if name in observations]
         return {name: action.clone() for name, action in zip(names, found, strict=True)}

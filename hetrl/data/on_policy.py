@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -18,7 +19,9 @@ from hetrl.data.ends import lives, own_ends
 from hetrl.data.environment import Environment, close, repeats, trusted
 from hetrl.data.figures import Figures
 from hetrl.data.intake import Intake
+from hetrl.data.played_step import Put, Step, kept, played_step
 from hetrl.errors import RecipeError
+from hetrl.graph import copy_all
 from hetrl.keys import ENDS
 from hetrl.network import Network
 from hetrl.ops.episodes import finished_sums
@@ -123,6 +126,7 @@ class OnPolicy(Source):
         self._begin()
         self.check_arguments({"frames": self.frames}, self.n_envs)
         self._generator = torch.Generator(self.device).manual_seed(seed)
+        self._take: Step = played_step(self._step, env, behaviour, self._generator)
 
     def _begin(self) -> None:
         """Begin episodes in all environments."""
@@ -195,32 +199,31 @@ class OnPolicy(Source):
 
     def _steps(self, rows: "_Buffers") -> "_Present":
         """Take steps into rows. Returns the observations, masks and memories after the last."""
-        observation, masks, memory = self._observation, self._masks, dict(self._memory)
+        present: _Present = self._observation, self._masks, dict(self._memory)
         for step in range(rows.n_steps):
-            rows.put(step, "observation", observation)
-            for word, parts in masks.items():
-                rows.put(step, word, parts)
-            rows.put(step, "memory", memory)
-            memory = self._behaviour.remember(observation, memory)
-            known = {**observation, **memory}
-            action = self._behaviour.explore(known, masks.get("action_mask", {}), self._generator)
-            rows.put(step, "action", action)
-            moved = self._env.advance(action)
-            rows.put(step, "reward", moved.reward)
-            rows.put(step, "next_observation", moved.next_observation)
-            rows.put(step, "end", {"terminated": moved.terminated, "truncated": moved.truncated})
-            rows.put(step, "next_action_mask", moved.next_masks.get("action_mask", {}))
-            ends = own_ends(masks, moved)
-            for word in ENDS:
-                rows.put(step, word, {group: each[word] for group, each in ends.items()})
-            if moved.infos:
-                self._figures.tell(moved)
-            if memory:
-                begun = lives(ends, masks, moved)
-                rows.put(step, "begun", begun)
-                memory = forgotten(memory, moved.terminated, moved.truncated, begun)
-            observation, masks = moved.observation, moved.masks
-        return observation, masks, memory
+            present = self._take(present, partial(rows.put, step))
+        return kept(present)
+
+    def _step(self, present: "_Present", put: Put) -> "_Present":
+        """Take a step, and hand out what is stored of it."""
+        observation, masks, memory = present
+        put({"observation": observation, **masks, "memory": memory})
+        memory = self._behaviour.remember(observation, memory)
+        known = {**observation, **memory}
+        action = self._behaviour.explore(known, masks.get("action_mask", {}), self._generator)
+        put({"action": action})
+        moved = self._env.advance(action)
+        ends, flags = own_ends(masks, moved), {"terminated": moved.terminated, "truncated": moved.truncated}
+        put({"reward": moved.reward, "next_observation": moved.next_observation, "end": flags})
+        put({"next_action_mask": moved.next_masks.get("action_mask", {})})
+        put({word: {group: each[word] for group, each in ends.items()} for word in ENDS})
+        if moved.infos:
+            self._figures.tell(moved)
+        if memory:
+            begun = lives(ends, masks, moved)
+            put({"begun": begun})
+            memory = forgotten(memory, moved.terminated, moved.truncated, begun)
+        return moved.observation, moved.masks, memory
 
     def _assemble(self, rows: Mapping[tuple[str, str], Tensor]) -> TensorDict:
         """Name the stacked rows, and add the state, the team reward and what episodes have earned."""
@@ -326,19 +329,19 @@ class _Buffers:
         self.values: dict[tuple[str, str], Tensor] = {}
         self._n_written: dict[str, int] = {}
 
-    def put(self, step: int, word: str, parts: Mapping[str, Tensor]) -> None:
+    def put(self, step: int, words: Mapping[str, Mapping[str, Tensor]]) -> None:
+        given = {(word, name): value for word, parts in words.items() for name, value in parts.items()}
         if step == 0:
-            self._allocate(word, parts)
-        for name, value in parts.items():
-            self.values[word, name][step].copy_(value)
-        self._n_written[word] = step + 1
+            self._allocate(given)
+        copy_all([self.values[key][step] for key in given], list(given.values()))
+        self._n_written |= dict.fromkeys(words, step + 1)
 
     def so_far(self) -> dict[tuple[str, str], Tensor]:
         """Return what is written; of some words it may be a step more than of others."""
         return {key: values[: self._n_written[key[0]]] for key, values in self.values.items()}
 
-    def _allocate(self, word: str, parts: Mapping[str, Tensor]) -> None:
-        for name, value in parts.items():
+    def _allocate(self, given: Mapping[tuple[str, str], Tensor]) -> None:
+        for key, value in given.items():
             with allocating(self._what):
-                self.values[word, name] = value.new_empty((self.n_steps, *value.shape))
+                self.values[key] = value.new_empty((self.n_steps, *value.shape))
             refuse_above_all(self._what, sum(each.nbytes for each in self.values.values()), value.device)

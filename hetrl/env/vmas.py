@@ -24,8 +24,8 @@ import inspect
 import math
 import random
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any, Literal, get_args
 
@@ -37,19 +37,21 @@ from hetrl.env.adapter.scenario import look_over
 from hetrl.env.capture import When
 from hetrl.env.physique import physique
 from hetrl.env.scenarios import scenario_class, scenarios, shipped, world_arguments
+from hetrl.env.settled import Settled
 from hetrl.env.simulator_state import (
-    Footprint,
     PlayedChoice,
     RowChoice,
     choose_rows,
     copy_rows,
-    copy_shared,
     footprint,
     restore,
     snapshot,
 )  # fmt: skip
+from hetrl.env.spare import Spare
 from hetrl.env.team_env import Reward, TeamEnv
+from hetrl.env.transition import Transition
 from hetrl.errors import RecipeError, RunError, nearest
+from hetrl.graph import inline
 from hetrl.rng import Stream
 from hetrl.signature import said
 from hetrl.team import Box, Discrete, Grouped, Team
@@ -64,24 +66,9 @@ _MOST_BODIES = 1000
 """Agents, and other things that a scenario counts. Every two of them are looked at when it is built."""
 _TRIALS = 16
 """Resets of a two-row simulator that tell what a reset writes."""
-_FRESH_FOR = 8
-"""Steps that a spare serves where the host does not ask the device which of its rows are used up."""
 
 
 # --------------------------------------------------------------------------- environment
-
-
-@dataclass
-class _Spare:
-    """A second simulator of the same size, freshly reset, from which finished rows are copied."""
-
-    simulator: Any
-    footprint: Footprint
-    fresh: Tensor
-    """``[N]`` bool, rows not handed out since the last full reset."""
-    observation: Grouped
-    age: int
-    """Resets that it has served since the last full reset."""
 
 
 class Vmas(TeamEnv):
@@ -147,7 +134,10 @@ class Vmas(TeamEnv):
         self._terminates = type(self._simulator.scenario).done is not _never()
         self._apart, self._clock = self._terminates, 0
         """Whether rows may end apart from each other; if not, all have taken as many steps, which the host counts."""
-        self._spare: _Spare | None = None
+        self._spare: Spare | None = None
+        self._served = False
+        """Whether the spare is ready for the step to come."""
+        self._settled = Settled([(0, *path) for path in _OWNERS])
         self._stream = Stream(seed, self.device)
         self._spare_stream = Stream(_spare_seed(seed), self.device)
         self.team = self._make_team()
@@ -197,11 +187,11 @@ class Vmas(TeamEnv):
         with self._stream:
             self._simulator._reset(return_observations=False)
             self._observation = self._observe(self._simulator)
-        self._steps = torch.zeros_like(self._steps)
+        self._steps.zero_()
         self._apart, self._clock = self._terminates, 0
+        self._settled.loosen()
         if self._spare is not None:  # what all rows share has been drawn anew
-            self._spare.fresh.fill_(False)
-            self._spare.age = _FRESH_FOR
+            self._spare.forget()
         if self._capture is not None:
             self._capture.loosen()
         return self._observation
@@ -229,14 +219,7 @@ class Vmas(TeamEnv):
             "steps": self._steps.clone(),
             "observation": {group: value.clone() for group, value in self._observation.items()},
             "capture": None if self._capture is None else self._capture.state_dict(),
-            "spare": None
-            if spare is None
-            else {
-                "simulator": snapshot(spare.simulator, _OWNERS),
-                "fresh": spare.fresh.clone(),
-                "age": spare.age,
-                "observation": {group: value.clone() for group, value in spare.observation.items()},
-            },
+            "spare": None if spare is None else spare.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any], *_: Any, **__: Any) -> None:
@@ -250,7 +233,8 @@ class Vmas(TeamEnv):
         restore(self._simulator, state["simulator"], self.device)
         self._stream.load_state_dict(state["stream"])
         self._spare_stream.load_state_dict(state["spare_stream"])
-        self._steps = state["steps"].to(self.device, copy=True)
+        self._steps.copy_(state["steps"])
+        self._settled.loosen()
         self._clock = int(self._steps[0])
         self._apart = self._terminates or bool((self._steps != self._clock).any())
         self._observation = _copied(state["observation"], self.device)
@@ -261,10 +245,7 @@ class Vmas(TeamEnv):
             self._spare = None
             return
         spare = self._spare = self._spare or self._make_spare()
-        restore(spare.simulator, saved["simulator"], self.device)
-        spare.fresh = saved["fresh"].to(self.device, copy=True)
-        spare.age = saved.get("age", _FRESH_FOR)  # earlier checkpoints, and those of a CPU, have no schedule
-        spare.observation = _copied(saved["observation"], self.device)
+        spare.load_state_dict(saved)
 
     # ----- steps on trust
 
@@ -273,11 +254,70 @@ class Vmas(TeamEnv):
 
         Returns whether there was anything to ask. On a CPU asking costs nothing.
         """
-        return self._capture is not None and not self.asks and self._capture.trust()
+        told = [captured.trust() for captured in self._captures if not self.asks]
+        return any(told)
 
     def held(self) -> bool:
-        """Whether all steps since :meth:`trust` went as the traced one; it waits for the device, and asks again."""
-        return self._capture is None or self._capture.held()
+        """Whether all since :meth:`trust` went as what was traced; it waits for the device, and asks again."""
+        told = [captured.held() for captured in self._captures]  # each is asked, so that each asks again
+        return all(told)
+
+    @property
+    def _captures(self) -> list[Any]:
+        """What is captured: steps, and resets of the spare."""
+        found = (self._capture, None if self._spare is None else self._spare.captured)
+        return [captured for captured in found if captured is not None]
+
+    # ----- steps as a part of something recorded
+
+    def advance(self, actions: Mapping[str, Tensor]) -> Transition:
+        """Take one step, then reset what finished; see :meth:`TeamEnv.advance`."""
+        if not inline():
+            return super().advance(actions)
+        try:
+            moved = super().advance(actions)
+            self._settle()
+        except BaseException:
+            self._settle(self._settled.put_back)
+            raise
+        return moved
+
+    def way(self) -> Hashable:
+        """Make the next step ready to be recorded or played, and return which of several it is; None where it is not.
+
+        It then has to be taken within a recording (:func:`~hetrl.graph.inline`) that writes to :attr:`places`, and
+        :meth:`stepped` has to follow: what the host counts, and does now and then, is no part of what is recorded.
+        """
+        number = None if self._capture is None or self.asks else self._capture.way
+        if number is None or (self._apart and self._spare is None):
+            return None
+        if self._apart and self._spare is not None:
+            self._serve(self._spare, None)
+            self._spare.settle()
+        self._settle()
+        return number, self._apart
+
+    def stepped(self) -> Grouped | None:
+        """Do what the host does after a step that was played. Returns observations, where all rows began anew."""
+        self._clock += 1
+        self._served = False
+        return self.start() if not self._apart and self._clock >= self.horizon else None
+
+    @property
+    def places(self) -> list[Tensor]:
+        """All that such a step reads and writes."""
+        spare = [] if self._spare is None else self._spare.places
+        notes = [note for captured in self._captures for note in captured.notes]
+        return [*self._settled.places, *spare, *notes, self._steps]
+
+    def drawing(self) -> AbstractContextManager[Any]:
+        """Within this, what such a step draws comes from the environment's stream."""
+        return self._stream if self._capture.draws else nullcontext()
+
+    def _settle(self, how: Callable[[Any], None] | None = None) -> None:
+        held = {"simulator": self._simulator, "observation": dict(self._observation)}
+        (how or self._settled.settle)(held)
+        self._observation = held["observation"]
 
     # ----- the simulator
 
@@ -347,7 +387,9 @@ class Vmas(TeamEnv):
         observation, reward, terminated = outcome
         self._observation = observation
         self._steps += 1
-        self._clock += 1
+        if not inline():
+            self._clock += 1
+            self._settled.loosen()
         truncated = (self._steps >= self.horizon) & ~terminated
         return observation, reward, terminated, truncated
 
@@ -386,6 +428,8 @@ class Vmas(TeamEnv):
 
     def _some_ended(self, done: Tensor) -> bool:
         """Whether an episode has ended; known without asking where all began together and last until the horizon."""
+        if inline():  # all rows together are reset by the host
+            return self._apart
         return super()._some_ended(done) if self.asks or self._apart else self._clock >= self.horizon
 
     def _reset_where(self, done: Tensor) -> Grouped:
@@ -393,8 +437,9 @@ class Vmas(TeamEnv):
         if bool(done.all()) if self.asks else not self._apart:
             return self.start()
         spare = self._spare = self._spare or self._make_spare()
-        if self._is_used_up(spare, done):
-            self._refresh(spare)
+        if not inline():
+            self._serve(spare, done)
+            self._settled.loosen()
         copy_rows(spare.footprint.rows, spare.simulator, self._simulator, done, self._choose)
         spare.fresh.masked_fill_(done, False)
         self._steps.masked_fill_(done, 0)
@@ -404,23 +449,19 @@ class Vmas(TeamEnv):
         }
         return self._observation
 
-    def _is_used_up(self, spare: _Spare, done: Tensor) -> bool:
-        """Whether the spare has to be reset first; where the host does not ask, that is every so many steps."""
+    def _serve(self, spare: Spare, done: Tensor | None) -> None:
+        """Reset the spare where its rows are used up: those of ``done``, or where the host does not ask, by its age."""
         if self.asks:
-            return bool((done & ~spare.fresh).any())
-        spare.age += 1
-        return spare.age >= min(_FRESH_FOR, self.horizon)
+            assert done is not None
+            used_up = bool((done & ~spare.fresh).any())
+        else:
+            used_up = not self._served and spare.is_used_up(self.horizon)
+        if used_up:
+            self._capture_resets(spare)
+            spare.refresh(self._simulator)
+        self._served = done is None
 
-    def _refresh(self, spare: _Spare) -> None:
-        """Reset the spare in full. What all rows share stays as the running rows have it."""
-        with self._spare_stream:
-            spare.simulator._reset(return_observations=False)
-            copy_shared(spare.footprint.shared, self._simulator, spare.simulator, _OWNERS)
-            spare.observation = self._observe(spare.simulator)
-        spare.fresh.fill_(True)
-        spare.age = 0
-
-    def _make_spare(self) -> _Spare:
+    def _make_spare(self) -> Spare:
         """Made when first needed: where all rows always finish together it never is."""
         n_small = 3 if self.n_envs == 2 else 2
         small, large = self._build(n_small), self._build(self.n_envs)
@@ -433,8 +474,19 @@ class Vmas(TeamEnv):
                 self._observe(small)
 
             found = footprint(small, large, (n_small, self.n_envs), reset, _OWNERS, _TRIALS)
-        fresh = torch.zeros(self.n_envs, dtype=torch.bool, device=self.device)
-        return _Spare(large, found, fresh, {}, _FRESH_FOR)
+        return Spare(large, found, self._observe, self._spare_stream, _OWNERS)
+
+    def _capture_resets(self, spare: Spare) -> None:
+        """Capture the spare's resets, once steps are captured; where the host asks there are few."""
+        if spare.captured is not None or self.asks or self._capture is None or not self._capture.begun:
+            return
+        from hetrl.env.capture.capture import PATIENCE, Capture
+        from hetrl.env.capture.resets import Resets
+
+        resets = Resets(self, spare.simulator, self._spare_stream)
+        spare.captured = Capture(resets, "auto", _OWNERS, "resets itself", PATIENCE)
+        if spare.footprint.shared:
+            spare.captured.refuse("a reset draws what all its environments share")
 
     def _look_over(self) -> None:
         """Refuse a scenario of somebody else's that does not give what it has to."""

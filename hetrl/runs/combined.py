@@ -14,6 +14,7 @@ from hetrl.recipe.schema import Recipe
 from hetrl.runs import lock
 from hetrl.runs.combined_folder import CombinedFolder
 from hetrl.runs.folder import Folder, is_free
+from hetrl.runs.one_device import one_device
 from hetrl.runs.place import RunPlace
 from hetrl.runs.seeds import Group, Outcome, continued, fill, make_room, prepare, refuse_unfit, run_groups
 
@@ -139,12 +140,15 @@ def loaded(combinations: Sequence[Combination], place: RunPlace) -> dict[str, Re
 def _run(
     folder: CombinedFolder, recipes: Mapping[str, Recipe], overrides: Sequence[str], place: RunPlace, wandb: str | None
 ) -> Outcomes:
+    console = Console(markup=False, emoji=False)
+    every = [run for seeds in folder.combinations.values() for run in seeds.runs.values()]
+    recipes = one_device(recipes, every, place, console)
     executor = place.executor(folder.path, *recipes.values())
     groups: dict[str, Group] = {
         name: prepare(seeds, recipes[name], overrides, executor, wandb, name)
         for name, seeds in folder.combinations.items()
     }
-    run_groups(list(groups.values()), executor, Console(markup=False, emoji=False))
+    run_groups(list(groups.values()), executor, console)
     return Outcomes(folder, {name: group.outcome for name, group in groups.items()})
 
 

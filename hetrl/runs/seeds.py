@@ -20,6 +20,7 @@ from hetrl.runs.board import SeedsBoard
 from hetrl.runs.failed import clear, has_trained
 from hetrl.runs.folder import Folder, default_folder, is_free
 from hetrl.runs.launch import Executor, SeedProcess, StopSignals, command_line, run_side_by_side
+from hetrl.runs.one_device import one_device
 from hetrl.runs.origin import Origin
 from hetrl.runs.parts import options
 from hetrl.runs.place import RunPlace
@@ -209,7 +210,9 @@ def _run_all(
     folder: SeedsFolder, recipe: Recipe, overrides: Sequence[str], place: RunPlace, wandb: str | None
 ) -> Outcome:
     """Run the seeds of a folder that have frames left, and return how all of them stand."""
-    executor, console = place.executor(folder.path, recipe), Console(markup=False, emoji=False)
+    console = Console(markup=False, emoji=False)
+    recipe = one_device({"": recipe}, folder.runs.values(), place, console)[""]
+    executor = place.executor(folder.path, recipe)
     group = prepare(folder, recipe, overrides, executor, wandb)
     run_groups([group], executor, console)
     return group.outcome
@@ -235,13 +238,15 @@ def prepare(
     """Return the processes of the seeds of a folder that have frames left, not started yet."""
     outcome, threads, wanted = Outcome(folder), recipe.run.threads or 1, recipe.run.frames
     given = ["--init", folder.init.read_text(encoding="utf-8").strip()] if folder.init.exists() else []
+    device = [] if recipe.run.device == "auto" else [f"run.device={recipe.run.device}"]
     known, processes = options(recipe.tree), []
     for seed, run in folder.runs.items():
         frames = Folder(run).frames_saved()
         if frames >= wanted:
             outcome.done.append(seed)
             continue
-        new = [str(folder.recipe), f"run.seed={seed}", f"run.threads={threads}", "--folder", str(run), *given]
+        own = [f"run.seed={seed}", f"run.threads={threads}", *device]
+        new = [str(folder.recipe), *own, "--folder", str(run), *given]
         first, then = (command_line([*words, *known], wandb) for words in (new, ["--resume", str(run), *overrides]))
         name = f"{combination} seed {seed}" if combination else ""
         each = SeedProcess(seed, run, then if frames else first, new=first, on=then, frames=wanted, name=name)

@@ -19,6 +19,7 @@ from hetrl.env.capture.traced_step import TracedStep, trace
 from hetrl.env.capture.twin import Twin
 from hetrl.env.simulator_state import KeyPath, copy_shared, python_values, restore, snapshot
 from hetrl.errors import RunError
+from hetrl.graph import inline
 from hetrl.rng import Stream
 from hetrl.team import Grouped
 
@@ -166,11 +167,19 @@ class Capture:
         env: the environment.
         when: see ``task.capture``.
         first: see :func:`~hetrl.env.simulator_state.walk`.
+        does: what a scenario does where it cannot be captured, for the line that says so.
+        taken: steps that were taken, of those for which ``auto`` waits.
     """
 
-    def __init__(self, env: Capturable, when: When, first: tuple[KeyPath, ...]) -> None:
-        self._env, self._when, self._first = env, when, first
-        self._taken = 0
+    def __init__(
+        self,
+        env: Capturable,
+        when: When,
+        first: tuple[KeyPath, ...],
+        does: str = "takes its steps itself",
+        taken: int = 0,
+    ) -> None:
+        self._env, self._when, self._first, self._does, self._taken = env, when, first, does, taken
         self._runner: Runner | None = None
         self._runners: list[Runner] = []
         self._odd: list[dict[KeyPath, Any]] = []
@@ -187,7 +196,7 @@ class Capture:
         """
         if self.refused is not None:
             return None
-        if self._when == "auto" and self._taken < PATIENCE:
+        if not self.begun:
             self._taken += 1
             return None
         simulator = self._env._simulator
@@ -195,13 +204,40 @@ class Capture:
             self._runner = self._fitting(simulator)
         result = None if self._runner is None else self._run(self._runner, actions)
         if result is None:
+            if inline():
+                raise RuntimeError("the simulator would have to take a step itself")
             self._runner = None
             self.n_own += 1
         return result
 
+    @property
+    def begun(self) -> bool:
+        """Whether it captures by now."""
+        return self._when is True or self._taken >= PATIENCE
+
+    @property
+    def way(self) -> int | None:
+        """The number of the traced step that comes next, if it asks the device nothing, so that it can be recorded."""
+        runner = self._runner
+        if runner is None or self.refused is not None or runner.asks or not runner.fits(self._env._simulator):
+            return None
+        return self._runners.index(runner)
+
+    @property
+    def draws(self) -> bool:
+        """Whether the traced step that comes next draws random numbers."""
+        return self._runner is not None and bool(self._runner.traced.draws)
+
+    @property
+    def notes(self) -> list[Tensor]:
+        """What steps on trust write to beside the simulator."""
+        return [note for runner in self._runners for note in runner.notes]
+
     def _run(self, runner: Runner, actions: Mapping[str, Tensor]) -> tuple[Grouped, Grouped, Tensor] | None:
         if not runner.traced.draws:
             return runner.step(actions, ())
+        if inline():  # a larger recording draws from the stream as a whole
+            return runner.step(actions, runner.draw())
         stream, gpu = self._env._stream, self._env.device.type == "cuda"
         with stream:
             before = torch.cuda.get_rng_state(self._env.device) if gpu else torch.get_rng_state()
@@ -243,7 +279,7 @@ class Capture:
         if any(not _others(here, python) for python in known):
             return None  # the first steps after a reset make what is missing
         if len(known) >= _MOST_TRACED:
-            self._refuse(f"values that are no tensors were different {len(known)} times")
+            self.refuse(f"values that are no tensors were different {len(known)} times")
             return None
         try:
             made = make(
@@ -254,12 +290,12 @@ class Capture:
                 _PROOF,
             )
         except RefusalError as refusal:
-            self._refuse(str(refusal))
+            self.refuse(str(refusal))
             return None
         except Exception as error:  # of torch's compiler, which may lack a C++ compiler, or of a scenario's tricks
             if self._when is True:
                 raise self._error(f"{type(error).__name__}: {_line(error)}") from error
-            self._refuse(f"{type(error).__name__}: {_line(error)}")
+            self.refuse(f"{type(error).__name__}: {_line(error)}")
             return None
         if any(made.runner.traced.python == python for python in known):
             self._odd.append(here)
@@ -267,11 +303,16 @@ class Capture:
         self._runners.append(made.runner)
         return made.runner if made.runner.bind(simulator) is None else None
 
-    def _refuse(self, reason: str) -> None:
+    def refuse(self, reason: str) -> None:
+        """Leave all to the simulator, and say why.
+
+        Raises:
+            RunError: it is to be captured in any case.
+        """
         if self._when is True and not self._runners:
             raise self._error(reason)
         self.refused = reason
-        warnings.warn(f"task.capture: scenario '{self._env.scenario}' takes its steps itself: {reason}.", stacklevel=2)
+        warnings.warn(f"task.capture: scenario '{self._env.scenario}' {self._does}: {reason}.", stacklevel=2)
 
     def _error(self, reason: str) -> RunError:
         return RunError(

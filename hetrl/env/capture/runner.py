@@ -7,9 +7,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from hetrl.env.capture.alternating import Alternating
 from hetrl.env.capture.traced_step import TracedStep
 from hetrl.env.simulator_state import KeyPath, get, python_values, slots
-from hetrl.graph import Alternating
+from hetrl.graph import copy_all, inline
 from hetrl.team import Grouped
 
 Executable = Callable[[Sequence[Tensor]], Sequence[Tensor]]
@@ -44,6 +45,7 @@ class Runner:
         self._bound_to: Any = None
         self.trusted = False
         """Whether its way never changed in a proof, although it might."""
+        self._trusting = False
         self._held: Tensor | None = None
 
     def bind(self, simulator: Any) -> str | None:
@@ -96,7 +98,7 @@ class Runner:
             return None
         moved = [(holder, key, source[where]) for holder, key, source, where in self._move]
         given_out = [*traced.observations.values(), *traced.rewards.values(), traced.terminated]
-        if isinstance(self.run, Alternating):
+        if isinstance(self.run, Alternating) and not inline():
             out = self._taken(self.run, out, given_out)
             moved = [(holder, key, tensor.clone()) for holder, key, tensor in moved]
         for holder, key, number in self._write:
@@ -109,21 +111,34 @@ class Runner:
             out[traced.terminated],
         )
 
+    @property
+    def asks(self) -> bool:
+        """Whether each step asks the device whether it went as the traced one."""
+        return self.traced.guard is not None and not self._trusting
+
     def _goes_on(self, guard: Tensor) -> bool:
         """Whether the step counts: it went as the traced one, or that is found out later."""
-        if self._held is None:
+        if self._held is None or not self._trusting:
             return bool(guard)
         self._held.logical_and_(guard)
         return True
 
     def trust(self) -> None:
         """Only note from now on, on the device, whether steps go as the traced one."""
-        self._held = torch.ones((), dtype=torch.bool, device=self.traced.examples[0].device)
+        if self._held is None:
+            self._held = torch.ones((), dtype=torch.bool, device=self.traced.examples[0].device)
+        self._held.fill_(True)
+        self._trusting = True
+
+    @property
+    def notes(self) -> list[Tensor]:
+        """Where that is noted, always the same place."""
+        return [] if self._held is None else [self._held]
 
     def held(self) -> bool:
         """Whether all steps since did; where not, it is not trusted again. From now on each step asks."""
-        flag, self._held = self._held, None
-        went = flag is None or bool(flag)
+        went = self._held is None or not self._trusting or bool(self._held)
+        self._trusting = False
         self.trusted = self.trusted and went
         return went
 
@@ -132,7 +147,7 @@ class Runner:
         """Keep the results: those for the simulator where they are, those for others in tensors of their own."""
         own = list(out)
         fresh = [torch.empty_like(out[number]) for number in given_out]
-        torch._foreach_copy_(fresh, [out[number] for number in given_out])
+        copy_all(fresh, [out[number] for number in given_out])
         for number, tensor in zip(given_out, fresh, strict=True):
             own[number] = tensor
         run.taken()
