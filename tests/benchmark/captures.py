@@ -1,6 +1,6 @@
 """Which scenarios can be captured: each is traced and proved, or refused with its reason.
 
-    python tests/benchmark/captures.py [SCENARIO ...] [--steps 1000] [--compile] [--table docs/captured.md]
+    python tests/benchmark/captures.py [SCENARIO ...] [--steps 1000] [--compile] [--table docs/benchmarks/captured_scenarios.md]
 
 Writes ``captures.json`` (rows of earlier calls are kept) and, with ``--table``, puts the table into a page.
 """
