@@ -77,7 +77,9 @@ WORDS: dict[str, dict[str, Word]] = {
         "agent.proposal_log_prob": Word("B", "nat", "log π(proposal)"),
         "agent.candidates": Word("B K A", "action", "K actions of the agent, such as all its options one-hot"),
         "agent.candidate_log_prob": Word("B K", "nat", "log π of each of them"),
-        "agent.candidate_prior": Word("B K", "nat", "the log of what each counts before Q does, where they are not drawn alike"),
+        "agent.candidate_prior": Word(
+            "B K", "nat", "the log of what each counts before Q does, where they are not drawn alike"
+        ),
         "agent.candidate_q": Word("B K", "reward", "the least action value of each, with the others' proposals"),
         "value": Word("B", "reward", "V(s)"),
         "agent.value": Word("B", "reward", "an agent's own value, of what it sees"),

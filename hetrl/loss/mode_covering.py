@@ -32,6 +32,8 @@ class ModeCovering(Component):
         super().__init__()
         self.coef = coef
 
-    def compute(self, error: Float[Tensor, "*batch"], alpha: Float[Tensor, "*batch"]) -> dict[str, Float[Tensor, "*batch"]]:
+    def compute(
+        self, error: Float[Tensor, "*batch"], alpha: Float[Tensor, "*batch"]
+    ) -> dict[str, Float[Tensor, "*batch"]]:
         """Return ``loss`` per sample [reward]."""
         return {"loss": self.coef * alpha * error}

@@ -16,7 +16,8 @@ class Boltzmann(Component):
 
     w_k = exp(Q_k / alpha + c_k) / sum_j exp(Q_j / alpha + c_j)
 
-    c is 0 where all were drawn alike, and ``agent.candidate_prior`` where whoever drew them writes it. A constant added to Q changes nothing. Values 0 and ln 3 with alpha = 1 have the weights 1/4 and 3/4.
+    c is 0 where all were drawn alike, and ``agent.candidate_prior`` where whoever drew them writes it. A constant added
+    to Q changes nothing. Values 0 and ln 3 with alpha = 1 have the weights 1/4 and 3/4.
 
     Args:
         alpha: the temperature [reward/nat], above 0; left out, the agent's own, ``agent.alpha``.

@@ -214,5 +214,7 @@ def test_a_step_back_to_clean_points_by_quadrature():
     expected = -(share @ (torch.stack(backs) @ step))
     mean = share @ clean
     variance = share @ (clean - mean).square()
-    numbers = (torch.as_tensor(each, dtype=torch.float64).view(1) for each in (shift, raw, at, mean, variance, rate, left))
+    numbers = (
+        torch.as_tensor(each, dtype=torch.float64).view(1) for each in (shift, raw, at, mean, variance, rate, left)
+    )
     torch.testing.assert_close(cross_entropy_back(*numbers), expected)
