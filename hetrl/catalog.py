@@ -67,6 +67,8 @@ BUILT_IN: dict[str, str] = {
     "loss/expected_soft_policy": "hetrl.loss.expected_soft_policy:ExpectedSoftPolicy",
     "loss/deterministic_policy": "hetrl.loss.deterministic_policy:DeterministicPolicy",
     "loss/weighted_denoising": "hetrl.loss.weighted_denoising:WeightedDenoising",
+    "loss/mode_covering": "hetrl.loss.mode_covering:ModeCovering",
+    "loss/noise_drift": "hetrl.loss.noise_drift:NoiseDrift",
     "loss/noise_matching": "hetrl.loss.noise_matching:NoiseMatching",
     "loss/weighted_likelihood": "hetrl.loss.weighted_likelihood:WeightedLikelihood",
     "loss/uniform_entropy": "hetrl.loss.uniform_entropy:UniformEntropy",

@@ -77,6 +77,9 @@ WORDS: dict[str, dict[str, Word]] = {
         "agent.proposal_log_prob": Word("B", "nat", "log π(proposal)"),
         "agent.candidates": Word("B K A", "action", "K actions of the agent, such as all its options one-hot"),
         "agent.candidate_log_prob": Word("B K", "nat", "log π of each of them"),
+        "agent.candidate_prior": Word(
+            "B K", "nat", "the log of what each counts before Q does, where they are not drawn alike"
+        ),
         "agent.candidate_q": Word("B K", "reward", "the least action value of each, with the others' proposals"),
         "value": Word("B", "reward", "V(s)"),
         "agent.value": Word("B", "reward", "an agent's own value, of what it sees"),
@@ -116,6 +119,7 @@ WORDS: dict[str, dict[str, Word]] = {
         "agent.point_time": Word("B integers", "1", "the step up to which it has been noised"),
         "agent.point_noise": Word("B A", "1", "the noise that is in it if weighted candidates are what it was made of"),
         "agent.predicted_noise": Word("B A", "1", "what the network predicts of it"),
+        "agent.backward_error": Word("B", "nat", "how unlikely a chain's step from there to weighted candidates is"),
         "agent.path": Word(
             "B S A",
             "1",

@@ -4,21 +4,25 @@ import math
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional
 
-from hetrl.arguments import Count, Widths
+from hetrl.arguments import Count, Fraction, Widths
 from hetrl.encoder import Encoder, Encoding, in_front
 from hetrl.errors import RecipeError, RunError
 from hetrl.network import MLP, Activation, Policy, mode
 from hetrl.ops.activation import ACTIVATIONS, SLOPES
-from hetrl.ops.chain import chain, noising_rates
+from hetrl.ops.chain import chain, cross_entropy_back, noising_rates, signal_left
+from hetrl.ops.gaussian import log_prob
 from hetrl.ops.layers import layers
-from hetrl.ops.tanh import log_slope, squash
+from hetrl.ops.tanh import log_slope, squash, unsquash
 from hetrl.team import Agent, Box, Team
 
 _RAW = (-20.0, 2.0)
 """Where s is held, as the log deviations of squashed Gaussians usually are."""
+_FAR = 3.0
+"""How far out actions on a bound are taken to be before the squashing: 0.995 of the way."""
 
 
 class ChainPolicy(Policy):
@@ -54,6 +58,7 @@ class ChainPolicy(Policy):
     draws = "normal"
     low: Tensor
     high: Tensor
+    steps: Tensor
 
     def __init__(
         self,
@@ -75,6 +80,8 @@ class ChainPolicy(Policy):
         self.rates = noising_rates(n_steps)
         self.register_buffer("low", torch.tensor(agent.action.low), persistent=False)
         self.register_buffer("high", torch.tensor(agent.action.high), persistent=False)
+        table = torch.tensor([self.rates, signal_left(self.rates)[:-1]])
+        self.register_buffer("steps", table, persistent=False)  # b_k and abar_k
         self._log_scale = ((self.high.double() - self.low.double()) / 2).log().sum().item()
         front, size = in_front(encoder, agent, team)
         self.body = BackwardStep(self.size, size, n_steps, hidden, step_hidden, activation, front)
@@ -125,6 +132,92 @@ class ChainPolicy(Policy):
         """
         noise = self._normal(observation, (*observation.shape[:-1], n)) if noise is None else noise
         return {"candidates": self.draw(observation.unsqueeze(-2), noise)}
+
+    # Towards a density that is known but for its constant
+
+    @mode(
+        reads={"action": "agent.action", "proposal": "agent.proposal"},
+        writes={
+            "candidates": "agent.candidates",
+            "prior": "agent.candidate_prior",
+            "point": "agent.point",
+            "time": "agent.point_time",
+        },
+        learned=False,
+    )
+    def around(
+        self,
+        action: Float[Tensor, "*batch dim"],
+        proposal: Float[Tensor, "*batch dim"],
+        *,
+        n: Count = 16,
+        own: Fraction = 0.4,
+        uniform: Fraction = 0.2,
+    ) -> dict[str, Tensor]:
+        """Return a noised action as ``point``, the ``time`` from which a step leads to it, and ``n`` actions of origin.
+
+        Half of the ``candidates`` [action] are normal around the point, as the noising says, half uniform in the box,
+        stratified. ``prior`` is the log of what each counts before Q does: the noising's density over that of drawing
+        it, up to a constant. Points are made as by ``around`` of ``net/diffusion_policy``, before the squashing.
+
+        Args:
+            action: what was done, of which those points are made that are neither of the next two.
+            proposal: an action of the policy.
+            n: K, an even number of candidates.
+            own: share of the points that are made of the proposal.
+            uniform: share of those made of a uniform action.
+
+        Raises:
+            RunError: the two shares are more than 1 together, or n is odd.
+        """
+        if own + uniform > 1 or n % 2:
+            raise RunError(f"around: own = {own} and uniform = {uniform} add up to 1 at most, and n = {n} is even.")
+        chosen, width = torch.rand_like(action[..., :1]), self.high - self.low
+        start = torch.where(chosen < own, proposal, action)
+        start = torch.where(chosen >= 1 - uniform, self.low + width * torch.rand_like(action), start)
+        start = unsquash(start, self.low, self.high).clamp(-_FAR, _FAR)
+        time = torch.randint(len(self.rates), action.shape[:-1], device=action.device)
+        rate, left = self.steps[:, time].unsqueeze(-1)
+        left = left * (1 - rate)
+        point = left.sqrt() * start + (1 - left).sqrt() * torch.randn_like(start)
+        centre, spread = (point / left.sqrt()).unsqueeze(-2), ((1 - left) / left).sqrt().unsqueeze(-2)
+        share = torch.rand(*action.shape[:-1], n // 2, self.size, dtype=action.dtype, device=action.device)
+        share = (torch.rand_like(share).argsort(-2) + share) / (n // 2)
+        near = centre + spread * torch.randn_like(share)
+        clean = torch.cat([near, unsquash(2 * share - 1, -torch.ones_like(self.low), torch.ones_like(self.low))], -2)
+        of_near = log_prob(clean, centre.expand_as(clean), spread.log().expand_as(clean))
+        of_flat = log_slope(clean) - self.size * math.log(2)
+        prior = of_near + of_flat - torch.logaddexp(of_near, of_flat)  # exp(Q / alpha) is a density of actions
+        return {"candidates": squash(clean, self.low, self.high), "prior": prior, "point": point, "time": time}
+
+    @mode(
+        reads={
+            "observation": "agent.observation",
+            "point": "agent.point",
+            "time": "agent.point_time",
+            "candidates": "agent.candidates",
+            "weight": "agent.weight",
+        },
+        writes={"error": "agent.backward_error"},
+    )
+    def backward_error(
+        self,
+        observation: Float[Tensor, "*batch seen"],
+        point: Float[Tensor, "*batch dim"],
+        time: Int[Tensor, "*batch"],
+        candidates: Float[Tensor, "*batch several dim"],
+        weight: Float[Tensor, "*batch several"],
+    ) -> dict[str, Float[Tensor, "*batch"]]:
+        """Return as ``error`` how unlikely the steps are that lead from the point back to the candidates [nat].
+
+        -sum_k w_k E log p(x_t | x_{t+1}, o), over where x_t was if the candidate k was the clean action
+        """
+        clean, share = unsquash(candidates, self.low, self.high), weight.unsqueeze(-1)
+        mean = (share * clean).sum(-2)
+        variance = (share * (clean - mean.unsqueeze(-2)).square()).sum(-2)
+        shift, raw = self.body(self.body.seen_at(observation, time), point)
+        rate, left = self.steps[:, time].unsqueeze(-1)
+        return {"error": cross_entropy_back(shift, raw, point, mean, variance, rate, left)}
 
     # What collection asks
 
@@ -198,6 +291,11 @@ class BackwardStep(nn.Module):
         """Return what the first layer makes of an observation in each of the S steps, ``*B H``."""
         known = self.known(observation if self.encoder is None else self.encoder(observation))
         return (known.unsqueeze(-2) + self.point.weight[:, self._size :].t()).unbind(-2)
+
+    def seen_at(self, observation: Tensor, time: Tensor) -> Tensor:
+        """Return the same of one step for each observation, ``*B H``; ``time`` says which, ``*B``."""
+        known = self.known(observation if self.encoder is None else self.encoder(observation))
+        return known + functional.embedding(time, self.point.weight[:, self._size :].t())
 
     def forward(self, seen: Tensor, point: Tensor) -> tuple[Tensor, Tensor]:
         """Return shift and raw of a step from a point x_{k+1}, ``*B A`` each, given what :meth:`seen` made for it."""

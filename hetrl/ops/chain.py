@@ -31,6 +31,54 @@ def noising_rates(n_steps: int) -> list[float]:
     return [_LEAST + (_MOST - _LEAST) * k / (n_steps - 1) for k in range(n_steps)]
 
 
+def signal_left(rates: Sequence[float]) -> list[float]:
+    """Return abar_0 = 1 to abar_S, the share of the signal's variance that is left after so many steps of noising."""
+    left = [1.0]
+    for rate in rates:
+        left.append(left[-1] * (1 - rate))
+    return left
+
+
+def cross_entropy_back(
+    shift: Float[Tensor, "*batch dim"],
+    raw: Float[Tensor, "*batch dim"],
+    point: Float[Tensor, "*batch dim"],
+    mean: Float[Tensor, "*batch dim"],
+    variance: Float[Tensor, "*batch dim"],
+    rate: Float[Tensor, "*batch 1"],
+    left: Float[Tensor, "*batch 1"],
+) -> Float[Tensor, "*batch"]:
+    """Return -E log p(x_k | x_{k+1}) over where x_k was, of clean points x_0 with a mean and a variance [nat].
+
+    Noising a clean point and looking back from x_{k+1}, x_k is normal with
+
+        mean c x_0 + sqrt(1 - b_k) (1 - abar_k) / (1 - abar_{k+1}) x_{k+1},   c = sqrt(abar_k) b_k / (1 - abar_{k+1})
+        variance (1 - abar_k) / (1 - abar_{k+1}) b_k
+
+    so over clean points its mean has theirs for x_0, and its variance c^2 times theirs more. abar_{k+1} = (1 - b_k)
+    abar_k. With clean points proportional to exp(Q / alpha) given x_{k+1}, the least error is the noising of the policy
+    proportional to exp(Q / alpha) reversed.
+
+    Args:
+        shift: what the step adds, as in :func:`chain`.
+        raw: the log of how much wider than the noising it is.
+        point: x_{k+1}.
+        mean: of the clean points.
+        variance: theirs.
+        rate: b_k.
+        left: abar_k.
+    Source: Ho et al. 2020, arXiv:2006.11239, equations 6 and 7 (the way back, given where it began).
+    """
+    noisy = 1 - (1 - rate) * left
+    of_clean = left.sqrt() * rate / noisy
+    kept = (1 - rate).sqrt()
+    goal = of_clean * mean + kept * (1 - left) / noisy * point
+    spread = of_clean.square() * variance + (1 - left) / noisy * rate
+    std = rate.sqrt() * raw.exp()
+    off = (goal - kept * point - shift).square() + spread
+    return (std.log() + _HALF_LOG + off / (2 * std.square())).sum(-1)
+
+
 def chain(
     step: Backward, rates: Sequence[float], noise: Float[Tensor, "*batch draws dim"]
 ) -> tuple[Float[Tensor, "*batch dim"], Float[Tensor, "*batch"]]:

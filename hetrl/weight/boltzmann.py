@@ -12,11 +12,12 @@ from hetrl.component import Component
 
 
 class Boltzmann(Component):
-    """What each candidate counts in the policy proportional to exp(Q / alpha), if all were drawn alike.
+    """What each candidate counts in the policy proportional to exp(Q / alpha).
 
-    w_k = exp(Q_k / alpha) / sum_j exp(Q_j / alpha)
+    w_k = exp(Q_k / alpha + c_k) / sum_j exp(Q_j / alpha + c_j)
 
-    A constant added to Q changes nothing. Values 0 and ln 3 with alpha = 1 have the weights 1/4 and 3/4.
+    c is 0 where all were drawn alike, and ``agent.candidate_prior`` where whoever drew them writes it. A constant added
+    to Q changes nothing. Values 0 and ln 3 with alpha = 1 have the weights 1/4 and 3/4.
 
     Args:
         alpha: the temperature [reward/nat], above 0; left out, the agent's own, ``agent.alpha``.
@@ -25,7 +26,7 @@ class Boltzmann(Component):
     Differs: nothing.
     """
 
-    reads = {"q": "agent.candidate_q", "own_alpha": "agent.alpha"}
+    reads = {"q": "agent.candidate_q", "own_alpha": "agent.alpha", "prior": "agent.candidate_prior"}
     writes = {"weight": "agent.weight", "effective": "log.agent.effective_candidates"}
 
     def __init__(self, *, alpha: Annotated[Positive | None, SCHEDULABLE] = None) -> None:
@@ -38,13 +39,17 @@ class Boltzmann(Component):
         return frozenset(["own_alpha"] if arguments.get("alpha") is None else [])
 
     def compute(
-        self, q: Float[Tensor, "*batch several"], own_alpha: Float[Tensor, "*batch"] | None = None
+        self,
+        q: Float[Tensor, "*batch several"],
+        own_alpha: Float[Tensor, "*batch"] | None = None,
+        prior: Float[Tensor, "*batch several"] | None = None,
     ) -> dict[str, Float[Tensor, "*batch several"] | Float[Tensor, "*batch"]]:
         """Return the ``weight`` of each candidate [1], and how many are ``effective``, 1 / sum_k w_k^2."""
         below = q - q.amax(-1, keepdim=True)  # before dividing, so that a constant is not even rounded differently
         if self.alpha is not None:
-            weight = torch.softmax(below / self.alpha, -1)
+            score = below / self.alpha
         else:
             assert own_alpha is not None  # required says so
-            weight = torch.softmax(below / own_alpha.unsqueeze(-1), -1)
+            score = below / own_alpha.unsqueeze(-1)
+        weight = torch.softmax(score if prior is None else score + prior, -1)
         return {"weight": weight, "effective": 1 / weight.square().sum(-1)}

@@ -882,9 +882,14 @@ def off_policy(recipe: str, *overrides: str) -> tuple[Callable[[], object], Call
 
 
 def measure_diffusion(quick: bool) -> list[dict[str, Any]]:
-    """HAQO beside HASAC at equal networks, one thread: 16 environments, batches of 256. Seconds of the processor."""
+    """Chains and HAQO beside HASAC, one thread: 16 environments, batches of 256. Seconds of the processor.
+
+    Wanted of ``chain_hasac``: at most 1.5 of HASAC's update and at least 0.7 of its frames/s.
+    """
     torch.set_num_threads(1)
-    ways = {"hasac": ("hasac",)}
+    ways = {"hasac": ("hasac",), "chain_hasac": ("chain_hasac",)}
+    for steps in () if quick else (2, 4):
+        ways[f"chain_hasac, S = {steps}"] = ("chain_hasac", f"nets.actor.n_steps={steps}")
     for steps in (5,) if quick else (1, 2, 5, 10, 20):
         ways[f"haqo, T = 20, S = {steps}"] = ("haqo", f"nets.actor.n_sample_steps={steps}")
     for steps in () if quick else (1, 2, 5, 10):  # T = S = 20 is among the above

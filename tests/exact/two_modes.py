@@ -24,7 +24,7 @@ from hetrl.network import Network, mode
 from hetrl.team import Agent, Box, Team
 
 MODE, WIDTH = 0.6, 0.2
-Payoff = Literal["either", "same"]
+Payoff = Literal["either", "same", "split"]
 
 
 def payoff(kind: Payoff, one: Tensor, other: Tensor) -> Tensor:
@@ -32,13 +32,13 @@ def payoff(kind: Payoff, one: Tensor, other: Tensor) -> Tensor:
 
     With e(a, m) = exp(-(a - m)^2 / (2 0.2^2)), modes at m = -0.6 and 0.6: *either*, the mean over agents of
     max_m e(a_i, m), so that all four pairs of modes are worth 1; *same*, max_m e(a_1, m) e(a_2, m), so that the two
-    pairs of equal ones are, and the two others 0.
+    pairs of equal ones are, and the two others 0; *split*, max_m e(a_1, m) e(a_2, -m), the two others.
     """
     modes = torch.tensor([-MODE, MODE])
     near = [(-(action.unsqueeze(-1) - modes).square() / (2 * WIDTH**2)).exp() for action in (one, other)]
     if kind == "either":
         return (near[0].amax(-1) + near[1].amax(-1)) / 2
-    return (near[0] * near[1]).amax(-1)
+    return (near[0] * (near[1] if kind == "same" else near[1].flip(-1))).amax(-1)
 
 
 class TwoModes(TeamEnv):
@@ -204,6 +204,13 @@ def masses(actions: Tensor) -> Tensor:
     but its ends."""
     places = torch.tensor([-MODE, 0.0, MODE])
     return ((actions.unsqueeze(-1) - places).abs() < MODE / 2).float().mean(-2)
+
+
+def worth(kind: Payoff, actions: Tensor, count: int = 2048) -> float:
+    """Return what a game is worth to agents that draw ``actions`` ``[2, ...]``, each by itself: the mean of all pairs
+    of the first ``count``."""
+    one, other = actions[:, :count]
+    return payoff(kind, one.unsqueeze(-1), other).mean().item()
 
 
 # ----- the picture

@@ -9,7 +9,7 @@ from hetrl.engine.store import Store
 from hetrl.errors import RecipeError, RunError
 from hetrl.net.chain_policy import ChainPolicy
 from hetrl.net.squashed_gaussian_policy import SquashedGaussianPolicy
-from hetrl.ops.chain import chain
+from hetrl.ops.chain import chain, cross_entropy_back
 from hetrl.ops.tanh import log_slope, squash
 from hetrl.team import Agent, Box, Team
 
@@ -130,6 +130,68 @@ def test_sampling_draws_its_own_noise_where_none_is_given():
 
 def test_bounds_are_no_state():
     assert not {"low", "high"} & set(policy().state_dict())
+
+
+LINE = Agent("a", "agents", 0, 3, Box((-0.5,), (2.0,)), "agents")
+
+
+def test_candidates_around_a_point_count_as_what_it_may_have_been():
+    """Under uniform actions, where Q says nothing: the mean of the clean action given its noised point, by quadrature
+    over the box. The points of all steps; own, replayed and uniform ones."""
+    net = policy(LINE)
+    action, own = (-0.5 + 2.5 * torch.rand(300, 1).double() for _ in range(2))
+    found = net.around(action, own, n=2000, own=0.3, uniform=0.3)
+    share = found["prior"].softmax(-1).unsqueeze(-1)
+    grid = -0.5 + 2.5 * (torch.arange(4000).double() + 0.5) / 4000
+    u = torch.atanh((grid + 0.5) / 1.25 - 1)
+    left = net.steps.double().prod(0)[found["time"]]  # b abar is what the last step took: abar less it is left
+    left = net.steps.double()[1][found["time"]] - left
+    near = torch.distributions.Normal(left.sqrt().unsqueeze(-1) * u, (1 - left).sqrt().unsqueeze(-1))
+    expected = near.log_prob(found["point"]).softmax(-1) @ grid
+    apart = (share * found["candidates"]).sum(-2).squeeze(-1) - expected
+    assert found["time"].unique().tolist() == [0, 1, 2, 3]
+    assert apart.abs().mean() < 0.01 and apart.mean().abs() < 0.002
+    assert found["candidates"].min() >= -0.5 and found["candidates"].max() <= 2.0
+
+
+@pytest.mark.parametrize(("own", "uniform", "place"), [(1.0, 0.0, 1.9), (0.0, 0.0, -0.4), (0.0, 1.0, None)])
+def test_points_are_made_of_what_is_asked(own, uniform, place):
+    """Of the proposal, of what was done, or of anything in the box."""
+    net = policy(LINE)
+    action, proposal = torch.full((4000, 1), -0.4).double(), torch.full((4000, 1), 1.9).double()
+    found = net.around(action, proposal, n=2, own=own, uniform=uniform)
+    left = net.steps.double()[1] * (1 - net.steps.double()[0])
+    last = found["time"] == 0
+    u = (found["point"][last] / left[0].sqrt()).squeeze(-1)  # of deviation 1 / 3 around where it came from
+    if place is None:
+        assert u.std() > 0.8
+    else:
+        assert u.mean().item() == pytest.approx(math.atanh((place + 0.5) / 1.25 - 1), abs=0.05)
+        assert u.std().item() == pytest.approx(1 / 3, abs=0.03)
+
+
+def test_how_unlikely_the_step_to_a_single_candidate_is():
+    """With one candidate of all the weight: as of that clean point, by the step's own network."""
+    net, observation = policy(moved=0.3), seen(8)
+    action = LOW + (HIGH - LOW) * torch.rand(8, 2)
+    found = net.around(action.double(), action.double(), n=4)
+    weight = functional.one_hot(torch.full((8,), 2), 4).double()
+    error = net.backward_error(observation, found["point"], found["time"], found["candidates"], weight)["error"]
+    made = net.body.seen(observation)
+    for row in range(8):
+        k = found["time"][row].item()
+        shift, raw = net.body(made[k][row], found["point"][row])
+        clean = torch.atanh((found["candidates"][row, 2] - LOW) * 2 / (HIGH - LOW) - 1)
+        numbers = net.steps.double()[:, k].unsqueeze(-1)
+        of_one = cross_entropy_back(shift, raw, found["point"][row], clean, torch.zeros(2).double(), *numbers)
+        torch.testing.assert_close(error[row], of_one)
+
+
+def test_refuses_shares_above_1_and_odd_numbers():
+    net = policy(LINE)
+    for wrong in ({"own": 0.7, "uniform": 0.5}, {"n": 3}):
+        with pytest.raises(RunError, match=r"^around: .* add up to 1 at most, and n = \d+ is even\.$"):
+            net.around(torch.zeros(2, 1).double(), torch.zeros(2, 1).double(), **wrong)
 
 
 def test_refuses_noise_of_another_chain():

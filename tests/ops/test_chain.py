@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal, Normal
 
-from hetrl.ops.chain import chain, noising_rates
+from hetrl.ops.chain import chain, cross_entropy_back, noising_rates, signal_left
 
 
 def normal(mean, deviation):
@@ -184,3 +184,37 @@ def test_gradients_are_the_derivatives():
         return chain(lambda x, k: (values[0] * x.sin() + values[1] * k, values[2] * x), noising_rates(2), noise)
 
     assert torch.autograd.gradcheck(both, parameters)
+
+
+# ----- towards clean points
+
+
+def test_a_step_back_to_clean_points_by_hand():
+    """The last step, of rate 0.36: where x_0 was is the clean point. From x_1 = 1 with shift 0.1 the step expects 0.9;
+    points of mean 0.5 and variance 0.04 are 0.16 + 0.04 off: ln 0.6 + ln(2 pi) / 2 + 0.2 / 0.72 = 0.685891."""
+    one = torch.ones(1, dtype=torch.float64)
+    found = cross_entropy_back(0.1 * one, 0 * one, one, 0.5 * one, 0.04 * one, 0.36 * one, one)
+    assert found.item() == pytest.approx(0.685891, abs=1e-6)
+    assert signal_left([0.36, 0.5]) == pytest.approx([1, 0.64, 0.32])
+
+
+def test_a_step_back_to_clean_points_by_quadrature():
+    """Of two clean points; where x_k was is found from the noising alone: how it gets there, and on to x_{k+1}."""
+    rates, k = noising_rates(4), 2
+    left, rate, at = signal_left(rates)[k], rates[k], 0.4
+    clean, share = torch.tensor([-0.8, 1.1]).double(), torch.tensor([0.3, 0.7]).double()
+    grid = torch.linspace(-8, 8, 8001).double()
+    backs = []
+    for u in clean:
+        there = normal(math.sqrt(left) * u, math.sqrt(1 - left)).log_prob(grid)
+        on = normal(math.sqrt(1 - rate) * grid, math.sqrt(rate)).log_prob(torch.tensor(at).double())
+        backs.append((there + on).softmax(-1))
+    shift, raw = 0.3, -0.4
+    step = normal(math.sqrt(1 - rate) * at + shift, math.sqrt(rate) * math.exp(raw)).log_prob(grid)
+    expected = -(share @ (torch.stack(backs) @ step))
+    mean = share @ clean
+    variance = share @ (clean - mean).square()
+    numbers = (
+        torch.as_tensor(each, dtype=torch.float64).view(1) for each in (shift, raw, at, mean, variance, rate, left)
+    )
+    torch.testing.assert_close(cross_entropy_back(*numbers), expected)

@@ -25,6 +25,13 @@ def test_the_agents_own_temperature():
     assert Boltzmann.required({}) == {"own_alpha"} and Boltzmann.required({"alpha": 0.1}) == frozenset()
 
 
+def test_what_a_candidate_counts_before():
+    """Weights 1 : 3 by value and 1 : 2 before it are 1 : 6."""
+    q, prior = torch.tensor([[0.0, math.log(3)]]), torch.tensor([[0.0, math.log(2)]])
+    found = Boltzmann(alpha=1.0).compute(q, prior=prior)["weight"]
+    torch.testing.assert_close(found, torch.tensor([[1 / 7, 6 / 7]]))
+
+
 @pytest.mark.parametrize("alpha", [1e-4, 0.3, 50.0])
 def test_a_constant_in_q_changes_nothing(alpha):
     """Exactly, where adding it rounds nothing; and far values are no trouble."""
