@@ -40,9 +40,9 @@ ALGORITHMS = (
 )
 ACRONYMS = {"gae": "GAE", "kl": "KL", "td": "TD", "pettingzoo": "PettingZoo"}
 NO_ENTRIES = {"data": {"behaviour", "environment", "collected", "ends", "evaluate", "figures", "intake",
-                       "random_actions", "ring"},
+                       "played_step", "random_actions", "ring"},
               "env": {"simulator_state", "transition", "team_env", "finite_game", "painter", "physique", "physics",
-                      "robots", "scenarios"},
+                      "robots", "scenarios", "settled", "spare"},
               "net": {"gaussian_head", "recurrent_encoder", "value_normalizer"}}  # fmt: skip
 """Files beside the entries of a kind that serve several of them."""
 

@@ -19,7 +19,7 @@ from hetrl.data.ends import lives, own_ends
 from hetrl.data.environment import Environment, close, repeats, trusted
 from hetrl.data.figures import Figures
 from hetrl.data.intake import Intake
-from hetrl.data.played_step import Put, Step, kept, played_step
+from hetrl.data.played_step import Put, RolloutStep, kept, played_step
 from hetrl.errors import RecipeError
 from hetrl.graph import copy_all
 from hetrl.keys import ENDS
@@ -126,7 +126,7 @@ class OnPolicy(Source):
         self._begin()
         self.check_arguments({"frames": self.frames}, self.n_envs)
         self._generator = torch.Generator(self.device).manual_seed(seed)
-        self._take: Step = played_step(self._step, env, behaviour, self._generator)
+        self._take: RolloutStep = played_step(self._step, env, behaviour, self._generator)
 
     def _begin(self) -> None:
         """Begin episodes in all environments."""

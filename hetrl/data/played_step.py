@@ -12,7 +12,7 @@ from hetrl.team import Grouped
 
 Put = Callable[[Mapping[str, Grouped]], None]
 """Takes what is to be stored of a step: word -> layout group -> tensor. It may be called several times in a step."""
-Step = Callable[[Any, Put], Any]
+RolloutStep = Callable[[Any, Put], Any]
 """From what is carried from step to step, dictionaries of tensors, to the same after a step."""
 
 
@@ -29,7 +29,9 @@ class PlayedStep:
         generators: from which they draw.
     """
 
-    def __init__(self, step: Step, env: Any, reads: Callable[[], Sequence[Tensor]], generators: Generators) -> None:
+    def __init__(
+        self, step: RolloutStep, env: Any, reads: Callable[[], Sequence[Tensor]], generators: Generators
+    ) -> None:
         self._step, self._env, self._reads, self._generators = step, env, reads, generators
         self._ways: dict[Hashable, _Way] = {}
 
@@ -61,7 +63,7 @@ class _Way:
     """One way that steps go, as a function from tensors to tensors."""
 
     def __init__(
-        self, step: Step, spec: TreeSpec, state: Callable[[], Sequence[Tensor]], generators: Generators
+        self, step: RolloutStep, spec: TreeSpec, state: Callable[[], Sequence[Tensor]], generators: Generators
     ) -> None:
         self._step, self.spec = step, spec
         self.played = Played(self._take, state, "run.graphs: a step", generators)
@@ -78,7 +80,7 @@ class _Way:
         return leaves
 
 
-def played_step(step: Step, env: Any, behaviour: Any, generator: torch.Generator) -> Step:
+def played_step(step: RolloutStep, env: Any, behaviour: Any, generator: torch.Generator) -> RolloutStep:
     """Return a step such that it is played, where the policies are and the environments can be; or as it is."""
     reads = getattr(behaviour, "reads", None)
     return step if reads is None or not hasattr(env, "way") else PlayedStep(step, env, reads, [generator])

@@ -10,7 +10,7 @@ from hetrl.env.simulator_state import KeyPath, put, slots
 from hetrl.graph import copy_all, inline
 
 
-class Settled:
+class FixedPlaces:
     """All tensors that a simulator, or what is around it, holds, each in a place of its own that never changes.
 
     Whoever steps or resets a simulator puts other tensors into its slots, and says so with :meth:`loosen`; what is

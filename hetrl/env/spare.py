@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hetrl.env.settled import Settled
+from hetrl.env.settled import FixedPlaces
 from hetrl.env.simulator_state import Footprint, KeyPath, copy_shared, restore, snapshot
 from hetrl.graph import Played
 from hetrl.rng import Stream
@@ -45,7 +45,7 @@ class Spare:
         self.observation: Grouped = {}
         self.age = FRESH_FOR
         """Resets that it has served since the last full one. It is the host's: nothing that is recorded reads it."""
-        self._settled = Settled([(0, *path) for path in first])
+        self._settled = FixedPlaces([(0, *path) for path in first])
         self._played = Played(self._reset_in_place, self._touched, "task.capture: a spare's reset")
 
     def is_used_up(self, horizon: int) -> bool:

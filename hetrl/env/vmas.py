@@ -37,7 +37,7 @@ from hetrl.env.adapter.scenario import look_over
 from hetrl.env.capture import When
 from hetrl.env.physique import physique
 from hetrl.env.scenarios import scenario_class, scenarios, shipped, world_arguments
-from hetrl.env.settled import Settled
+from hetrl.env.settled import FixedPlaces
 from hetrl.env.simulator_state import (
     PlayedChoice,
     RowChoice,
@@ -137,7 +137,7 @@ class Vmas(TeamEnv):
         self._spare: Spare | None = None
         self._served = False
         """Whether the spare is ready for the step to come."""
-        self._settled = Settled([(0, *path) for path in _OWNERS])
+        self._settled = FixedPlaces([(0, *path) for path in _OWNERS])
         self._stream = Stream(seed, self.device)
         self._spare_stream = Stream(_spare_seed(seed), self.device)
         self.team = self._make_team()
