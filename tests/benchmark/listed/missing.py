@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from .entries import Entry, RunList
 from .results import Result
 
+SHARE = 0.05
+"""Of a run that has to be there before its speed counts: the evaluation at the beginning weighs too much before."""
+
 
 @dataclass(frozen=True)
 class Missing:
@@ -31,7 +34,11 @@ class Missing:
 
 def speed_of(entry: Entry, results: Mapping[Entry, Result]) -> tuple[float, bool]:
     """Return frames a second: those of results of this arm on this task, the quickest, else those of the list."""
-    like = [result.speed for other, result in results.items() if (other.arm, other.where) == (entry.arm, entry.where)]
+    like = [
+        result.speed
+        for other, result in results.items()
+        if (other.arm, other.where) == (entry.arm, entry.where) and result.frames >= SHARE * other.frames
+    ]
     return (max(like), True) if like else (float(entry.speed), False)
 
 
