@@ -128,6 +128,9 @@ class Players(dict[str, Player]):
             name = own["policy"]
             self[agent] = Player(agent, policies[name], functions[name], each)
 
+    def __missing__(self, agent: str) -> Player:
+        raise KeyError(f"no agent {agent!r} here; there are {', '.join(self)}")
+
     def reset(self, rows: Any = None) -> None:
         """Forget, all agents."""
         for policy in self.values():

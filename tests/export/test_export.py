@@ -233,6 +233,11 @@ def test_what_the_player_refuses(case, folder):
         call(play_of(folder).Players()[name])
 
 
+def test_the_player_names_its_agents(folder):
+    with pytest.raises(KeyError, match=r"no agent 'agent_9' here; there are .*discrete_0"):
+        play_of(folder).Players()["agent_9"]
+
+
 def test_the_player_keeps_memories_and_masks(folder):
     player, policy = play_of(folder).Players()["discrete_0"], run_of("recurrent").policies()["discrete_0"]
     mask = np.array([[False, True, False, False], [True, True, True, True]])
