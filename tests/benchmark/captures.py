@@ -1,8 +1,9 @@
 """Which scenarios can be captured: each is traced and proved, or refused with its reason.
 
-    python tests/benchmark/captures.py [SCENARIO ...] [--steps 1000] [--compile] [--table docs/benchmarks/captured_scenarios.md]
+    python tests/benchmark/captures.py [SCENARIO ...] [--steps 1000] [--compile] [--table PAGE]
 
-Writes ``captures.json`` (rows of earlier calls are kept) and, with ``--table``, puts the table into a page.
+Writes ``captures.json`` (rows of earlier calls are kept) and, with ``--table``, puts the
+table into a page, docs/benchmarks/captured_scenarios.md.
 """
 
 import argparse
