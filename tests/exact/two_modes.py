@@ -1,4 +1,4 @@
-"""Two continuous games with two good actions each, trained; and the picture of docs/details/haqo.md.
+"""Two continuous games with two good actions each, trained; and the picture of docs/details/haqo_two_modes.md.
 
 PYTHONPATH=tests python -m exact.two_modes docs/img
 """
