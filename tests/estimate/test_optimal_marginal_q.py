@@ -174,13 +174,15 @@ def test_greedy_finds_no_best_prefix():
 @games
 @pytest.mark.parametrize("completion", ["greedy", "refine", "exact"])
 def test_of_candidates_is_phi_with_each_of_them_as_the_proposal(game, completion):
+    """Looked up in tables they are the same numbers; some processors round products of other shapes otherwise."""
+    near = {"rtol": 0, "atol": 0} if game.kind == "table" else {"rtol": 1e-14, "atol": 1e-13}
     for place in range(game.n):
         turn = game.order.index(place)
         each = game.phi(turn, place, completion=completion, of="candidates")
         own = game.proposal
         for option in range(each.shape[-1]):
             game.proposal = (*own[:place], game.candidates[place][:, option], *own[place + 1 :])
-            torch.testing.assert_close(each[:, option], game.phi(turn, place, completion=completion), rtol=0, atol=0)
+            torch.testing.assert_close(each[:, option], game.phi(turn, place, completion=completion), **near)
         game.proposal = own
 
 
