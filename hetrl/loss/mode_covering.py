@@ -12,7 +12,7 @@ from hetrl.component import Component
 class ModeCovering(Component):
     """A forward KL towards the policy proportional to exp(Q / alpha), in the units of ``loss/soft_policy``.
 
-    coef alpha error
+    coef alpha error,   error = -E log p(x_k | x_{k+1}, o) over where good actions lead back to
 
     ``loss/soft_policy`` is alpha KL(pi || exp(Q / alpha) / Z) up to a constant: it leaves out a good action that nobody
     draws. Here the expectation is over the good actions, so each of them has to be likely. With alpha = 0.2, an error
