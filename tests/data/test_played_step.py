@@ -7,6 +7,7 @@ import torch
 
 import hetrl
 from hetrl import graph
+from hetrl.env import vmas
 from hetrl.env.capture import capture
 from hetrl.env.capture.runner import as_it_is, in_turns
 from hetrl.env.vmas import Vmas
@@ -22,7 +23,8 @@ class Counted(Tape):
     plays = 0
 
     def play(self):
-        """Play it."""
+        """Play it, which no graph does while another is recorded."""
+        assert not graph.inline()
         type(self).plays += 1
         super().play()
 
@@ -92,6 +94,23 @@ def test_a_rollout_is_the_same_bit_for_bit(like_a_gpu, monkeypatch, scenario, ap
     assert played(recorded)
 
 
+def test_what_a_step_draws_comes_from_the_environments_stream(like_a_gpu, monkeypatch):
+    """Rewards with noise, of rows apart from each other; and the process's own generator is left alone."""
+    base = vmas.scenario_class("simple")
+
+    class Noisy(base):
+        def reward(self, agent):
+            return super().reward(agent) + torch.randn(self.world.batch_dim)
+
+    monkeypatch.setattr(vmas, "scenario_class", lambda name: Noisy)
+    plain, recorded = (source_of("simple", graphs, apart=True) for graphs in (False, True))
+    for _ in range(3):
+        same(plain.rollout(), recorded.rollout())
+    before = torch.get_rng_state()
+    recorded.rollout()
+    assert played(recorded) and torch.equal(before, torch.get_rng_state())
+
+
 def test_what_is_stored_and_carried_on_stays(like_a_gpu):
     """A batch and what is saved after it are nobody's places: the next steps leave them alone."""
     source = source_of("simple", True, apart=True)
@@ -142,13 +161,12 @@ def test_a_step_that_cannot_be_one_recording_is_several(like_a_gpu, monkeypatch)
     """It says why once, and goes on with the numbers of one that is not recorded."""
     plain, recorded = (source_of("simple", graphs, apart=True) for graphs in (False, True))
     same(plain.rollout(), recorded.rollout())  # in which the simulator is captured
-    own = recorded._env.advance
+    own = recorded._env._reset_where
 
-    def asks(actions):
-        moved = own(actions)
-        return moved if bool(moved.terminated.any() | True) else None
+    def asks(done):  # half-way: the simulator has stepped, and its tensors are those of a recording that fails
+        return own(done) if bool(done.any() | True) else {}
 
-    monkeypatch.setattr(recorded._env, "advance", asks)
+    monkeypatch.setattr(recorded._env, "_reset_where", asks)
     with pytest.warns(UserWarning, match="run.graphs: a step runs operation by operation: _local_scalar_dense waits"):
         same(plain.rollout(), recorded.rollout())
     Counted.plays = 0
