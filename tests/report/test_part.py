@@ -31,7 +31,7 @@ def test_a_loss():
         "writes loss loss.value",
         "source Yu et al. 2022, arXiv:2103.01955",
         "differs nothing.",
-        "used in a2po, haa2c, happo,",
+        "used in a2po, haa2c, haa2c_mujoco, happo,",
         "code hetrl.loss.huber_value.HuberValue",
     ):
         assert words in text
