@@ -13,7 +13,8 @@ import hetrl
 from hetrl.engine.store import Store
 
 SIZES = (
-    ("160", 5, 64), ("320", 10, 64), ("640", 20, 64), ("640", 20, 128), ("1600", 32, 64), ("1600", 32, 128), ("3200", 64, 64),
+    ("160", 5, 64), ("320", 10, 64), ("640", 20, 64), ("640", 20, 128),
+    ("1600", 32, 64), ("1600", 32, 128), ("3200", 64, 64),
 )  # fmt: skip
 """Rows of a batch, which has four minibatches; environments; width of the policies' two layers."""
 ROUNDS = "update.actors.order={use: order/blocks, of: agent, size: 32}"
