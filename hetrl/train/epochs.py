@@ -104,6 +104,11 @@ def _refuse_words(trainer: L.Trainer) -> None:
     ):
         if value != default:
             raise RunError(f"Trainer({word}={value}): run.eval_every says when evaluations come; leave {word} away.")
+    if trainer.precision != "32-true":
+        raise RunError(
+            f"Trainer(precision='{trainer.precision}'): numbers have 32 bits throughout, as ratios and targets need; "
+            "leave precision away."
+        )
 
 
 def _refuse_waiting(trainer: Any) -> None:

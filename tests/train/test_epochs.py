@@ -193,6 +193,8 @@ def test_a_stop_between_two_evaluations_is_evaluated_where_somebody_watches(tmp_
         ({"limit_train_batches": 0.5}, r"^Trainer\(limit_train_batches=0.5\): a share of what\? Say a number"),
         ({"val_check_interval": 0.5}, r"^Trainer\(val_check_interval=0.5\): run.eval_every says when evaluations come"),
         ({"check_val_every_n_epoch": 2}, r"^Trainer\(check_val_every_n_epoch=2\): run.eval_every says when"),
+        ({"precision": "64-true"}, r"^Trainer\(precision='64-true'\): numbers have 32 bits throughout"),
+        ({"precision": "bf16-mixed"}, r"^Trainer\(precision='bf16-mixed'\): numbers have 32 bits throughout"),
     ],
     ids=str,
 )
