@@ -36,6 +36,8 @@ class Entry:
     runs: tuple[Path, ...]
     tree: Tree
     """The recipe of the first one."""
+    recipe: str
+    """What it calls itself, without what tells variants of it apart: that gives it its look in pictures."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,12 @@ def comparable(paths: Sequence[Path], *, anyway: bool = False) -> Comparable:
 def _entries(groups: Sequence[Sequence[Path]]) -> list[Entry]:
     trees = [Folder(members[0]).tree() for members in groups]
     tasks = _task_names([tree["task"] for tree in trees])
-    methods = _method_names([method_name(members[0]) for members in groups], tasks, trees)
-    return [Entry(*each[:2], tuple(each[2]), each[3]) for each in zip(methods, tasks, groups, trees, strict=True)]
+    recipes = [method_name(members[0]) for members in groups]
+    methods = _method_names(recipes, tasks, trees)
+    return [
+        Entry(method, task, tuple(members), tree, recipe)
+        for method, task, members, tree, recipe in zip(methods, tasks, groups, trees, recipes, strict=True)
+    ]
 
 
 def _task_names(tasks: Sequence[Tree]) -> list[str]:

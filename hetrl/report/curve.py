@@ -1,6 +1,5 @@
 """Learning curves as pictures."""
 
-import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +11,12 @@ from matplotlib.figure import Figure  # not pyplot, which would choose a backend
 from matplotlib.ticker import MaxNLocator
 
 from hetrl.errors import HetrlWarning, RunError, nearest
+from hetrl.report.legend import NARROW, WIDE, Said, add_legend, captions, legend_height, letters
+from hetrl.report.looks import Look, looks
 from hetrl.report.writable import PICTURES, check_writable, written
 from hetrl.runs.csv_table import FRAMES, read
 from hetrl.runs.folder import Folder
-from hetrl.runs.several import by_seed, folder_name, run_folders
+from hetrl.runs.several import by_seed, folder_name, method_name, run_folders
 
 Series = tuple[np.ndarray, np.ndarray]
 """Frames and values of a metric."""
@@ -23,8 +24,6 @@ _POINTS = 200
 """Of a stretch of a curve."""
 _FEWEST_FRAMES = 10
 """That an axis spans."""
-_LETTERS, _LINES = 60, 8
-"""Of a line of a legend, and of a legend that stands inside its axis, at most."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,8 @@ class Curve:
     series: Sequence[Series]
     within: tuple[np.ndarray, np.ndarray] | None = None
     """Of one seed: the ends of its values' own intervals, where it has such; see :func:`interval`."""
+    recipe: str = ""
+    """What gives the curve its look, see :func:`hetrl.report.looks.looks`; the name, unless another one is given."""
 
 
 def draw_runs(runs: Sequence[Path], metric: str | None, path: Path) -> Path:
@@ -60,9 +61,12 @@ def draw_runs(runs: Sequence[Path], metric: str | None, path: Path) -> Path:
             for name, members in zip(called, groups, strict=True)
         ]
     curves = [
-        Curve(name, [series[run] for run in members], interval(members[0], chosen) if len(members) == 1 else None)
+        Curve(
+            name, [series[run] for run in members], interval(members[0], chosen) if len(members) == 1 else None,
+            method_name(members[0]),
+        )
         for name, members in zip(called, groups, strict=True)
-    ]
+    ]  # fmt: skip
     return draw(curves, path, ylabel=chosen)
 
 
@@ -198,7 +202,7 @@ def draw(curves: Sequence[Curve], path: Path, *, ylabel: str, title: str = "") -
 def draw_panels(
     panels: Mapping[str, Sequence[Curve]], path: Path, *, ylabel: str, ylim: tuple[float, float] | None = None
 ) -> Path:
-    """Draw several pictures, one for each title: up to three side by side, more in rows of two.
+    """Draw a picture with axes for each title, in rows of two; a name looks the same in all of them.
 
     Args:
         panels: title -> its curves.
@@ -206,55 +210,52 @@ def draw_panels(
         ylabel: what is drawn.
         ylim: the ends of what can be; an interval of a mean may reach beyond.
     """
-    columns = len(panels) if len(panels) <= 3 else 2
-    rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(6.4 * columns, 4.2 * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False)
-    for axis in axes.flat[len(panels) :]:
-        axis.axis("off")
-    for axis, (title, curves) in zip(axes.flat, panels.items(), strict=False):
-        for index, curve in enumerate(curves):
-            _draw_curve(axis, curve, f"C{index}")
-        axis.set(title=title, ylabel=ylabel)
-        if ylim is not None:
-            axis.set_ylim(*ylim)
-        axis.grid(alpha=0.3)
-        label_frames(axis)
-        add_legend(axis)
-    with written(path) as half:
+    columns = 1 if len(panels) == 1 else 2
+    rows, width = -(-len(panels) // columns), NARROW if columns == 1 else WIDE
+    every = list({curve.name: curve for curves in panels.values() for curve in curves}.values())
+    look = dict(zip([each.name for each in every], looks([each.recipe or each.name for each in every]), strict=True))
+    labels, note = captions({title: {each.name: _said(each) for each in curves} for title, curves in panels.items()})
+    height = 3.4 * rows + (legend_height(list(labels.values()), note, width) if rows * columns == len(panels) else 0.0)
+    with letters(width), written(path) as half:
+        figure = Figure(figsize=(width, height), layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False)
+        for axis, (title, curves) in zip(axes.flat, panels.items(), strict=False):
+            for curve in curves:
+                _draw_curve(axis, curve, look[curve.name], labels[curve.name])
+            axis.set(title=title, ylim=ylim)
+            axis.grid(alpha=0.3)
+            label_frames(axis)
+        figure.supylabel(ylabel, fontsize="medium")
+        lines = {text: line for axis in axes.flat for line, text in zip(*axis.get_legend_handles_labels(), strict=True)}
+        free = axes.flat[len(panels) :]
+        for axis in free:
+            axis.axis("off")
+        add_legend(free[-1] if len(free) else figure, list(lines.values()), list(lines), note, width)
         figure.savefig(half, dpi=130)
     return path
 
 
-def add_legend(axis: Axes) -> None:
-    """Say which line is what: inside, or below the axis where many or long names would cover the curves."""
-    handles, labels = axis.get_legend_handles_labels()
-    labels = [textwrap.fill(label, _LETTERS) for label in labels]
-    lines = sum(label.count("\n") + 1 for label in labels)
-    if lines <= _LINES:
-        axis.legend(handles, labels, loc="best", fontsize="small")
-    else:
-        axis.legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize="x-small", frameon=False)
-
-
-def _draw_curve(axis: Axes, curve: Curve, color: str) -> None:
+def _said(curve: Curve) -> Said:
+    """Return how many seeds a curve has, and which intervals are drawn."""
     found = stretches(curve)
-    seeds = seeds_in_words(len(curve.series), [(each.frames[0], each.count) for each in found])
-    if any(each.count > 2 for each in found):
-        seeds += "; 95 % t-interval of the mean"
+    kinds = ["95 % t-interval of the mean"] if any(each.count > 2 for each in found) else []
+    kinds += ["95 % of its episodes"] if curve.within is not None else []
+    return seeds_in_words(len(curve.series), [(each.frames[0], each.count) for each in found]), "; ".join(kinds)
+
+
+def _draw_curve(axis: Axes, curve: Curve, look: Look, text: str) -> None:
     if curve.within is not None:
-        seeds += "; 95 % of its episodes"
-        axis.fill_between(curve.series[0][0], *curve.within, color=color, alpha=0.15, linewidth=0)
-    label: str | None = f"{curve.name} ({seeds})"
-    for each in found:
+        axis.fill_between(curve.series[0][0], *curve.within, color=look.color, alpha=0.15, linewidth=0)
+    label: str | None = text
+    for each in stretches(curve):
         dot = "o" if each.frames[0] == each.frames[-1] else None  # a line of one point would not be seen
-        axis.plot(each.frames, each.mean, color=color, linewidth=2, label=label, marker=dot, markersize=4)
+        axis.plot(each.frames, each.mean, color=look.color, linestyle=look.line, label=label, marker=dot, markersize=4)
         low, high = each.mean - each.half, each.mean + each.half
-        axis.fill_between(each.frames, low, high, color=color, alpha=0.15, linewidth=0)
+        axis.fill_between(each.frames, low, high, color=look.color, alpha=0.15, linewidth=0)
         label = None
     if len(curve.series) > 1:
         for own_frames, values in curve.series:
-            axis.plot(own_frames, values, color=color, alpha=0.35, linewidth=0.8)
+            axis.plot(own_frames, values, color=look.color, alpha=0.35, linewidth=0.8)
 
 
 def label_frames(axis: Axes) -> None:
@@ -262,7 +263,7 @@ def label_frames(axis: Axes) -> None:
     axis.set_xlabel("environment frames")
     left = max(axis.get_xlim()[0], 0.0)
     axis.set_xlim(left, max(axis.get_xlim()[1], left + _FEWEST_FRAMES))
-    axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=2))
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=2))
     axis.xaxis.set_major_formatter(frames_as_text)
 
 

@@ -58,7 +58,7 @@ def main():
         seeds = sorted({row[1] for row in rows if row[0] == arm})
         series = [np.array([row[2:] for row in sorted(rows) if row[:2] == (arm, seed)]).T for seed in seeds]
         if series:
-            curves.append(Curve(name, [tuple(each) for each in series]))
+            curves.append(Curve(name, [tuple(each) for each in series], recipe=arm.split("_")[0]))
             print(name, ", ".join(f"{each[1][0]:.2f} -> {each[1][-1]:.2f} at {each[0][-1]:,.0f}" for each in series))
     draw(curves, DOCS / "img" / "crowd.png", ylabel="evaluation return, mean of 128 agents")
 

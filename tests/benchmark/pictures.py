@@ -22,6 +22,7 @@ SCENARIOS = ("mixed_transport", "scout_and_carry", "gate", "tether", "relay")
 EVALUATION = "eval/return"
 DETERMINISTIC = "evaluation return, deterministic"
 Panels = dict[str, list[Curve]]
+REFERENCES = {"HalfCheetah 2x3": "halfcheetah", "simple_spread, sum over agents": "spread"}
 
 
 def seeds(runs: Path, stem: str, metric: str) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -29,9 +30,9 @@ def seeds(runs: Path, stem: str, metric: str) -> list[tuple[np.ndarray, np.ndarr
     return [from_run(folder, metric) for folder in sorted(runs.glob(f"{stem}_[0-9]"))]
 
 
-def curve(runs: Path, label: str, stem: str, metric: str = EVALUATION) -> Curve:
-    """Return a line with every seed of a run; a deterministic evaluation by default."""
-    return Curve(label, seeds(runs, stem, metric))
+def curve(runs: Path, label: str, stem: str, metric: str = EVALUATION, recipe: str = "") -> Curve:
+    """Return a line with every seed of a run, in the colour of a recipe; a deterministic evaluation by default."""
+    return Curve(label, seeds(runs, stem, metric), recipe=recipe)
 
 
 def reference(stem: str) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -69,7 +70,10 @@ def recipes(runs: Path, names: tuple[str, ...], tasks: tuple[str, ...] = TASKS, 
 def named(runs: Path, labels: Mapping[str, str], tasks: tuple[str, ...], title: str = "{}") -> Panels:
     """Return one panel for each task, one curve for each stem (``STEM_TASK``) under its label."""
     return {
-        title.format(task): [curve(runs, label, f"{stem}_{task}") for stem, label in labels.items()] for task in tasks
+        title.format(task): [
+            curve(runs, label, f"{stem}_{task}", recipe=stem.removesuffix("100k")) for stem, label in labels.items()
+        ]
+        for task in tasks
     }
 
 
@@ -77,8 +81,8 @@ def against_benchmarl(runs: Path) -> Panels:
     """MAPPO with BenchMARL's settings (``peer_TASK``), smoothed training return."""
     return {
         f"{task}, BenchMARL's settings, 4 epochs": [
-            Curve("hetrl MAPPO", [smooth(series) for series in seeds(runs, f"peer_{task}", "return")]),
-            Curve("BenchMARL 1.5.2 MAPPO", [smooth(series) for series in benchmarl(task)]),
+            Curve("hetrl MAPPO", [smooth(series) for series in seeds(runs, f"peer_{task}", "return")], recipe="mappo"),
+            Curve("BenchMARL 1.5.2 MAPPO", [smooth(series) for series in benchmarl(task)], recipe="mappo"),
         ]
         for task in TASKS
     }
@@ -108,25 +112,27 @@ def orders_on_vmas(runs: Path) -> Panels:
 def against_the_reference(runs: Path) -> Panels:
     """HAPPO beside the reference implementation's, on its tasks."""
     return {
-        "HalfCheetah 2x3": [
-            curve(runs, "hetrl HAPPO", "happo_halfcheetah"), Curve("HARL HAPPO", reference("happo_halfcheetah")),
-        ],
-        "simple_spread, sum over agents": [
-            curve(runs, "hetrl HAPPO", "happo_spread"), Curve("HARL HAPPO", reference("happo_spread")),
-        ],
-    }  # fmt: skip
+        title: [
+            curve(runs, "hetrl HAPPO", f"happo_{task}", recipe="happo"),
+            Curve("HARL HAPPO", reference(f"happo_{task}"), recipe="happo"),
+        ]
+        for title, task in REFERENCES.items()
+    }
 
 
 def off_policy_against_the_reference(runs: Path) -> Panels:
     """HASAC beside the reference implementation's, and the others of the family."""
-    tasks = {"HalfCheetah 2x3": "halfcheetah", "simple_spread, sum over agents": "spread"}
     return {
         title: [
-            curve(runs, "hetrl HASAC", f"hasac_{task}"), Curve("HARL HASAC", reference(f"hasac_{task}")),
-            *(curve(runs, f"hetrl {name.upper()}", f"{name}_{task}") for name in ("masac", "hatd3", "haddpg")),
+            curve(runs, "hetrl HASAC", f"hasac_{task}", recipe="hasac"),
+            Curve("HARL HASAC", reference(f"hasac_{task}"), recipe="hasac"),
+            *(
+                curve(runs, f"hetrl {name.upper()}", f"{name}_{task}", recipe=name)
+                for name in ("masac", "hatd3", "haddpg")
+            ),
         ]
-        for title, task in tasks.items()
-    }  # fmt: skip
+        for title, task in REFERENCES.items()
+    }
 
 
 def other_tasks(runs: Path) -> Panels:

@@ -23,7 +23,7 @@ METRIC = "eval/info/won"
 COLUMNS = ("recipe", "map", "seed", "frames", "won")
 MAPS = ("3m", "2s3z", "3s5z")
 RECIPES = ("mappo", "happo", "qmix", "vdn", "hasac", "omdpg")
-"""In the order in which they are drawn, so that a recipe has its colour in every panel; others come behind."""
+"""In the order in which they are drawn; others come behind."""
 LAST = 3
 """Evaluations at the end of a run over which the printed rate is averaged."""
 Row = tuple[str, str, int, int, float]

@@ -96,7 +96,7 @@ def test_a_stopped_run_leaves_the_other_curves_as_they_are(run, drawn, tmp_path)
     drawn.clear()
     draw_runs([*whole, *other, run("stopped", "mappo", end=100, seed=1)], None, tmp_path / "after.png")
     after = {label: (frames[-1], values[-1]) for label, frames, values in drawn}
-    label = "HAPPO, balance (3 seeds; 95 % t-interval of the mean)"
+    label = "HAPPO, balance (3 seeds)"
     assert before[label] == after[label] == (1000, 11)
     assert "MAPPO, balance (2 seeds, 1 from 100 on)" in after
 
@@ -139,7 +139,7 @@ def test_a_comparison_with_an_unfinished_seed_keeps_all_curves(run, drawn, tmp_p
     assert any(note.endswith("empty has logged nothing yet; it is left out.") for note in found.about.notes)
     draw_comparison(found, tmp_path / "comparison.png")
     assert [label for label, *_ in drawn] == [
-        "HAPPO (3 seeds, 2 from 400 on; 95 % t-interval of the mean)", "MAPPO (1 seed)",
+        "HAPPO (3 seeds, 2 from 400 on)", "MAPPO (1 seed)",
     ]  # fmt: skip
     frames, values = found.curve(found.about.entries[0])
     assert frames[-1] == 1000 and np.isnan(values[2]).sum() == 7 and not np.isnan(values[:2]).any()

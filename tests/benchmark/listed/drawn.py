@@ -62,12 +62,10 @@ def panels(wanted: RunList, results: Results) -> dict[str, list[Curve]]:
     for place in wanted.places:
         curves = []
         for arm in wanted.arms:
-            own = [
-                results[each] for each in wanted.entries if (each.arm, each.where) == (arm, place) and each in results
-            ]
-            series = [series_of(result) for result in own if result.points]
+            own = [each for each in wanted.entries if (each.arm, each.where) == (arm, place) and each in results]
+            series = [series_of(results[each]) for each in own if results[each].points]
             if series:
-                curves.append(Curve(wanted.labels.get(arm, arm), series))
+                curves.append(Curve(wanted.labels.get(arm, arm), series, recipe=own[0].recipe))
         if curves:
             found[wanted.columns.get(place, place)] = curves
     return found
