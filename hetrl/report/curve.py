@@ -1,5 +1,6 @@
 """Learning curves as pictures."""
 
+import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -225,7 +226,10 @@ def draw_panels(
             axis.set(title=title, ylim=ylim)
             axis.grid(alpha=0.3)
             label_frames(axis)
-        figure.supylabel(ylabel, fontsize="medium")
+        if len(panels) == 1:
+            axes[0, 0].set_ylabel(textwrap.fill(ylabel, 32))
+        else:
+            figure.supylabel(ylabel, fontsize="medium")
         lines = {text: line for axis in axes.flat for line, text in zip(*axis.get_legend_handles_labels(), strict=True)}
         free = axes.flat[len(panels) :]
         for axis in free:

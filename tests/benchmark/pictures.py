@@ -214,17 +214,32 @@ def captured(runs: Path) -> Panels:
     }
 
 
+def kept(name: str) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the series of every seed of a run of docs/data/fine_tuning.csv."""
+    with (HERE.parents[1] / "docs" / "data" / "fine_tuning.csv").open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["run"] == name]
+    seeds = dict.fromkeys(row["seed"] for row in rows)
+    points = [[(float(row["frames"]), float(row[EVALUATION])) for row in rows if row["seed"] == seed] for seed in seeds]
+    return [(np.array(each)[:, 0], np.array(each)[:, 1]) for each in points]
+
+
 def from_weights(runs: Path) -> Panels:
-    """A task that is changed: from the weights of the one before, and from nothing; and the chain of both runs."""
-    light, heavy = (curve(runs, "", f"{stem}_balance") for stem in ("light", "from_light"))
+    """A task that is changed: from the weights of the one before, and from nothing; and the chain of both runs.
+
+    The runs are ``light_balance_SEED``, ``from_light_balance_SEED`` and ``heavy_balance_SEED``; where there are none,
+    the table that is kept.
+    """
+    light, heavy, nothing = (
+        Curve("", seeds(runs, f"{stem}_balance", EVALUATION) or kept(stem)) for stem in ("light", "from_light", "heavy")
+    )
     after = [
         (frames + before[-1], values) for (frames, values), (before, _) in zip(heavy.series, light.series, strict=True)
     ]
     return {
         "HAPPO on balance, mass 10": [
-            Curve("from the weights of mass 5", heavy.series), curve(runs, "from nothing", "heavy_balance"),
+            Curve("from the weights of mass 5", heavy.series), Curve("from nothing", nothing.series),
         ],
-        "a chain of two runs": [Curve("mass 5", light.series), Curve("then mass 10", after)],
+        "a chain of two runs": [Curve("mass 5", light.series), Curve("from the weights of mass 5", after)],
     }  # fmt: skip
 
 

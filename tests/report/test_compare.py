@@ -8,6 +8,9 @@ from itertools import permutations
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+from matplotlib.text import Text
 from rich.console import Console
 
 import hetrl
@@ -19,6 +22,7 @@ from hetrl.report.compare import SCORES, compare
 from hetrl.report.compare_picture import draw
 from hetrl.report.compare_table import as_table
 from hetrl.report.curve import draw_runs
+from hetrl.report.looks import looks
 from hetrl.report.statistics import interquartile_curve, interquartile_mean, probability_of_improvement
 from hetrl.runs.several import folder_name
 
@@ -379,6 +383,30 @@ def test_one_seed_is_one_seed(run, tmp_path, monkeypatch):
     )
     draw(compare([run("ours", "happo")]), tmp_path / "one.png")
     assert "HAPPO (1 seed)" in labels
+
+
+def test_a_comparison_has_the_recipes_colours_and_letters_to_be_read(run, tmp_path, monkeypatch):
+    figures, save = [], Figure.savefig
+
+    def noting(self, *given, **named):
+        save(self, *given, **named)
+        texts = [text for text in self.findobj(Text) if text.get_text() and text.get_visible()]
+        figures.append((self, min(text.get_size() / 72 / self.get_figwidth() * 350 for text in texts)))
+
+    monkeypatch.setattr(Figure, "savefig", noting)
+    paths = [run("other", "mappo"), run("ours", "happo"), run("fixed", "happo", "update.actors.order.use=order/fixed")]
+    draw(compare(paths), tmp_path / "three.png")
+    ((figure, pixels),) = figures
+    assert pixels > 6.5  # of 350, half a page's width
+    curves, scores, _ = figure.axes
+    drawn = [(line.get_label(), line.get_color()) for line in curves.lines if not line.get_label().startswith("_")]
+    expected = [look.color for look in looks(["mappo", "happo", "happo"])]
+    assert [color for _, color in drawn] == expected and len(set(expected)) == 3
+    assert [label[:8] for label, _ in drawn] == ["A: MAPPO", "B: HAPPO", "C: HAPPO"]
+    assert [text.get_text() for text in scores.get_yticklabels()] == ["A", "B", "C"]
+    assert [line.get_color() for line in scores.lines if line.get_marker() == "o"] == expected
+    (legend,) = figure.findobj(Legend)
+    assert legend.get_title().get_text() == "1 seed each"
 
 
 # ----- through the command
