@@ -108,8 +108,8 @@ def test_a_checkpoint_is_paid_once_and_to_who_has_the_ball():
 def test_a_goal_pays_everyone_what_it_lacks():
     paid = rewards.Approach(3)
     paid.paid(False, [True, False, False], (0.15, 0.0))
-    assert paid.paid(True, [False] * 3, (1.01, 0.0)) == pytest.approx([0.8, 1.0, 1.0])
-    assert paid.paid(True, [True] * 3, (1.01, 0.0)) == [0.0] * 3
+    assert paid.paid(True, [False] * 3, (-0.5, 0.0)) == pytest.approx([0.8, 1.0, 1.0])  # wherever the ball is by now
+    assert paid.paid(True, [True] * 3, (-0.5, 0.0)) == [0.0] * 3
 
 
 def test_the_checkpoints_lie_from_099_to_019():
@@ -265,6 +265,15 @@ def test_a_goal_terminates_and_is_worth_two(fake):
     torch.testing.assert_close(earned, torch.tensor([2.0, 2.0]))
     assert {name: value.item() for name, value in moved.infos.items()} == {"scored": 1.0, "conceded": 0.0}
     assert moved.next_observation["agents"][0, 0, 88] > 1.0 and moved.observation["agents"][0, 0, 88] < 0.8
+
+
+def test_the_next_episode_pays_anew(pitch):
+    one = match.Match(DRILL, 2, 400, True)
+    earned = []
+    for seed in (0, 0):
+        one.reset(seed)
+        earned.append(sum(sum(one.step([IDLE, IDLE]).reward) for _ in range(8)))
+    assert earned[0] == earned[1] > 0.5
 
 
 def test_without_checkpoints_a_goal_is_worth_one(fake):
