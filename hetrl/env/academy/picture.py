@@ -12,18 +12,18 @@ _SIDES: tuple[Colour, Colour] = (PALETTE[0], PALETTE[5])
 """Colours of the left side and the right."""
 _GRASS: Colour = (226, 238, 222)
 _LINE: Colour = (250, 252, 250)
-_BALL: Colour = (255, 255, 255)
+_BALL = PALETTE[6]
 _END, _TOUCH, _POST = 1.0, 0.42, 0.044
 """Where the pitch ends, and a goal's posts are."""
 _MARGIN = 0.06
 _AREA = (0.3, 0.24)
 """Depth of the penalty area, and half of its width."""
-_BODY, _SMALL = 0.022, 0.009
+_BODY, _SMALL = 0.022, 0.013
 """Radii of a player and of the ball, larger than life."""
 
 
 def paint(info: Any, controlled: Sequence[int]) -> np.ndarray:
-    """Draw the pitch, both sides, the ball, and who of the left side are agents, by their numbers.
+    """Draw the pitch, both sides, the ball, and below who is an agent's player that agent's number, from 0.
 
     Args:
         info: the engine's account of the match.
@@ -60,5 +60,5 @@ def paint(info: Any, controlled: Sequence[int]) -> np.ndarray:
         if player >= 0:
             place = info.left_team[player].position
             x, y = (coordinate / FINE for coordinate in pixels(place[0], place[1]))
-            words.text((x, y), str(agent), (255, 255, 255), font(10), anchor="mm")
+            words.text((x, y + _BODY * scale / FINE + 2), str(agent), mixed(_SIDES[0], INK, 0.6), font(11), anchor="mt")
     return np.asarray(picture)
