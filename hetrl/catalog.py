@@ -104,6 +104,7 @@ BUILT_IN: dict[str, str] = {
     "env/tabular_game": "hetrl.env.tabular_game:TabularGame",
     "env/cue_game": "hetrl.env.cue_game:CueGame",
     "env/battle": "hetrl.env.battle:Battle",
+    "env/football_academy": "hetrl.env.football_academy:FootballAcademy",
     "env/pettingzoo": "hetrl.env.pettingzoo:PettingZoo",
     "data/on_policy": "hetrl.data.on_policy:OnPolicy",
     "data/replay": "hetrl.data.replay:Replay",

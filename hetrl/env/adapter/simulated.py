@@ -254,7 +254,7 @@ class Simulated(TeamEnv):
         for group, kept in self._taken.items():
             kept[: len(state["actions"][group])] = state["actions"][group].cpu()
         if state["observation"]:  # else it was saved before the first start
-            self._replay(state["observation"])
+            self._arrive(self._bring_back(state), state["observation"])
 
     def _go_on(self) -> None:
         """Bring the episodes under way into simulators that were made again.
@@ -267,7 +267,7 @@ class Simulated(TeamEnv):
                 f"{self._kind}: its simulators were closed, and with task.repeats=false their episodes cannot be "
                 "brought back; build the recipe again."
             )
-        self.load_state_dict(self.state_dict())
+        Simulated.load_state_dict(self, Simulated.state_dict(self))
 
     def _refuse_other(self, state: Mapping[str, Any]) -> None:
         """Refuse a state that was saved with another team, number of environments, or kind of simulator."""
@@ -278,14 +278,20 @@ class Simulated(TeamEnv):
         if state.get("strangers", False) != self._strangers:
             raise RunError("state: only one of the saved environment and this task comes from a factory.")
 
-    def _replay(self, arrived: Mapping[str, Tensor]) -> None:
-        """Play the episodes under way again, and see that they arrive at the observations that were saved."""
+    def _bring_back(self, state: Mapping[str, Any]) -> list[Told]:
+        """Bring the simulators to where they were when ``state`` was saved, and return what they tell there.
+
+        The episodes under way are played again, unless a subclass knows better.
+        """
         steps = self._steps.tolist()
         taken = (
             self._by_row({group: kept[:count, row] for group, kept in self._taken.items()})
             for row, count in enumerate(steps)
         )
-        told = self._simulators.replay(self._episode_seeds.tolist(), taken)
+        return self._simulators.replay(self._episode_seeds.tolist(), taken)
+
+    def _arrive(self, told: Sequence[Told], arrived: Mapping[str, Tensor]) -> None:
+        """See that what is told after coming back is what was seen when the state was saved."""
         for group, value in self._gather(range(self.n_envs), told, self._blank()).items():
             if not torch.equal(value.nan_to_num(), arrived[group].to(self.device).nan_to_num()):
                 raise RunError(

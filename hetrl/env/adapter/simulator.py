@@ -79,9 +79,9 @@ class Simulators:
         assert isinstance(self._rows, Here)
         return self._rows.simulators
 
-    def ask(self, work: Callable[[Any], T]) -> list[T]:
-        """Do a work with each of them and return what came of it."""
-        return self._open_rows.call(work, range(self._count))
+    def ask(self, work: Callable[..., T], *each: Sequence[Any]) -> list[T]:
+        """Do a work with each of them and return what came of it; ``each`` argument has one value for each of them."""
+        return self._open_rows.call(work, range(self._count), *each)
 
     def reset(self, rows: Sequence[int], seeds: Sequence[int]) -> list[Told]:
         """Begin an episode in each of ``rows``."""

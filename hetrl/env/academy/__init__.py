@@ -1,0 +1,1 @@
+"""Academy drills of Google Research Football, straight over its engine: what happens in one match."""
