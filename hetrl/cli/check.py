@@ -22,7 +22,9 @@ def check(recipe: RecipeName, overrides: Overrides = None, parts: Parts = None) 
     try_out(loaded)
     warned(loaded)
     steps = sum(1 for phase in loaded.update for _ in phase.every_step)
-    out.print(f"{loaded.name}: links. {len(loaded.update)} phases, {steps} steps, {len(linked.team)} agents.")
+    counts = {"phase": len(loaded.update), "step": steps, "agent": len(linked.team)}
+    said = ", ".join(f"{count} {word}{'s' * (count != 1)}" for word, count in counts.items())
+    out.print(f"{loaded.name}: links. {said}.")
     replay = buffer(loaded, linked.team)
     if replay is not None:
         out.print(str(replay), soft_wrap=True, highlight=False)

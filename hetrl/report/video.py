@@ -18,6 +18,8 @@ FPS = 20
 """Steps shown in a second, unless the environment says otherwise (``pace``)."""
 
 _STRIP = 32
+_LEAST = 280
+"""Pixels that a step and a return take side by side."""
 _PAPER, _INK = (252, 252, 253), (52, 58, 66)
 
 
@@ -48,15 +50,18 @@ def chosen_file(folder: Path, words: Sequence[str]) -> tuple[Path, list[str]]:
 def captioned(frame: np.ndarray, *texts: str) -> np.ndarray:
     """Return a frame with a strip of text below it, one text at each end; the sides come out even.
 
+    A frame that is narrower than the texts stands in the middle.
+
     Args:
         frame: ``[H, W, 3]`` uint8.
         texts: one or two.
     """
     height, width = (side + side % 2 for side in frame.shape[:2])  # half as many colours as pixels, in most mp4
-    sheet = Image.new("RGB", (width, height + _STRIP), _PAPER)
-    sheet.paste(Image.fromarray(frame), (0, 0))
+    margin = max(_LEAST - width, 0) // 2 if texts else 0
+    sheet = Image.new("RGB", (width + 2 * margin, height + _STRIP), _PAPER)
+    sheet.paste(Image.fromarray(frame), (margin, 0))
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
-    for text, (x, anchor) in zip(texts, ((12, "lm"), (width - 12, "rm")), strict=False):
+    for text, (x, anchor) in zip(texts, ((12, "lm"), (sheet.width - 12, "rm")), strict=False):
         draw.text((x, height + _STRIP // 2), text, _INK, font, anchor=anchor)
     return np.asarray(sheet)
 

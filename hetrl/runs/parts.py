@@ -56,7 +56,10 @@ def run(file: Path) -> None:
             raise
         raise RunError(_failed(file, error)) from error
     if before == catalog.REGISTRATIONS:
-        raise RunError(f"--parts {file} registers nothing; call hetrl.register('env/my.world', World) in it.")
+        raise RunError(
+            f"--parts {file} registers nothing; call hetrl.register('env/my.world', World) in it, or whatever it has: "
+            "'loss/my.loss', 'net/my.net', ..."
+        )
     _RUN[path] = module
 
 

@@ -145,14 +145,15 @@ class ProgressBar(Settled):
         self._printed = self._start
 
     def on_settled(self, trainer: L.Trainer, learner: Learner) -> None:
-        """Show where the run is; where there is no terminal, a plain line now and then."""
+        """Show where the run is; where there is no terminal, a plain line for each evaluation, and now and then."""
         assert self._progress is not None
         now, frames = time.perf_counter(), learner.frames
         rate = (frames - self._first) / (now - self._start)
         shown = [f"{frames:,} frames", f"{rate:,.0f} frames/s"]
         shown += [f"{word} {value:.3g}" for word, value in learner.metrics.items() if word in ("return", "eval/return")]
         self._progress.update(self._task, completed=frames, figures="  ".join(shown))
-        if not self._console.is_terminal and (now - self._printed > 10 or frames >= learner.recipe.run.frames):
+        due = now - self._printed > 10 or frames >= learner.recipe.run.frames or "eval/return" in learner.metrics
+        if due and not self._console.is_terminal:
             self._console.print("  ".join(shown), highlight=False)
             self._printed = now
 

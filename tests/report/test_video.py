@@ -96,7 +96,8 @@ def test_the_file_holds_the_episode(tmp_path, kind, shape):
         evaluate(Counter(shape), Still(), "mean", film)
     frames = play(film.path)
     height, width = (side + side % 2 for side in shape)
-    assert frames.shape == (3, height + 32, width, 3)
+    assert frames.shape == (3, height + 32, 280, 3)  # as wide as the caption is; the frame stands in the middle
+    frames = frames[:, :, 140 - width // 2 : 140 + width // 2]
     greys = frames[:, 5:15, 5:15].mean((1, 2, 3))
     assert greys == pytest.approx([0, 50, 100], abs=4)
     assert [path.name for path in film.path.parent.iterdir()] == [f"film.{kind}"]

@@ -1,5 +1,6 @@
 """What a run takes of the process it gives back, also where it fails."""
 
+import io
 import logging
 import signal
 import sys
@@ -7,10 +8,12 @@ import sys
 import lightning as L
 import pytest
 import torch
+from rich.console import Console
 
 import hetrl
 from hetrl.errors import DependencyError, DivergenceError, RunError
 from hetrl.runs import run as runs
+from hetrl.runs.csv_table import read
 from hetrl.runs.folder import Folder
 from hetrl.train.callbacks import ProgressBar
 
@@ -53,6 +56,17 @@ def test_a_run_that_fails_gives_back_what_it_took(tmp_path):
     assert process() == before
     assert all("run" not in vars(owner) for owner in (*failing.module.phases, failing.module.evaluation))
     assert not bar._progress.live.is_started
+
+
+def test_without_a_terminal_every_evaluation_is_a_line(tmp_path):
+    said = io.StringIO()
+    bar = ProgressBar(Console(file=said, width=200))
+    folder = runs.train(
+        hetrl.load("happo", *TINY, "run.frames=240", "run.eval_every=80"), tmp_path / "run", callbacks=[bar], quiet=True
+    )
+    evaluated = [f"{row['frames']:.0f}" for row in read(folder.metrics) if row["frames"] and "eval/return" in row]
+    lines = [line.split()[0] for line in said.getvalue().splitlines() if "eval/return" in line]
+    assert lines == evaluated and len(lines) == 3
 
 
 def test_without_weights_and_biases_nothing_is_written(tmp_path, monkeypatch):
