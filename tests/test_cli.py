@@ -43,7 +43,10 @@ def test_train_eval_plot_resume(hetrl, tmp_path):
 
 
 def test_check_show_list_cp(hetrl, tmp_path):
-    assert hetrl("check", "mappo") == (0, "mappo: links. 3 phases, 13 steps, 3 agents.\n")
+    passes = "A run of 480,000 frames makes 75 passes over the phases, 6,400 rows each.\n"
+    assert hetrl("check", "mappo") == (0, f"mappo: links. 3 phases, 13 steps, 3 agents.\n{passes}")
+    code, printed = hetrl("check", "hasac", "task.n_envs=64")
+    assert code == 0 and "A run of 100,032 frames makes 1,463 passes over the phases, 256 rows each." in printed
     code, printed = hetrl("show", "happo")
     assert code == 0 and "weight/importance_factor" in printed and "agent.observation [B, 16]" in printed
     code, printed = hetrl("list")

@@ -13,6 +13,7 @@ def check(recipe: RecipeName, overrides: Overrides = None, parts: Parts = None) 
     from hetrl.engine.task import team_of
     from hetrl.engine.trial import try_out
     from hetrl.recipe.check import check
+    from hetrl.recipe.check.amounts import Amounts
     from hetrl.recipe.check.buffer import buffer
     from hetrl.recipe.read import load
 
@@ -25,6 +26,10 @@ def check(recipe: RecipeName, overrides: Overrides = None, parts: Parts = None) 
     counts = {"phase": len(loaded.update), "step": steps, "agent": len(linked.team)}
     said = ", ".join(f"{count} {word}{'s' * (count != 1)}" for word, count in counts.items())
     out.print(f"{loaded.name}: links. {said}.")
+    amounts = Amounts.of(loaded)
+    if amounts is not None:
+        passes = f"{amounts.samples:,} passes over the phases, {amounts.rows:,} rows each"
+        out.print(f"A run of {amounts.frames:,} frames makes {passes}.", soft_wrap=True, highlight=False)
     replay = buffer(loaded, linked.team)
     if replay is not None:
         out.print(str(replay), soft_wrap=True, highlight=False)
