@@ -36,7 +36,7 @@ def test_what_keeps_no_steps_has_none():
 
 def test_check_says_it_and_warns(hetrl, monkeypatch):
     """3 agents with 16 numbers seen twice, an action of 2 and a reward, and 2 flags: 3 (128 + 8 + 4) + 2 = 422."""
-    assert hetrl("check", "hasac", *SMALL)[1].splitlines()[-1] == (
+    assert hetrl("check", "hasac", *SMALL)[1].splitlines()[2] == (
         "Replay: data.capacity = 80 takes 33 KiB, of which this run fills 24.7 KiB."
     )
     monkeypatch.setattr(allocation, "free_memory", lambda: 1024)
