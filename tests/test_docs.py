@@ -32,7 +32,7 @@ TINY = [
 ]  # fmt: skip
 QUICK = ("show", "list", "cp", "diff")
 """Run here as they stand; ``check`` is run by ``test_docs_commands.py``, once for each program."""
-FOLLOWED = ("add_a_loss", "own_environment", "scenario", "env_base")
+FOLLOWED = ("add_a_loss", "own_environment", "deaths_and_masks", "scenario", "env_base")
 """Pages whose commands build on one another: a test of their own runs them, in order."""
 
 

@@ -26,7 +26,8 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 COMMANDS = typer.main.get_command(cli.app).commands
 FOLLOWED = (
     "docs/add_a_loss.md", "docs/own_environment.md", "docs/own_environment/scenario.md",
-    "docs/own_environment/env_base.md", "docs/worlds.md", "docs/environments/football_academy.md",
+    "docs/own_environment/env_base.md", "docs/own_environment/deaths_and_masks.md", "docs/worlds.md",
+    "docs/environments/football_academy.md",
 )  # fmt: skip
 """Their recipes are of packages or files that they make on the way, which tests of their own follow, or of packages of
 others that are not installed here."""

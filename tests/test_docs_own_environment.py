@@ -5,7 +5,9 @@ import shlex
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,13 +20,16 @@ from hetrl.runs import parts
 from hetrl.runs.folder import Folder
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGES = ("own_environment.md", "own_environment/scenario.md", "own_environment/env_base.md")
+PAGES = (
+    "own_environment.md", "own_environment/deaths_and_masks.md", "own_environment/scenario.md",
+    "own_environment/env_base.md",
+)  # fmt: skip
 PAGE = "\n## \n".join((DOCS / page).read_text() for page in PAGES)
 FILES = dict(re.findall(r"^```python\n# (\w+\.py)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
 SMALL = ["run.device=cpu", "run.threads=1", "run.n_eval_episodes=2", "task.n_envs=4", "nets.actor.hidden=[8]",
          "nets.value.hidden=[8]", "data.frames=80", "run.eval_every=80", "update.actors.epochs=1",
          "update.critic.epochs=1", "update.actors.minibatches=1", "update.critic.minibatches=1"]  # fmt: skip
-FRAMES = {"16000": "160", "32000": "160", "24000": "240", "48000": "240"}
+FRAMES = {"16000": "160", "32000": "160", "40000": "160", "24000": "240", "48000": "240"}
 """Frames of the page -> those of the test."""
 
 
@@ -59,7 +64,7 @@ def process(monkeypatch, tmp_path):
             getattr(owner, name).clear()
 
     yield new_process
-    for name in [name for name in sys.modules if name.split(".")[0] in ("forage", "acme_marl")]:
+    for name in [name for name in sys.modules if name.split(".")[0] in ("ring", "forage", "acme_marl")]:
         del sys.modules[name]
     for each in (catalog.installed, scenarios.installed, scenarios._of_name, scenarios._loaded, packaged.packaged):
         each.cache_clear()
@@ -108,9 +113,27 @@ def test_the_commands_of_a_section(run, title, name):
     assert all(torch.equal(value, other[word]) for word, value in one.items())
 
 
-def test_the_list_shows_it(run):
-    (first,) = commands(PAGE.split("\n## ")[0])
-    assert "Foragers on a line pick berries until they are full." in run(*first)
+def test_the_shortest_example(run):
+    """Checked, trained, evaluated and plotted; evenly spread agents earn 1 in a step."""
+    for words in commands(section("The shortest example")):
+        run(*words)
+    assert Path("ring.png").stat().st_size > 0 and Folder(Path("runs/ring")).frames_saved() == 160
+    named: dict[str, Any] = {"__name__": "ring"}
+    exec(compile(FILES["ring.py"].replace("hetrl.register", "print"), "ring.py", "exec"), named)
+    env = named["Ring"]()
+    env.reset(seed=0)
+    env.place = np.array([0.0, 1 / 3, 2 / 3])
+    seen, earned, *_ = env.step(dict.fromkeys(env.agents, np.zeros(1, np.float32)))
+    assert earned["agent_0"] == pytest.approx(1) and seen["agent_2"] == pytest.approx([1 / 3, 1 / 3])
+
+
+@pytest.mark.parametrize(
+    ("page", "about"),
+    [(PAGES[0], "Agents on a ring spread out."), (PAGES[1], "Foragers on a line pick berries until they are full.")],
+)
+def test_the_list_shows_it(run, page, about):
+    (first,) = commands((DOCS / page).read_text().split("\n## ")[0])
+    assert about in run(*first)
 
 
 def test_what_forage_says_is_believed(run):
@@ -137,16 +160,16 @@ def test_the_python_of_the_page(monkeypatch, capsys):
     monkeypatch.setattr(hetrl, "load", lambda recipe, *overrides: load(recipe, *overrides, *small))
     monkeypatch.syspath_prepend(Path.cwd())
     exec(compile(block, "page.py", "exec"), {})
-    assert "tensor(" in capsys.readouterr().out and Path("forage.gif").stat().st_size > 0
-    assert list(Folder(Path("runs/from_python")).parts()) == ["forage.py"]
+    assert "tensor(" in capsys.readouterr().out
+    assert list(Folder(Path("runs/from_python")).parts()) == ["ring.py"]
 
 
 def test_the_check_of_the_page(monkeypatch):
     monkeypatch.syspath_prepend(Path.cwd())
     block = blocks(section("Check what it does"), "python")[0]
     exec(compile(block, "page.py", "exec"), {})
-    with pytest.raises(AssertionError, match=r"^env/my.forage: .*'width'"):
-        exec(compile(block.replace("width", "widht"), "page.py", "exec"), {})
+    with pytest.raises(AssertionError, match=r"^env/my.ring: .*'agents'"):
+        exec(compile(block.replace("agents", "agnets"), "page.py", "exec"), {})
 
 
 def test_the_package_of_the_page(monkeypatch, run):
