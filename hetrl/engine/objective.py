@@ -151,11 +151,11 @@ def total_loss(
         mask = _mask(lanes, active, next(iter(wanted))) if wanted and active is not None else None
         count = next((values[keys.ACTIVE_COUNT] for values in lanes if keys.ACTIVE_COUNT in values), None)
         for key, masked in wanted.items():
-            means[key] = masked_mean(_pool([values[key] for values in lanes]), mask if masked else None, count)
+            means[key] = masked_mean(_pool([values[key] for values in lanes]), mask if masked else None, count, key)
     return reduce(add, [mean for key, mean in means.items() if key.startswith(f"{keys.LOSS}.")]), means
 
 
-def masked_mean(value: Tensor, active: Tensor | None, count: Tensor | None = None) -> Tensor:
+def masked_mean(value: Tensor, active: Tensor | None, count: Tensor | None = None, key: str = "a mean") -> Tensor:
     """Return the mean over active samples (all of them without a mask); 0 where none is. Of ``count``, its part.
 
     Raises:
@@ -165,8 +165,8 @@ def masked_mean(value: Tensor, active: Tensor | None, count: Tensor | None = Non
         return value.mean()
     if value.shape != active.shape:
         raise RunError(
-            f"agent.active: what is one number for each sample has the shape {list(value.shape)} and its mask "
-            f"{list(active.shape)}; give both the same."
+            f"{key}: what is one number for each sample has the shape {list(value.shape)} and its mask "
+            f"{list(active.shape)}; give both the same. A loss takes no mean: the phase does."
         )
     return (value * active).sum() / (active.sum().clamp(min=1) if count is None else count.to(value.dtype))
 

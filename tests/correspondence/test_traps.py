@@ -54,7 +54,8 @@ def test_the_entropy_is_masked_sample_by_sample():
 def test_a_mask_of_another_rank_is_refused():
     """The outer product itself: 6 entropies and a mask of 6 rows and 1 column."""
     written = {"loss.agent.entropy_bonus": torch.ones(6), ACTIVE: torch.ones(6, 1, dtype=torch.bool)}
-    with pytest.raises(RunError, match=r"one number for each sample has the shape \[6\] and its mask \[6, 1\]"):
+    said = r"^loss.agent.entropy_bonus: what is one number for each sample has the shape \[6\] and its mask \[6, 1\]"
+    with pytest.raises(RunError, match=said):
         total_loss([[written]], ACTIVE)
 
 

@@ -166,8 +166,8 @@ def test_who_dies_comes_back_and_joins_late():
             before, self.t = self.agents, self.t + 1
             self.agents = list(there[self.t])
             here = {*before, *self.agents}
-            return ({a: self.see(a) for a in here}, {}, {a: a == "a" and self.t == 2 for a in here},
-                    {a: a == "c" and self.t == 5 for a in here}, {})  # fmt: skip
+            over, cut = {a: a == "a" and self.t == 2 for a in here}, {a: a == "c" and self.t == 5 for a in here}
+            return {a: self.see(a) for a in here}, dict.fromkeys(given, 0), over, cut, {}
 
     env = made(Coming)
     for step in range(1, 7):
@@ -226,7 +226,19 @@ def _last(cls):
             "there is a reward of 'a_9', who is not in possible_agents",
         ),
         (
-            {"step": lambda self, given: ({**Living.step(self, given)[0], "x": 0}, {}, {}, {}, {})},
+            {"step": lambda self, given: (*Living.step(self, given)[:1], {"a_1": 1.0}, {}, {}, {})},
+            "there is no reward of agent 'a_0', who has acted",
+        ),
+        (
+            {
+                "step": lambda self, given: (
+                    {**Living.step(self, given)[0], "x": 0},
+                    dict.fromkeys(given, 0),
+                    {},
+                    {},
+                    {},
+                )
+            },
             "there is an observation of 'x', who is not in possible_agents",
         ),
         (

@@ -113,7 +113,7 @@ def test_the_test_itself_runs_every_command_of_the_page():
     commands = [line for block in re.findall(r"^```bash\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
                 for line in block.splitlines()]  # fmt: skip
     assert made.count("\necho '$ ") == len(commands) - len(FETCHED) > 10
-    assert "\n! python -m pytest\n" in made and made.count("PYTHON'\n") == 2 and "\ninstall\n" in made
+    assert "\n! python -m pytest\n" in made and made.count("PYTHON'\n") == 3 and "\ninstall\n" in made
     for _, title, block in FENCES.findall(text):
         if title:
             compile(block, title, "exec")

@@ -135,7 +135,7 @@ class ParallelSimulator:
         if left != before:
             cut = [a for a in before if truncated.get(a, False) and not terminated.get(a, False)]
             ended = [agent in before and agent not in left and agent not in cut for agent in self._agents]
-        told: dict[str, Any] = {"reward": self._paid(rewards), "agent_terminated": ended}
+        told: dict[str, Any] = {"reward": self._paid(rewards, before), "agent_terminated": ended}
         if not left or self._count >= self._horizon:
             told["infos"] = info_numbers(infos)
         if left:
@@ -193,12 +193,14 @@ class ParallelSimulator:
         except (ValueError, TypeError, KeyError, IndexError) as error:
             raise self._wrong(f"agent '{self._agents[place]}' has an observation of {error}") from None
 
-    def _paid(self, rewards: Mapping[Any, Any]) -> list[float]:
-        """Return what each was paid; 0 for whom nothing is said of."""
+    def _paid(self, rewards: Mapping[Any, Any], acted: Collection[Any]) -> list[float]:
+        """Return what each was paid; 0 for who was not there, and of whom nothing is said."""
         self._refuse_strangers(rewards, "there is a reward of")
         paid = []
         for agent in self._agents:
             value = rewards.get(agent, 0.0)
+            if agent in acted and agent not in rewards:
+                raise self._wrong(f"there is no reward of agent '{agent}', who has acted")
             if type(value) is not float:
                 if np.ndim(value) or np.asarray(value).dtype.kind not in "biuf":
                     raise self._wrong(f"agent '{agent}' has a reward of {value!r}, which is no number")
