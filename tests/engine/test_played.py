@@ -127,9 +127,7 @@ def test_a_phase_that_cannot_be_played_says_so_once(monkeypatch):
 
     own = objective.masked_mean
     module, data = built("happo", "run.graphs=true")
-    monkeypatch.setattr(
-        objective, "masked_mean", lambda value, active, count: own(value, active, count) * bool(value.isfinite().all())
-    )
+    monkeypatch.setattr(objective, "masked_mean", lambda value, *rest: own(value, *rest) * bool(value.isfinite().all()))
     samples = list(data.source.collect().samples)
     with pytest.warns(UserWarning) as said:
         updated(module, samples, 0)
