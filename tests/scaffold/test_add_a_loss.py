@@ -85,7 +85,7 @@ def test_it_fails_only_where_something_is_to_fill_in_and_then_no_more(printed):
 def test_the_installed_package_is_listed_with_its_version(printed):
     first, last = printed["hetrl list loss"].split("loss/clipped_surrogate")[0:2]
     assert "acme" not in first
-    assert re.search(r"^loss/acme\.capped_surrogate +acme-capped-surrogate 0\.1\.0 *$", first + last, re.MULTILINE)
+    assert re.search(r"^ *loss/acme\.capped_surrogate +acme-capped-surrogate 0\.1\.0 *$", first + last, re.MULTILINE)
     assert "links" in printed["hetrl check capped_surrogate.yaml"]
 
 
