@@ -6,7 +6,6 @@ from exact.optimal_marginal_game import train
 from exact.penalty_game import START
 
 
-@pytest.mark.slow
 def test_the_best_answer_leads_to_the_best_equilibrium():
     """phi* of A, B and C is (5, 10, 20) for the first agent; it counts as having chosen C, and the second joins it."""
     seen, _ = train("exact", "best")

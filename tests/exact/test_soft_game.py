@@ -41,7 +41,6 @@ def test_one_mode():
     assert variation(histogram(drawn(policy), N_BINS), shares(line(one_mode) / ALPHA, N_BINS)) < NEAR
 
 
-@pytest.mark.slow
 def test_two_modes():
     """Neither is lost, though one is better: it has 0.61 of the density."""
     (policy,) = trained(two_modes, ALPHA)

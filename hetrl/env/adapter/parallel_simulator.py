@@ -194,7 +194,7 @@ class ParallelSimulator:
             raise self._wrong(f"agent '{self._agents[place]}' has an observation of {error}") from None
 
     def _paid(self, rewards: Mapping[Any, Any], acted: Collection[Any]) -> list[float]:
-        """Return what each was paid; 0 for who was not there, and of whom nothing is said."""
+        """Return what each was paid; of who did not act nothing has to be said, and that is 0."""
         self._refuse_strangers(rewards, "there is a reward of")
         paid = []
         for agent in self._agents:
