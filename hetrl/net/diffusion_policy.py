@@ -9,11 +9,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hetrl.arguments import Count, Fraction, Widths
+from hetrl.arguments import Count, Fraction, Positive, Widths
 from hetrl.encoder import Encoder, Encoding, in_front
 from hetrl.errors import RecipeError, RunError
 from hetrl.network import MLP, Activation, Policy, mode
-from hetrl.ops import gaussian
 from hetrl.ops.activation import ACTIVATIONS
 from hetrl.ops.diffusion import (
     ReverseStep,
@@ -26,12 +25,17 @@ from hetrl.ops.diffusion import (
     reverse_steps,
     signal_rates,
 )
-from hetrl.ops.truncated_normal import truncated_normal
+from hetrl.ops.truncated_normal import truncated_log_prob, truncated_normal
 from hetrl.team import Agent, Box, Team
 
 _EMBEDDING = 32
 _LEAST_VARIANCE = 1e-6
 """Of candidates of which one has all the weight, so that their logarithm is a number."""
+_LEAST_LEFT = 0.1
+"""Of 1 - sum w^2, by which a variance of few candidates is divided; below, hardly more than one counts."""
+_REFERENCE = 0.1
+"""Deviation of the normal with whose entropy a policy's is compared, in halves of the range: some -1 nat a dimension, at
+which temperatures hold it."""
 _CACHED = 131_072
 """Hidden activations, 0.5 MB, that are worked on at once: what a layer has written is still in a CPU's cache."""
 
@@ -78,6 +82,7 @@ class DiffusionPolicy(Policy):
     high: Tensor
     rates: Tensor
     counts: Tensor
+    reference: Tensor
     times: Tensor
     coefficients: Tensor
 
@@ -112,7 +117,11 @@ class DiffusionPolicy(Policy):
         self.register_buffer("low", torch.tensor(agent.action.low), persistent=False)
         self.register_buffer("high", torch.tensor(agent.action.high), persistent=False)
         self.register_buffer("rates", rates.to(self.low.dtype), persistent=False)
-        self.register_buffer("counts", information_weights(rates).to(self.low.dtype), persistent=False)
+        counts, noise = information_weights(rates), (1 - rates) / rates
+        reference = noise * _REFERENCE**2 / (noise + _REFERENCE**2)  # the variance that is left when x_t is known
+        self.register_buffer("counts", counts.to(self.low.dtype), persistent=False)
+        self.register_buffer("reference", reference.to(self.low.dtype), persistent=False)
+        self._reference_entropy = 0.5 * (counts @ reference + (2 * math.pi * math.e * reference[1]).log()).item()
         self._log_scale = ((self.high.double() - self.low.double()) / 2).log().sum().item()
         times, *coefficients = zip(*(step[:-1] for step in self.ancestral), strict=True)  # of first order
         self.register_buffer("times", torch.tensor(times), persistent=False)
@@ -363,7 +372,12 @@ class DiffusionPolicy(Policy):
 
     @mode(
         reads={"action": "agent.action", "proposal": "agent.proposal"},
-        writes={"candidates": "agent.candidates", "point": "agent.point", "time": "agent.point_time"},
+        writes={
+            "candidates": "agent.candidates",
+            "prior": "agent.candidate_prior",
+            "point": "agent.point",
+            "time": "agent.point_time",
+        },
         learned=False,
     )
     def around(
@@ -374,6 +388,8 @@ class DiffusionPolicy(Policy):
         n: Count = 16,
         own: Fraction = 0.4,
         uniform: Fraction = 0.2,
+        near: Fraction = 0.0,
+        width: Positive = 0.1,
     ) -> dict[str, Tensor]:
         """Return a noised action as ``point``, its step ``time``, and ``n`` actions that may have led to it.
 
@@ -383,16 +399,24 @@ class DiffusionPolicy(Policy):
         are draws of the policy proportional to that, given x_t: wherever the point comes from. Points and steps are
         drawn one for each sample, the steps uniformly on 1 to T.
 
+        Where the policy has become narrow and x_t says little, hardly one of K such draws is any good. So a share of
+        them may be drawn ``near`` the proposal instead, N(proposal, width^2) in the box; ``prior`` is the log of what
+        each counts before Q does, the first density over that of the mixture, at most 1 / (1 - near). So the weighted
+        mean aims at the same, with more that counts in it.
+
         Args:
             action: what was done, of which those points are made that are neither of the next two.
             proposal: an action of the policy.
             n: K, how many are drawn.
             own: share of the points that are made of the proposal.
             uniform: share of those made of a uniform action.
+            near: share of the candidates drawn near the proposal, below 1; rounded to whole ones.
+            width: their deviation, in halves of the range.
 
         Raises:
-            RunError: the two shares are more than 1 together.
-        Source: Dong et al. 2025, arXiv:2502.11612 (noise estimation weighted by Q).
+            RunError: the first two shares are more than 1 together, or all candidates are drawn near the proposal.
+        Source: Dong et al. 2025, arXiv:2502.11612 (noise estimation weighted by Q); Owen and Zhou 2000, J. Am. Stat.
+            Assoc. 95(449) (a mixture of proposals, weighed by its own density).
         """
         if own + uniform > 1:
             raise RunError(f"around: own = {own} and uniform = {uniform} are more than 1 together; lower one.")
@@ -403,9 +427,16 @@ class DiffusionPolicy(Policy):
         rate = self.rates[time]
         point = noised(start, torch.randn_like(action), rate)
         known, rate = (point / rate.sqrt().unsqueeze(-1)).unsqueeze(-2), rate.unsqueeze(-1).unsqueeze(-1)
+        spread = ((1 - rate) / rate).sqrt()
         share = torch.rand(*action.shape[:-1], n, self.size, dtype=action.dtype, device=action.device)
-        unit = truncated_normal(known.expand_as(share), ((1 - rate) / rate).sqrt(), share)
-        return {"candidates": self._action(unit), "point": point, "time": time}
+        if not (n_near := round(near * n)):
+            unit = truncated_normal(known.expand_as(share), spread, share)
+            prior = share.new_zeros(()).expand(share.shape[:-1])
+        elif n_near < n:
+            unit, prior = _mixture(known, spread, self._unit(proposal).unsqueeze(-2), width, n_near, share)
+        else:
+            raise RunError(f"around: near = {near} leaves none of n = {n} candidates to the point; lower one.")
+        return {"candidates": self._action(unit), "prior": prior, "point": point, "time": time}
 
     @mode(
         reads={
@@ -470,23 +501,28 @@ class DiffusionPolicy(Policy):
     ) -> dict[str, Float[Tensor, "*batch"]]:
         """Return what one point tells of the policy's ``entropy``, and minus that in the place of a log-prob [nat].
 
-        T c_t v_t / 2,   and for t = 1 also T / 2 sum over dimensions of log(2 pi e v_1)
+        sum over dimensions of h + T c_t (v_t - u_t) / 2,   and for t = 1 also T / 2 log(v_1 / u_1)
 
-        v_t is the variance of the weighted candidates, added up over dimensions, and c_t what the step counts in the
-        integral over signal to noise (:func:`hetrl.ops.diffusion.information_weights`). Only the mean over many points
-        is an entropy, and only of points all of which are draws of the policy (``around`` with ``own: 1.0``).
+        v_t is the variance of the weighted candidates, sum_k w_k (a_k - mean)^2 / (1 - sum_k w_k^2), and c_t what the
+        step counts in the integral over signal to noise (:func:`hetrl.ops.diffusion.information_weights`). h is the
+        entropy of a normal of deviation 0.1, in halves of the range, and u_t what x_t leaves of its variance. That
+        normal cancels in the mean; the nearer it is to the policy, the less one point's figure says of anything else.
+        Only the mean over many points is an entropy, and only of points all of which are draws of the policy
+        (``around`` with ``own: 1.0``).
 
         Args:
             time: t.
             candidates: those around the point.
             weight: theirs, which add up to 1.
         """
-        unit = self._unit(candidates)
-        share = weight.unsqueeze(-1)
-        variance = (share * (unit - (share * unit).sum(-2, keepdim=True)).square()).sum(-2)
-        found = 0.5 * self.n_steps * self.counts[time] * variance.sum(-1)
-        last = gaussian.entropy(0.5 * variance.clamp(min=_LEAST_VARIANCE).log())
-        found = found + torch.where(time == 1, self.n_steps * last, 0.0) + self._log_scale
+        unit, share = self._unit(candidates), weight.unsqueeze(-1)
+        left = (1 - share.square().sum(-2)).clamp(min=_LEAST_LEFT)
+        variance = (share * (unit - (share * unit).sum(-2, keepdim=True)).square()).sum(-2) / left
+        reference = self.reference[time].unsqueeze(-1)
+        found = self.counts[time].unsqueeze(-1) * (variance - reference)
+        last = (variance.clamp(min=_LEAST_VARIANCE) / reference).log()
+        found = 0.5 * self.n_steps * (found + torch.where(time.unsqueeze(-1) == 1, last, 0.0)).sum(-1)
+        found = found + self.size * self._reference_entropy + self._log_scale
         return {"entropy": found, "log_prob": -found}
 
     # What collection asks
@@ -542,6 +578,31 @@ class DiffusionPolicy(Policy):
 
     def _steps(self, like: Tensor, shape: Sequence[int]) -> Tensor:
         return torch.randint(1, self.n_steps + 1, tuple(shape), device=like.device)
+
+
+def _mixture(
+    known: Tensor, spread: Tensor, centre: Tensor, width: float, n_near: int, share: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return draws of N(known, spread^2), the last ``n_near`` of N(centre, width^2), and the log of what they count.
+
+    Args:
+        known, spread: of what may have led to a point, ``*B 1 A`` and ``*B 1 1``.
+        centre, width: of the others, ``*B 1 A``.
+        n_near: how many there are of those.
+        share: quantiles from 0 to 1, ``*B K A``.
+    """
+    n, near = share.shape[-2], torch.full_like(spread, width)
+    far = n - n_near
+    unit = torch.cat(
+        [
+            truncated_normal(known.expand_as(share[..., :far, :]), spread, share[..., :far, :]),
+            truncated_normal(centre.expand_as(share[..., far:, :]), near, share[..., far:, :]),
+        ],
+        -2,
+    )
+    of_point, of_own = truncated_log_prob(unit, known, spread), truncated_log_prob(unit, centre, near)
+    mixed = torch.logaddexp(of_point + math.log(far / n), of_own + math.log(n_near / n))
+    return unit, of_point - mixed
 
 
 def _checked(noise: Tensor, n_draws: int) -> Tensor:

@@ -1,5 +1,7 @@
 """Normal draws that are kept in a box by drawing within it, not by clipping."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -25,3 +27,19 @@ def truncated_normal(
     low, high = ndtr((-1 - centre) / std), ndtr((1 - centre) / std)  # lower tail, where shares are not rounded to 1
     drawn = (centre + std * ndtri(low + share * (high - low))).clamp(-1, 1)
     return torch.where(beyond, -drawn, drawn)
+
+
+def truncated_log_prob(
+    value: Float[Tensor, "*batch dim"], mean: Float[Tensor, "*#batch dim"], std: Float[Tensor, "*#batch #dim"]
+) -> Float[Tensor, "*batch"]:
+    """Return the log-density of such a draw, summed over dimensions; the value lies between -1 and 1.
+
+    Args:
+        value: the draw.
+        mean: where the normal is; may lie outside of the box.
+        std: how wide, above 0.
+    """
+    centre = mean.abs()
+    within = ndtr((1 - centre) / std) - ndtr((-1 - centre) / std)
+    normal = ((value - mean) / std).square() / 2 + std.log() + 0.5 * math.log(2 * math.pi)
+    return -(normal + within.log()).sum(-1)

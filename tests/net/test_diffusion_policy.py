@@ -404,6 +404,38 @@ def test_candidates_are_what_may_have_led_to_the_point():
     torch.testing.assert_close(unit.var(1), variance, rtol=0.15, atol=1e-4)
 
 
+def test_all_candidates_count_alike_where_none_is_drawn_near_the_proposal():
+    assert (around(n_rows=5, n=4)[2]["prior"] == 0).all()
+
+
+@pytest.mark.parametrize(("near", "width"), [(0.25, 0.1), (0.5, 0.3), (0.75, 2.0)])
+def test_candidates_near_the_proposal_are_counted_so_that_means_stay(near, width):
+    """With the prior the weighted mean and variance are those of what may have led to the point, on a fine grid; the
+    last share of them is around the proposal, at -0.4 and 0.8, and none counts more than 1 / (1 - near)."""
+    net, _, out = around(n_rows=30, n=4000, near=near, width=width)
+    rate = net.rates[out["time"]].view(-1, 1, 1).double()
+    unit, weight = net._unit(out["candidates"]).double(), out["prior"].double().softmax(-1).unsqueeze(-1)
+    grid = torch.linspace(-1, 1, 4001, dtype=torch.float64)
+    log = -(grid - out["point"].unsqueeze(-1).double() / rate.sqrt()).square() * rate / (2 * (1 - rate))
+    mean = (log.softmax(-1) * grid).sum(-1)
+    variance = (log.softmax(-1) * (grid - mean.unsqueeze(-1)).square()).sum(-1)
+    found = (weight * unit).sum(1)
+    n_effective = 1 / weight.square().sum(1)
+    assert (n_effective > 4000 * (1 - near) / 2).all()
+    assert ((found - mean).abs() < 5 * (variance / n_effective).sqrt() + 1e-3).all()
+    torch.testing.assert_close((weight * (unit - found.unsqueeze(1)).square()).sum(1), variance, rtol=0.2, atol=1e-4)
+    assert out["prior"].max() <= -math.log(1 - near) + 1e-5
+    if width == 0.1:
+        close = unit[:, -round(near * 4000) :]
+        torch.testing.assert_close(close.mean((0, 1)), torch.tensor([-0.4, 0.8]).double(), atol=0.02, rtol=0)
+        assert (close - torch.tensor([-0.4, 0.8])).abs().max() < 0.6
+
+
+def test_refuses_to_draw_all_candidates_near_the_proposal():
+    with pytest.raises(RunError, match=r"^around: near = 0\.9 leaves none of n = 4 candidates to the point; lower one\.$"):
+        around(n_rows=2, n=4, near=0.9)
+
+
 def test_a_point_implies_the_noise_that_weighted_candidates_leave():
     """By hand: x = 0.8, abar = 0.64 and candidates 1 and 0 weighed 3/4 and 1/4 leave (0.8 - 0.8 0.75) / 0.6 = 1/3."""
     line = Agent("a", "agents", 0, 3, Box((0.0,), (4.0,)), "agents")
@@ -424,19 +456,38 @@ def test_the_predicted_noise_is_the_networks_at_each_points_step():
         torch.testing.assert_close(found[row], alone)
 
 
-def test_the_entropy_of_weights_is_that_of_the_policy_in_the_mean():
-    """Weights of a normal of deviation 0.2, points of draws of it: ln(0.2 sqrt(2 pi e)), and ln 5 more in units five
-    times as long. Within 0.1 nat: 0.04 of the formula, the rest draws."""
+@pytest.mark.parametrize(
+    ("std", "n", "near", "off"),
+    [(0.2, 64, 0.0, 0.1), (0.2, 64, 0.5, 0.1), (0.1, 16, 0.5, 0.1), (0.1, 4, 0.5, 0.15), (0.2, 4, 0.5, 0.15)],
+)
+def test_the_entropy_of_weights_is_that_of_the_policy_in_the_mean(std, n, near, off):
+    """Weights of a normal, points of draws of it: ln(std sqrt(2 pi e)) for each of two dimensions, and ln 5 more in
+    units five times as long. Within 0.04 of the formula; the rest is draws, and a bias of few candidates."""
     net = policy(schedule="linear")
-    own = torch.stack([0.2 * torch.randn(60_000), 5 + 5 * 0.2 * torch.randn(60_000)], -1)
-    out = net.around(own, own, n=64, own=1.0, uniform=0.0)
-    weight = (-(net._unit(out["candidates"]) / 0.2).square().sum(-1) / 2).softmax(-1)
+    own = torch.stack([std * torch.randn(40_000), 5 + 5 * std * torch.randn(40_000)], -1)
+    out = net.around(own, own, n=n, own=1.0, uniform=0.0, near=near)
+    weight = (out["prior"] - (net._unit(out["candidates"]) / std).square().sum(-1) / 2).softmax(-1)
     found = net.entropy(out["time"], out["candidates"], weight)
     torch.testing.assert_close(found["log_prob"], -found["entropy"])
-    expected = 2 * (math.log(0.2) + 0.5 * math.log(2 * math.pi * math.e)) + math.log(5)
-    spread = found["entropy"].std().item() / 60_000**0.5
-    assert spread < 0.05
-    assert found["entropy"].mean().item() == pytest.approx(expected, abs=0.1 + 3 * spread)
+    expected = 2 * (math.log(std) + 0.5 * math.log(2 * math.pi * math.e)) + math.log(5)
+    spread = found["entropy"].std().item() / 40_000**0.5
+    assert spread < 0.035
+    assert found["entropy"].mean().item() == pytest.approx(expected, abs=off + 3 * spread)
+
+
+def test_the_entropy_of_one_point_by_hand():
+    """Candidates 1 and -1 weighed evenly have the variance 1 / (1 - 1/2) = 2; of one that counts alone it is none."""
+    net = policy(Agent("a", "agents", 0, 3, Box((-1.0,), (1.0,)), "agents"), n_steps=4)
+    candidates, even = torch.tensor([[[1.0], [-1.0]]]), torch.tensor([[0.5, 0.5]])
+    noise = (1 - net.rates) / net.rates
+    of_normal = noise * 0.01 / (noise + 0.01)
+    h = 0.5 * ((net.counts * of_normal).sum() + (2 * math.pi * math.e * of_normal[1]).log())
+    for time in (1, 3):
+        found = net.entropy(torch.tensor([time]), candidates, even)["entropy"]
+        expected = h + 4 * net.counts[time] * (2 - of_normal[time]) / 2
+        torch.testing.assert_close(found[0], expected + (2 * (2 / of_normal[1]).log() if time == 1 else 0))
+    alone = net.entropy(torch.tensor([3]), candidates, torch.tensor([[1.0, 0.0]]))["entropy"]
+    torch.testing.assert_close(alone[0], h - 4 * net.counts[3] * of_normal[3] / 2)
 
 
 def test_refuses_shares_that_are_more_than_everything():

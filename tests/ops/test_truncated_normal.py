@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy.stats import truncnorm
 
-from hetrl.ops.truncated_normal import truncated_normal
+from hetrl.ops.truncated_normal import truncated_log_prob, truncated_normal
 
 CASES = [(0.0, 1.0), (0.5, 0.3), (-0.5, 0.3), (1.5, 0.12), (-1.5, 0.12), (0.9, 0.01), (-3.0, 2.0)]
 SHARES = torch.linspace(0.0005, 0.9995, 1000, dtype=torch.float64)
@@ -34,6 +34,15 @@ def test_mean_and_variance_are_the_closed_form(mean, std):
     assert found.mean().item() == pytest.approx(mean + std * first, abs=1e-3 * std)
     expected = std**2 * (1 + (low * f[0] - high * f[1]) / within - first**2)
     assert found.var(correction=0).item() == pytest.approx(expected, rel=0.01)
+
+
+@pytest.mark.parametrize(("mean", "std"), CASES)
+def test_log_densities_are_scipys_summed_over_dimensions(mean, std):
+    value = torch.linspace(-1, 1, 41, dtype=torch.float64)
+    expected = torch.tensor(truncnorm.logpdf(value.numpy(), (-1 - mean) / std, (1 - mean) / std, mean, std))
+    pair = torch.stack([value, value.flip(0)], -1)
+    found = truncated_log_prob(pair, torch.full((1, 2), mean, dtype=value.dtype), torch.full((1, 1), std, dtype=value.dtype))
+    torch.testing.assert_close(found, expected + expected.flip(0), rtol=1e-9, atol=1e-9)
 
 
 def test_they_stay_in_the_box_at_any_share_and_far_outside_of_it():
