@@ -25,7 +25,7 @@ from hetrl.ops.diffusion import (
     reverse_steps,
     signal_rates,
 )
-from hetrl.ops.truncated_normal import truncated_log_prob, truncated_normal
+from hetrl.ops.truncated_normal import truncated_normal, two_truncated_normals
 from hetrl.team import Agent, Box, Team
 
 _EMBEDDING = 32
@@ -34,8 +34,8 @@ _LEAST_VARIANCE = 1e-6
 _LEAST_LEFT = 0.1
 """Of 1 - sum w^2, by which a variance of few candidates is divided; below, hardly more than one counts."""
 _REFERENCE = 0.1
-"""Deviation of the normal with whose entropy a policy's is compared, in halves of the range: some -1 nat a dimension, at
-which temperatures hold it."""
+"""Deviation of the normal with whose entropy a policy's is compared, in halves of the range: some -1 nat a dimension,
+at which temperatures hold it."""
 _CACHED = 131_072
 """Hidden activations, 0.5 MB, that are worked on at once: what a layer has written is still in a CPU's cache."""
 
@@ -433,7 +433,8 @@ class DiffusionPolicy(Policy):
             unit = truncated_normal(known.expand_as(share), spread, share)
             prior = share.new_zeros(()).expand(share.shape[:-1])
         elif n_near < n:
-            unit, prior = _mixture(known, spread, self._unit(proposal).unsqueeze(-2), width, n_near, share)
+            own = self._unit(proposal).unsqueeze(-2)
+            unit, prior = two_truncated_normals(known, spread, own, torch.full_like(spread, width), n_near, share)
         else:
             raise RunError(f"around: near = {near} leaves none of n = {n} candidates to the point; lower one.")
         return {"candidates": self._action(unit), "prior": prior, "point": point, "time": time}
@@ -578,31 +579,6 @@ class DiffusionPolicy(Policy):
 
     def _steps(self, like: Tensor, shape: Sequence[int]) -> Tensor:
         return torch.randint(1, self.n_steps + 1, tuple(shape), device=like.device)
-
-
-def _mixture(
-    known: Tensor, spread: Tensor, centre: Tensor, width: float, n_near: int, share: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return draws of N(known, spread^2), the last ``n_near`` of N(centre, width^2), and the log of what they count.
-
-    Args:
-        known, spread: of what may have led to a point, ``*B 1 A`` and ``*B 1 1``.
-        centre, width: of the others, ``*B 1 A``.
-        n_near: how many there are of those.
-        share: quantiles from 0 to 1, ``*B K A``.
-    """
-    n, near = share.shape[-2], torch.full_like(spread, width)
-    far = n - n_near
-    unit = torch.cat(
-        [
-            truncated_normal(known.expand_as(share[..., :far, :]), spread, share[..., :far, :]),
-            truncated_normal(centre.expand_as(share[..., far:, :]), near, share[..., far:, :]),
-        ],
-        -2,
-    )
-    of_point, of_own = truncated_log_prob(unit, known, spread), truncated_log_prob(unit, centre, near)
-    mixed = torch.logaddexp(of_point + math.log(far / n), of_own + math.log(n_near / n))
-    return unit, of_point - mixed
 
 
 def _checked(noise: Tensor, n_draws: int) -> Tensor:

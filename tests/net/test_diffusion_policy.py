@@ -432,7 +432,8 @@ def test_candidates_near_the_proposal_are_counted_so_that_means_stay(near, width
 
 
 def test_refuses_to_draw_all_candidates_near_the_proposal():
-    with pytest.raises(RunError, match=r"^around: near = 0\.9 leaves none of n = 4 candidates to the point; lower one\.$"):
+    said = r"^around: near = 0\.9 leaves none of n = 4 candidates to the point; lower one\.$"
+    with pytest.raises(RunError, match=said):
         around(n_rows=2, n=4, near=0.9)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy.stats import truncnorm
 
-from hetrl.ops.truncated_normal import truncated_log_prob, truncated_normal
+from hetrl.ops.truncated_normal import truncated_log_prob, truncated_normal, two_truncated_normals
 
 CASES = [(0.0, 1.0), (0.5, 0.3), (-0.5, 0.3), (1.5, 0.12), (-1.5, 0.12), (0.9, 0.01), (-3.0, 2.0)]
 SHARES = torch.linspace(0.0005, 0.9995, 1000, dtype=torch.float64)
@@ -41,7 +41,8 @@ def test_log_densities_are_scipys_summed_over_dimensions(mean, std):
     value = torch.linspace(-1, 1, 41, dtype=torch.float64)
     expected = torch.tensor(truncnorm.logpdf(value.numpy(), (-1 - mean) / std, (1 - mean) / std, mean, std))
     pair = torch.stack([value, value.flip(0)], -1)
-    found = truncated_log_prob(pair, torch.full((1, 2), mean, dtype=value.dtype), torch.full((1, 1), std, dtype=value.dtype))
+    like = torch.ones(1, 2, dtype=value.dtype)
+    found = truncated_log_prob(pair, mean * like, std * like)
     torch.testing.assert_close(found, expected + expected.flip(0), rtol=1e-9, atol=1e-9)
 
 
@@ -53,3 +54,21 @@ def test_they_stay_in_the_box_at_any_share_and_far_outside_of_it():
     assert truncated_normal(torch.zeros(1, 1), torch.ones(1, 1), torch.full((1, 1), 0.5)).item() == pytest.approx(
         0, abs=1e-6
     )
+
+
+def test_two_normals_are_weighed_by_what_the_mixture_has_of_them():
+    """One draw of each, both at the quantile 1/2, by hand with scipy's densities in two dimensions."""
+    place, width = torch.tensor([[0.2, -0.1]]).double(), torch.tensor([[0.5]]).double()
+    other, narrow = torch.tensor([[0.6, 0.3]]).double(), torch.tensor([[0.1]]).double()
+    drawn, weight = two_truncated_normals(place, width, other, narrow, 1, torch.full((2, 2), 0.5).double())
+    assert torch.equal(drawn[0], truncated_normal(place, width, torch.full((1, 2), 0.5).double())[0])
+    assert torch.equal(drawn[1], truncated_normal(other, narrow, torch.full((1, 2), 0.5).double())[0])
+    for row in range(2):
+        p, q = (
+            math.prod(
+                truncnorm.pdf(value, (-1 - mean) / std.item(), (1 - mean) / std.item(), mean, std.item())
+                for value, mean in zip(drawn[row].tolist(), centre[0].tolist(), strict=True)
+            )
+            for centre, std in ((place, width), (other, narrow))
+        )
+        assert weight[row].exp().item() == pytest.approx(p / (p / 2 + q / 2), rel=1e-9)
