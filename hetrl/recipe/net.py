@@ -61,6 +61,18 @@ class Net(Section):
         """
         return checked(catalogued(self.use, self.where, "net"), self.use, self.values, self.where)
 
+    @property
+    def steps(self) -> Mapping[str, Table]:
+        """How a recipe asks for each of its modes, ``net: actor.log_prob``, and what that reads and writes.
+
+        Raises:
+            RecipeError: there is no such net, or an argument does not suit it.
+        """
+        return {
+            f"net: {self.name}" if name == self.network.default_mode else f"net: {self.name}.{name}": table
+            for name, table in self.network.modes.items()
+        }
+
     @cached_property
     def values(self) -> Mapping[str, Any]:
         """Its arguments as the constructor takes them: an encoder, ``{use: net/...}``, is looked up.

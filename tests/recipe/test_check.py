@@ -128,6 +128,10 @@ def literal(*texts):
         ("update.actors.steps.0={net: value.value}",
          "update.actors.steps[1] (loss/clipped_surrogate) does not depend on 'actor', the net that "
          "update.actors trains;"),
+        ("update.actors.steps.0=null",
+         "update.actors.steps[0] (loss/clipped_surrogate) does not depend on 'actor', the net that update.actors "
+         "trains; none of agent.log_prob, agent.old_log_prob, advantage, factor is computed by it in these steps. "
+         "Write {net: actor.log_prob} before it."),
         ("update.actors.steps=[{net: actor.log_prob}]",
          "update.actors trains 'actor' but no step writes a loss; add a loss/... step."),
         ("update.actors.steps.2={use: loss/clipped_surrogate}",

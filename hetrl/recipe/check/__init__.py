@@ -45,7 +45,7 @@ def check(recipe: Recipe, team: Team | None = None, provided: Iterable[str] | No
             check_scopes(step, plan)
     for phase in recipe.update:
         check_phase(phase, plan)
-        check_gradients(phase)
+        check_gradients(phase, recipe.nets)
     check_keys(plan, given)
     if own:
         check_time(recipe)

@@ -4,12 +4,17 @@ from collections.abc import Collection, Mapping, Sequence
 
 from hetrl import keys
 from hetrl.errors import RecipeError
+from hetrl.recipe.net import Net
 from hetrl.recipe.schema import Phase
 from hetrl.recipe.step import Step
 
 
-def check_gradients(phase: Phase) -> None:
+def check_gradients(phase: Phase, nets: Mapping[str, Net]) -> None:
     """Follow the trained nets through the steps: every loss, and what the optimiser reads, must come from one of them.
+
+    Args:
+        phase: of the recipe's update.
+        nets: the recipe's.
 
     Raises:
         RecipeError: naming what does not, or the phase without a loss, or the net that no loss reaches.
@@ -22,7 +27,7 @@ def check_gradients(phase: Phase) -> None:
         live = _live(step, phase.trained, depends)
         for key in step.table.writes.values():
             if key.startswith(f"{keys.LOSS}."):
-                _check_loss(step, key, live, losses, phase)
+                _check_loss(step, key, live, losses, phase, nets)
                 losses[key] = live
             depends[keys.single(key)] = live
     for key in phase.optim.entry("optim").reads.values():
@@ -50,13 +55,28 @@ def _live(step: Step, trained: Sequence[str], depends: Mapping[str, frozenset[st
     return frozenset(name for name in (*runs, *calls) if name in trained).union(*read)
 
 
-def _check_loss(step: Step, key: str, live: Collection[str], losses: Collection[str], phase: Phase) -> None:
+def _check_loss(
+    step: Step, key: str, live: Collection[str], losses: Collection[str], phase: Phase, nets: Mapping[str, Net]
+) -> None:
     """Refuse a loss of a name that is taken, or that does not depend on a trained net."""
     if key in losses:
         raise RecipeError(f"{step} writes '{key}' a second time; rename one, keys: {{loss: ...}}.")
     if not live:
-        nets = "net" if len(phase.trained) == 1 else "nets"
+        several = "nets" if len(phase.trained) > 1 else "net"
         raise RecipeError(
-            f"{step} does not depend on {phase.names_trained}, the {nets} that {phase.where} trains; none of "
+            f"{step} does not depend on {phase.names_trained}, the {several} that {phase.where} trains; none of "
             f"{', '.join(step.table.reads.values())} is computed by it in these steps."
+            f"{_computing(step, [nets[name] for name in phase.trained])}"
         )
+
+
+def _computing(step: Step, trained: Sequence[Net]) -> str:
+    """Return which modes of the trained nets would compute what a step reads, as a message ends; nothing if none."""
+    wanted = set(map(keys.single, step.table.reads.values()))
+    modes = [
+        f"{{{words}}}"
+        for net in trained
+        for words, table in net.steps.items()
+        if table.learned and wanted.intersection(map(keys.single, table.writes.values()))
+    ]
+    return f" Write {' or '.join(modes)} before it." if modes else ""

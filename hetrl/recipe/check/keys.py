@@ -126,11 +126,7 @@ def _writers(key: str, recipe: Recipe) -> str:
     """Return which steps would write a key, as a recipe says them and a message ends; nothing where none would."""
     later = f"{keys.NEXT}."
     at, wanted = (", at: next" if key.startswith(later) else ""), key.removeprefix(later)
-    steps = {
-        f"net: {name}" if mode == net.network.default_mode else f"net: {name}.{mode}": table
-        for name, net in recipe.nets.items()
-        for mode, table in net.network.modes.items()
-    }
+    steps = {words: table for net in recipe.nets.values() for words, table in net.steps.items()}
     own = [name for kind in ("estimate", "weight") for name in catalog.names(kind) if name in catalog.BUILT_IN]
     steps |= {f"use: {name}": catalog.resolve(name).table for name in own}  # a package's code stays unimported
     writers = [
