@@ -56,6 +56,8 @@ class Scenario(BaseScenario):
         together: pay for the same arm in place of different ones.
     """
 
+    _late: Tensor
+
     def make_world(
         self,
         batch_dim: int,

@@ -1,5 +1,7 @@
 """The fork: two arms that are equally good, chosen once; the middle and the edges lead through none."""
 
+import math
+
 import pytest
 import torch
 from env.scenario.scripted import play
@@ -80,6 +82,12 @@ def test_what_a_shared_policy_can_earn():
     best = worth.argmax()
     assert worth.max().item() == pytest.approx(0.1416, abs=2e-4)
     assert mean.flatten()[best] == 0 and deviation.flatten()[best].item() == pytest.approx(0.76, abs=0.02)
+
+
+def test_why_there_are_banks():
+    """Were all beyond 0.35 paid, a Gaussian of deviation e^2, as wide as HASAC's may be, would earn nearly the half."""
+    beyond = torch.distributions.Normal(0.0, math.exp(2)).cdf(-torch.tensor(0.35).atanh())
+    assert (2 * beyond**2).item() == pytest.approx(0.461, abs=1e-3)
 
 
 def test_a_choice_stands():

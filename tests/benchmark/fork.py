@@ -1,0 +1,79 @@
+"""Two arms and one choice, learned: the picture and figures of docs/environments/fork.md.
+
+    python tests/benchmark/fork.py [RUNS]
+
+``RUNS`` holds one folder for each run of the commands on that page, called ``RECIPE_VARIANT_SEED``. What their
+evaluations gave goes into docs/data/fork.csv, where other runs stay; the picture, docs/img/fork.png, and the lines that
+are printed are made from that file alone.
+"""
+
+import csv
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from hetrl.report.curve import Curve, draw_panels, from_run
+
+DOCS = Path(__file__).parents[2] / "docs"
+TABLE = DOCS / "data" / "fork.csv"
+COLUMNS = ("recipe", "variant", "seed", "frames", "drawn_return")
+VARIANTS = {
+    "team": "one network for both",
+    "choices3": "one network, three choices",
+    "agent": "a network for each",
+    "together": "one network, the same arm is paid",
+}
+RECIPES = ("chain_hasac", "hasac")
+BEST = {"team": {"the best Gaussian": 0.1416, "the best": 0.5}}
+"""Variant -> what policies can earn: tests/env/scenario/test_fork.py."""
+LAST = 5
+
+
+def kept():
+    """Return the rows of the table."""
+    if not TABLE.exists():
+        return []
+    with TABLE.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return [(row["recipe"], row["variant"], int(row["seed"]), int(row["frames"]), float(row["drawn_return"]))
+            for row in rows]  # fmt: skip
+
+
+def measured(run):
+    """Return the evaluations of a run, of drawn actions."""
+    recipe, variant, seed = run.name.rsplit("_", 2)
+    return [
+        (recipe, variant, int(seed), int(frames), round(float(value), 4))
+        for frames, value in zip(*from_run(run, "eval/drawn_return"), strict=True)
+    ]
+
+
+def main():
+    """Take up what runs there are, draw, and print where each ended."""
+    rows = kept()
+    for run in sorted(Path(sys.argv[1]).iterdir()) if len(sys.argv) > 1 else []:
+        own = measured(run)
+        rows = [row for row in rows if row[:3] != own[0][:3]] + own
+    rows.sort()
+    with TABLE.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([COLUMNS, *rows])
+    panels = {}
+    for variant, title in VARIANTS.items():
+        curves = []
+        for recipe in RECIPES:
+            seeds = sorted({row[2] for row in rows if row[:2] == (recipe, variant)})
+            series = [np.array([row[3:] for row in rows if row[:3] == (recipe, variant, seed)]).T for seed in seeds]
+            if series:
+                curves.append(Curve(recipe, series, recipe=recipe))
+                last = [each[1][-LAST:].mean() for each in series]
+                print(f"{title}, {recipe}: {', '.join(f'{value:.2f}' for value in last)}, seeds {seeds}")
+        if curves:
+            ends = curves[0].series[0][0][[0, -1]]
+            lines = [Curve(name, [(ends, np.full(2, value))]) for name, value in BEST.get(variant, {}).items()]
+            panels[title] = [*curves, *lines]
+    print(draw_panels(panels, DOCS / "img" / "fork.png", ylabel="share of episodes paid, drawn actions"))
+
+
+if __name__ == "__main__":
+    main()
