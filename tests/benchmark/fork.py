@@ -4,7 +4,7 @@
 
 ``RUNS`` holds one folder for each run of the commands on that page, called ``RECIPE_VARIANT_SEED``. What their
 evaluations gave goes into docs/data/fork.csv, where other runs stay; the picture, docs/img/fork.png, and the lines that
-are printed are made from that file alone.
+are printed are made from that file alone. Of the runs themselves it is also printed where their first rudders lead.
 """
 
 import csv
@@ -12,8 +12,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from hetrl.report.curve import Curve, draw_panels, from_run
+from hetrl.runs.restored import restored
 
 DOCS = Path(__file__).parents[2] / "docs"
 TABLE = DOCS / "data" / "fork.csv"
@@ -28,6 +30,22 @@ RECIPES = ("chain_hasac", "hasac")
 BEST = {"team": {"the best Gaussian": 0.1416, "the best": 0.5}}
 """Variant -> what policies can earn: tests/env/scenario/test_fork.py."""
 LAST = 5
+PLACES = {"lower arm": (-0.85, -0.35), "bow": (-0.35, 0.35), "upper arm": (0.35, 0.85)}
+"""Where a rudder leads with one choice -> from which to which; the banks take the others."""
+
+
+@torch.no_grad()
+def shares(run, count=20_000):
+    """Return the share of each boat's first rudders that leads to each place."""
+    _, linked, env = restored(run)
+    generator, seen = torch.Generator().manual_seed(0), env.start()["agents"][:1].expand(count, -1, -1)
+    found = {}
+    for boat in linked.team.agents:
+        policy = linked.policy((boat,))
+        rudder = policy.draw(seen[:, boat.index], policy.noise((count,), generator)).squeeze(-1)
+        inside = {place: ((rudder > low) & (rudder < high)).float().mean() for place, (low, high) in PLACES.items()}
+        found[boat.name] = ", ".join(f"{place} {share:.2f}" for place, share in inside.items())
+    return found
 
 
 def kept():
@@ -55,6 +73,7 @@ def main():
     for run in sorted(Path(sys.argv[1]).iterdir()) if len(sys.argv) > 1 else []:
         own = measured(run)
         rows = [row for row in rows if row[:3] != own[0][:3]] + own
+        print(run.name, shares(run))
     rows.sort()
     with TABLE.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([COLUMNS, *rows])
@@ -70,7 +89,10 @@ def main():
                 print(f"{title}, {recipe}: {', '.join(f'{value:.2f}' for value in last)}, seeds {seeds}")
         if curves:
             ends = curves[0].series[0][0][[0, -1]]
-            lines = [Curve(name, [(ends, np.full(2, value))]) for name, value in BEST.get(variant, {}).items()]
+            lines = [
+                Curve(name, [(ends, np.full(2, value))] * len(curves[0].series))
+                for name, value in BEST.get(variant, {}).items()
+            ]
             panels[title] = [*curves, *lines]
     print(draw_panels(panels, DOCS / "img" / "fork.png", ylabel="share of episodes paid, drawn actions"))
 
