@@ -28,7 +28,7 @@ VARIANTS = {
 }
 RECIPES = ("chain_hasac", "hasac")
 BEST = {"team": {"the best Gaussian": 0.1416, "the best": 0.5}}
-"""Variant -> what policies can earn: tests/env/scenario/test_fork.py."""
+"""Variant that is drawn -> what policies can earn: tests/env/scenario/test_fork.py."""
 LAST = 5
 PLACES = {"lower arm": (-0.85, -0.35), "bow": (-0.35, 0.35), "upper arm": (0.35, 0.85)}
 """Where a rudder leads with one choice -> from which to which; the banks take the others."""
@@ -44,6 +44,7 @@ def shares(run, count=20_000):
         policy = linked.policy((boat,))
         rudder = policy.draw(seen[:, boat.index], policy.noise((count,), generator)).squeeze(-1)
         inside = {place: ((rudder > low) & (rudder < high)).float().mean() for place, (low, high) in PLACES.items()}
+        inside["banks"] = 1 - sum(inside.values())
         found[boat.name] = ", ".join(f"{place} {share:.2f}" for place, share in inside.items())
     return found
 
@@ -73,7 +74,8 @@ def main():
     for run in sorted(Path(sys.argv[1]).iterdir()) if len(sys.argv) > 1 else []:
         own = measured(run)
         rows = [row for row in rows if row[:3] != own[0][:3]] + own
-        print(run.name, shares(run))
+        if own[0][1] != "choices3":  # there a first rudder is not the last word
+            print(run.name, shares(run))
     rows.sort()
     with TABLE.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([COLUMNS, *rows])
@@ -87,7 +89,7 @@ def main():
                 curves.append(Curve(recipe, series, recipe=recipe))
                 last = [each[1][-LAST:].mean() for each in series]
                 print(f"{title}, {recipe}: {', '.join(f'{value:.2f}' for value in last)}, seeds {seeds}")
-        if curves:
+        if curves and variant in BEST:
             ends = curves[0].series[0][0][[0, -1]]
             lines = [
                 Curve(name, [(ends, np.full(2, value))] * len(curves[0].series))
