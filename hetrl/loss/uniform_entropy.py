@@ -27,7 +27,7 @@ class UniformEntropy(Component):
         (scaled by the weight).
     Differs: the code of Ding et al. 2024 adds up its 10 uniform actions, each at 0.02 of the weight; here they are
         averaged, which with the same share is a coef of 0.2. It lowers the 0.02 to 0.002 over the first nine tenths of
-        a run; here a schedule may, over the whole of it.
+        a run: ``{linear: [0.2, 0.02], until: 0.9}``.
     """
 
     reads = {"error": "agent.uniform_error", "weight": "agent.weight"}

@@ -64,7 +64,13 @@ def equilibrium(payoff: Tensor, alpha: float, start: Tensor) -> list[Tensor]:
 
 
 def trained(
-    value: Value, alpha: float, sizes: Sequence[int] = (1,), n_answered: int = 1, n_sweeps: int = 2500
+    value: Value,
+    alpha: float,
+    sizes: Sequence[int] = (1,),
+    n_answered: int = 1,
+    n_sweeps: int = 2500,
+    k: int = K,
+    near: float = 0.0,
 ) -> list[DiffusionPolicy]:
     """Return the policies after so many sweeps in turn.
 
@@ -74,6 +80,8 @@ def trained(
         sizes: of each agent's action.
         n_answered: over how many proposals of the others the value of a candidate is averaged before it is weighed.
         n_sweeps: how often everybody has a turn.
+        k: candidates for each sample.
+        near: share of them drawn near the policy's own.
     """
     torch.manual_seed(0)
     boxes = [Box((-1.0,) * size, (1.0,) * size) for size in sizes]
@@ -89,12 +97,13 @@ def trained(
             proposals = [policy.sample(seen)["proposal"] for policy in policies]
         for place, (policy, optimizer) in enumerate(zip(policies, optimizers, strict=True)):
             with torch.no_grad():
-                around = policy.around(proposals[place], proposals[place], n=K, uniform=0.5)
-                q = torch.zeros(BATCH, K)
+                around = policy.around(proposals[place], proposals[place], n=k, uniform=0.5, near=near)
+                prior = around.pop("prior")
+                q = torch.zeros(BATCH, k)
                 for shift in range(n_answered):  # all rows are of one state, so any row's proposals will do
-                    others = [each.roll(shift, 0).unsqueeze(-2).expand(-1, K, -1) for each in proposals]
+                    others = [each.roll(shift, 0).unsqueeze(-2).expand(-1, k, -1) for each in proposals]
                     q += value([*others[:place], around["candidates"], *others[place + 1 :]]) / n_answered
-                weight = boltzmann.compute(q)["weight"]
+                weight = boltzmann.compute(q, prior=prior)["weight"]
                 noise = policy.implied_noise(**around, weight=weight)["noise"]
             predicted = policy.predict(seen, around["point"], around["time"])["noise"]
             for group in optimizer.param_groups:

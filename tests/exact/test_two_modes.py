@@ -73,6 +73,15 @@ def test_agents_of_one_network_part_if_it_can_hold_two_actions(name, least, most
     assert least < worth("split", actions) < most
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "least", "most"), [("haqo_soft", 0.2, 0.5), ("chain_hasac", 0.0, 0.1)])
+def test_two_equally_good_actions_with_a_learned_critic(name, least, most):
+    """The lesser one's share of an agent's draws, critic and temperature learned, as the recipes are shipped: noise
+    estimation keeps both, and a gradient through a chain one."""
+    lesser = masses(drawn(train(recipe(name, "either", False, 1000))))[:, [0, 2]].amin(-1)
+    assert ((lesser >= least) & (lesser < most)).all()
+
+
 @pytest.mark.parametrize(
     ("policy", "varies"), [(ChainPolicy, True), (DiffusionPolicy, True), (SquashedGaussianPolicy, True),
                            (DeterministicPolicy, False)]

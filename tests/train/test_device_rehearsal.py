@@ -42,6 +42,7 @@ BUDGET = {
     "haqo_clip": (252, 187, 2548),
     "haqo_gaussian": (143, 228, 1120),
     "haqo_mujoco": (224, 172, 1443),
+    "haqo_soft": (260, 54, 2317),
     "hasac": (130, 85, 625),
     "hasac_battle": (935, 46, 583),
     "hasac_mujoco": (91, 85, 438),
