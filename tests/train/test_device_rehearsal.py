@@ -63,6 +63,7 @@ BUDGET = {
     "omdpg_discrete": (109, 152, 512),
     "omdpg_mujoco": (95, 77, 318),
     "qmix": (920, 101, 196),
+    "qvpo": (654, 241, 4261),
     "recurrent_happo": (146, 752, 61785),
     "shared_happo": (71, 79, 6247),
     "vdn": (920, 53, 129),
