@@ -433,8 +433,8 @@ class DiffusionPolicy(Policy):
             unit = truncated_normal(known.expand_as(share), spread, share)
             prior = share.new_zeros(()).expand(share.shape[:-1])
         elif n_near < n:
-            own = self._unit(proposal).unsqueeze(-2)
-            unit, prior = two_truncated_normals(known, spread, own, torch.full_like(spread, width), n_near, share)
+            centre = self._unit(proposal).unsqueeze(-2)
+            unit, prior = two_truncated_normals(known, spread, centre, torch.full_like(spread, width), n_near, share)
         else:
             raise RunError(f"around: near = {near} leaves none of n = {n} candidates to the point; lower one.")
         return {"candidates": self._action(unit), "prior": prior, "point": point, "time": time}
