@@ -93,7 +93,7 @@ def main():
             ends = curves[0].series[0][0][[0, -1]]
             lines = [
                 Curve(name, [(ends, np.full(2, value))] * len(curves[0].series))
-                for name, value in BEST.get(variant, {}).items()
+                for name, value in BEST[variant].items()
             ]
             panels[title] = [*curves, *lines]
     print(draw_panels(panels, DOCS / "img" / "fork.png", ylabel="share of episodes paid, drawn actions"))

@@ -891,7 +891,7 @@ def measure_diffusion(quick: bool) -> list[dict[str, Any]]:
     for steps in () if quick else (2, 4):
         ways[f"chain_hasac, S = {steps}"] = ("chain_hasac", f"nets.actor.n_steps={steps}")
     ways["haqo_soft"] = ("haqo_soft",)
-    ways["haqo_soft, wide"] = ("haqo_soft", "nets.actor.n_steps=100", "nets.actor.n_sample_steps=10",
+    ways["haqo_soft, finer"] = ("haqo_soft", "nets.actor.n_steps=100", "nets.actor.n_sample_steps=10",
                                "update.actors.prepare.0.n=16")  # fmt: skip
     for steps in (5,) if quick else (1, 2, 5, 10, 20):
         ways[f"haqo, T = 20, S = {steps}"] = ("haqo", f"nets.actor.n_sample_steps={steps}")

@@ -72,10 +72,9 @@ class Scenario(BaseScenario):
         self.decor = [([(-1.1, _BANK), (1.1, _BANK), (1.1, -_BANK), (-1.1, -_BANK)], _WATER)]
         world = World(batch_dim, device, x_semidim=1.1, y_semidim=1.0 + _RADIUS, drag=0.0)
         for name in ("boat_0", "boat_1"):
-            boat = Agent(
-                name, shape=Sphere(_RADIUS), rotatable=False, collide=False, dynamics=Rudder(), action_size=1
-            )  # fmt: skip
-            world.add_agent(boat)
+            shape, moves = Sphere(_RADIUS), Rudder()
+            world.add_agent(Agent(name, shape=shape, rotatable=False, collide=False, dynamics=moves, action_size=1))
+        self._half = torch.tensor([_STERN - _BOW, _BEAM], device=device) / 2  # here, so that a step copies nothing
         self.island = Landmark("island", shape=Box(_STERN - _BOW, _BEAM), color=Color.GRAY)
         self.banks = [
             Landmark(name, shape=Box(2.2, 1.0 + _RADIUS - _BANK), color=Color.GRAY)
@@ -111,7 +110,7 @@ class Scenario(BaseScenario):
         """Stop the boats that have touched something, and count the step."""
         for boat in self.world.agents:
             place = boat.state.pos
-            to_island = (place - self.island.state.pos).abs() - place.new_tensor([_STERN - _BOW, _BEAM]) / 2
+            to_island = (place - self.island.state.pos).abs() - self._half
             near_island = torch.linalg.vector_norm(to_island.clamp(min=0), dim=-1) < _RADIUS
             stopped = near_island | (place[:, 1].abs() > _BANK - _RADIUS)
             boat.state.vel = torch.where(stopped.unsqueeze(-1), 0.0, boat.state.vel)
