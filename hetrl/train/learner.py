@@ -28,7 +28,7 @@ from hetrl.train.evaluation import Evaluation
 from hetrl.train.joined import Joined
 from hetrl.train.logged import Shared, of_episodes, to_host
 from hetrl.train.streams import Streams
-from hetrl.train.suited import StaysHere, refuse_device, refuse_finished, refuse_processes
+from hetrl.train.suited import StaysHere, refuse_device, refuse_finished, refuse_processes, refuse_steering
 from hetrl.train.threads import FitThreads
 
 
@@ -76,7 +76,13 @@ class Learner(StaysHere, L.LightningModule):
         self._shared, self._streams = Shared(), Streams(linked.recipe.run.seed, rank)
 
     def configure_callbacks(self) -> list[L.Callback]:
-        """Return what holds ``run.threads``, and a Trainer's words to their meaning, and closes the environments."""
+        """Return what holds ``run.threads``, and a Trainer's words to their meaning, and closes the environments.
+
+        Raises:
+            RunError: the Trainer would clip or add up gradients itself.
+        """
+        if self.trainer.state.fn == TrainerFn.FITTING:
+            refuse_steering(self.trainer)  # here, as Lightning asks before any other hook
         run = self.recipe.run
         return [Joined(), FitThreads(run.threads), Epochs(run.frames, self.evaluates), Closing()]
 

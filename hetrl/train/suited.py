@@ -1,4 +1,4 @@
-"""Does a Trainer suit what was built: as many processes, the same device, and frames left to train?"""
+"""Does a Trainer suit what was built: as many processes, the same device, its optimisers let alone, frames to train?"""
 
 import copy
 from typing import Any, NoReturn, Self
@@ -62,6 +62,24 @@ def refuse_device(device: torch.device, collected: torch.device) -> None:
         raise RunError(
             f"the Trainer runs on {device} but the environments on {collected}; load the recipe with "
             f"run.device={device}, or use L.Trainer(devices=[{collected.index or 0}])."
+        )
+
+
+def refuse_steering(trainer: Any) -> None:
+    """Refuse a Trainer that would clip or add up gradients itself: Lightning's own refusal asks for another module.
+
+    Raises:
+        RunError: with the recipe's word for it.
+    """
+    if trainer.gradient_clip_val:
+        raise RunError(
+            f"Trainer(gradient_clip_val={trainer.gradient_clip_val}): each phase of a recipe clips its own gradients; "
+            f"leave it away and write update.PHASE.optim.max_grad_norm={trainer.gradient_clip_val}."
+        )
+    if trainer.accumulate_grad_batches != 1:
+        raise RunError(
+            f"Trainer(accumulate_grad_batches={trainer.accumulate_grad_batches}): a batch is a whole collection here; "
+            "leave it away, and for larger samples write data.frames=..., or data.batch=... with a replay buffer."
         )
 
 

@@ -37,6 +37,18 @@ def test_it_is_used_where_there_is_one(cls):
     check_env_specs(env)
 
 
+def unwritten(self):
+    raise NotImplementedError
+
+
+def test_one_that_is_not_implemented_is_none():
+    assert not made(varied(state=unwritten), n_envs=2, horizon=3).team.own_state
+    with pytest.raises(RecipeError, match=r"has no state\(\) of its own; write state: observations"):
+        made(varied(state=unwritten), n_envs=2, horizon=3, state="own")
+    with pytest.raises(NotImplementedError):  # it says what its state looks like, and gives none
+        made(varied(state=unwritten, state_space=SPACE), n_envs=2, horizon=3).reset()
+
+
 def test_it_may_be_left_aside():
     env = made(Known, state="observations")
     assert env.team.state_size == 8 and not env.team.own_state

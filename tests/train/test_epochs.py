@@ -195,6 +195,8 @@ def test_a_stop_between_two_evaluations_is_evaluated_where_somebody_watches(tmp_
         ({"check_val_every_n_epoch": 2}, r"^Trainer\(check_val_every_n_epoch=2\): run.eval_every says when"),
         ({"precision": "64-true"}, r"^Trainer\(precision='64-true'\): numbers have 32 bits throughout"),
         ({"precision": "bf16-mixed"}, r"^Trainer\(precision='bf16-mixed'\): numbers have 32 bits throughout"),
+        ({"gradient_clip_val": 0.5}, r"^Trainer\(gradient_clip_val=0.5\): .* update.PHASE.optim.max_grad_norm=0.5\.$"),
+        ({"accumulate_grad_batches": 2}, r"^Trainer\(accumulate_grad_batches=2\): a batch is a whole collection here"),
     ],
     ids=str,
 )

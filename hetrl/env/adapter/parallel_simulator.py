@@ -255,17 +255,22 @@ class ParallelSimulator:
         """Return the reader of the environment's own state; None where there is none or it is not asked for."""
         if word == "observations":
             return None
-        if not has_state(self.env):
-            if word == "own":
-                raise RecipeError(f"task.state: {name(self.env)} has no state() of its own; write state: observations.")
-            return None
+        found = self._own_state() if has_state(self.env) else None
+        if found is None and word == "own":
+            raise RecipeError(f"task.state: {name(self.env)} has no state() of its own; write state: observations.")
+        return found
+
+    def _own_state(self) -> SpaceReader | None:
         space = getattr(self.env, "state_space", None)
         if callable(space):
             raise RecipeError(f"task: state_space of {name(self.env)} is a function; make it a space, or a property.")
         if space is not None:
             return reader("state", space)
         self.reset(0)
-        value = self.env.state()
+        try:
+            value = self.env.state()
+        except NotImplementedError:  # written out, as templates do, to say that there is none
+            return None
         try:
             shape = np.asarray(value, dtype=np.float32).shape
         except (TypeError, ValueError):
