@@ -22,6 +22,7 @@ from hetrl.component import Component, Table
 from hetrl.network import Network, Policy
 from hetrl.recipe.shipped import shipped
 from hetrl.report.docstring import Docstring, default_of, parsed, type_of
+from hetrl.report.quantity import bindings
 
 KINDS = {
     "order": "Who is next",
@@ -185,7 +186,7 @@ def glossary_tables() -> str:
     writers: dict[str, set[str]] = defaultdict(set)
     forms: dict[str, set[str]] = defaultdict(set)
     outputs: dict[str, dict[str, str]] = defaultdict(dict)
-    for name, role, key, written in _bindings():
+    for name, role, key, written in bindings():
         if keys.is_output(key):
             outputs[key][name] = role
             continue
@@ -213,15 +214,6 @@ def glossary_tables() -> str:
         units = dict.fromkeys(unit for name, role in by.items() if (unit := _unit(name, role)))
         lines.append(f"| `{key}` | {' or '.join(units)} | {_linked(by)} |")
     return "\n".join([*lines, ""])
-
-
-def _bindings() -> Iterator[tuple[str, str, str, bool]]:
-    """Yield (entry, role, key, whether it is written) of every key table."""
-    for name in catalog.BUILT_IN:
-        cls = catalog.resolve(name)
-        for table in [cls.table] if issubclass(cls, Component) else getattr(cls, "modes", {}).values():
-            yield from ((name, role, key, False) for role, key in table.reads.items())
-            yield from ((name, role, key, True) for role, key in table.writes.items())
 
 
 def _unit(name: str, role: str) -> str:

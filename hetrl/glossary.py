@@ -21,17 +21,25 @@ class Word(NamedTuple):
     unit: str
     meaning: str
 
+    def in_brackets(self) -> str:
+        """Return the shape as a terminal shows it: ``[B, F]``, ``[B] or [B, K]``, ``[B], bool``."""
+        sizes, kind = re.fullmatch(r"(.*?)(?:,? (bool|integers))?", self.shape).groups()  # type: ignore[union-attr]
+        shapes = " or ".join(f"[{each.replace(' ', ', ')}]" for each in sizes.split(" or ") if each)
+        return ", ".join(each for each in (shapes, kind) if each)
+
 
 WORDS: dict[str, dict[str, Word]] = {
     "Written by collection": {
         "agent.observation": Word("B F", "", "what the agent saw; under `next.`, what the step led to"),
         "agent.action": Word("B A", "action", "what it did, sampled from its policy; integers where discrete"),
-        "agent.reward": Word("B", "reward", "the agent's own, as the scenario gives it"),
-        "reward": Word("B", "reward", "the team's, made of the agents' (`task.reward`); absent with `per_agent`"),
+        "agent.reward": Word("B", "reward", "the agent's own reward, as the scenario gives it"),
+        "reward": Word(
+            "B", "reward", "the team's reward, made of the agents' (`task.reward`); absent with `per_agent`"
+        ),
         "state": Word("B S", "", "the agents' observations side by side, in team order"),
         "terminated": Word("B bool", "", "the episode came to an end of its own: no value follows"),
         "truncated": Word("B bool", "", "the episode was cut at the horizon: a value follows"),
-        "done": Word("B bool", "", "one of the two"),
+        "done": Word("B bool", "", "`terminated` or `truncated`"),
         "agent.terminated": Word(
             "B bool",
             "",
@@ -49,7 +57,11 @@ WORDS: dict[str, dict[str, Word]] = {
         "agent.memory": Word(
             "B H", "", "hidden state of the agent's policy before the step; 0 where an episode begins"
         ),
-        "memory": Word("B H", "", "the same of the team's value; under `next.`, before the step after"),
+        "memory": Word(
+            "B H",
+            "",
+            "hidden state of the team's value before the step, 0 where an episode begins; under `next.`, after it",
+        ),
         "is_init": Word(
             "B bool", "", "the step is the first of an episode; always so under `next.`, which stands alone"
         ),
@@ -63,7 +75,7 @@ WORDS: dict[str, dict[str, Word]] = {
         "agent.log_prob": Word("B", "nat", "log π(action), summed over action dimensions"),
         "agent.entropy": Word("B", "nat", "entropy of the policy, summed over action dimensions"),
         "agent.rollout_log_prob": Word("B", "nat", "log π(action) before the sweep, of the policy that has acted"),
-        "agent.rollout_entropy": Word("B", "nat", "that policy's entropy"),
+        "agent.rollout_entropy": Word("B", "nat", "entropy of the policy that has acted, before the sweep"),
         "agent.distribution": Word(
             "B P", "", "the policy's parameters for this observation: mean and log deviation, or logits"
         ),
@@ -76,50 +88,68 @@ WORDS: dict[str, dict[str, Word]] = {
         ),
         "agent.proposal_log_prob": Word("B", "nat", "log π(proposal)"),
         "agent.candidates": Word("B K A", "action", "K actions of the agent, such as all its options one-hot"),
-        "agent.candidate_log_prob": Word("B K", "nat", "log π of each of them"),
+        "agent.candidate_log_prob": Word("B K", "nat", "log π of each candidate"),
         "agent.candidate_prior": Word(
-            "B K", "nat", "the log of what each counts before Q does, where they are not drawn alike"
+            "B K", "nat", "the log of what each candidate counts before Q does, where they are not drawn alike"
         ),
-        "agent.candidate_q": Word("B K", "reward", "the least action value of each, with the others' proposals"),
+        "agent.candidate_q": Word(
+            "B K", "reward", "the least action value of each candidate, with the others' proposals"
+        ),
         "value": Word("B", "reward", "V(s)"),
         "agent.value": Word("B", "reward", "an agent's own value, of what it sees"),
         "normalized_value": Word("B", "normalised reward", "V(s) in the units in which the network predicts"),
-        "agent.normalized_value": Word("B", "normalised reward", "the same in the units in which its network predicts"),
-        "normalized_return": Word("B", "normalised reward", "the return in those units"),
-        "agent.normalized_return": Word("B", "normalised reward", "an agent's own, in those of its network"),
+        "agent.normalized_value": Word(
+            "B", "normalised reward", "an agent's own value in the units in which its network predicts"
+        ),
+        "normalized_return": Word(
+            "B", "normalised reward", "the return in the units in which the value's network predicts"
+        ),
+        "agent.normalized_return": Word(
+            "B", "normalised reward", "an agent's own return in the units in which its network predicts"
+        ),
         "agent.q": Word("E B", "reward", "Q(o, a) of an agent's own observation and action, of each of the E members"),
-        "agent.min_q": Word("B", "reward", "the least of them"),
+        "agent.min_q": Word("B", "reward", "the least Q(o, a) of the members"),
         "q": Word("E B", "reward", "Q(s, a) of each of the E members of an ensemble"),
-        "min_q": Word("B", "reward", "the least of the members"),
-        "mean_q": Word("B", "reward", "their mean"),
-        "first_q": Word("B", "reward", "that of the first member"),
-        "normalized_q": Word("E B", "normalised reward", "Q in the units in which the network predicts"),
-        "normalized_min_q": Word("B", "normalised reward", "the least of them"),
-        "normalized_target": Word("B", "normalised reward", "the target in those units"),
+        "min_q": Word("B", "reward", "the least Q(s, a) of the members"),
+        "mean_q": Word("B", "reward", "the mean Q(s, a) of the members"),
+        "first_q": Word("B", "reward", "Q(s, a) of the first member"),
+        "normalized_q": Word("E B", "normalised reward", "Q(s, a) in the units in which the network predicts"),
+        "normalized_min_q": Word("B", "normalised reward", "the least Q(s, a) of the members, in the network's units"),
+        "normalized_target": Word("B", "normalised reward", "the target in the units in which the network predicts"),
         "agent.utility": Word("B options", "reward", "what each of the agent's options is worth to the team"),
-        "agent.chosen_utility": Word("B", "reward", "that of the option it took, or would take; summed over choices"),
+        "agent.chosen_utility": Word(
+            "B", "reward", "what the option that it took, or would take, is worth; summed over choices"
+        ),
         "q_total": Word("B", "reward", "Q(s, a) made of the agents' chosen utilities"),
         "q_ood": Word("E B", "reward", "each member's value of `agents.marginal_action`"),
-        "target_q_ood": Word("E B", "reward", "the slow copies'"),
+        "target_q_ood": Word("E B", "reward", "the slow copies' value of `agents.marginal_action`"),
         "agent.alpha": Word("B", "reward/nat", "temperature, the price of entropy, of an agent"),
-        "alpha": Word("B", "reward/nat", "that of the joint policy"),
-        "agent.log_alpha": Word("B", "1", "the temperature's logarithm, which is what learns"),
-        "log_alpha": Word("B", "1", "that of the joint policy"),
-        "agent.target_entropy": Word("B", "nat", "the entropy that a temperature holds"),
-        "target_entropy": Word("B", "nat", "the sum over the team"),
+        "alpha": Word("B", "reward/nat", "temperature of the joint policy"),
+        "agent.log_alpha": Word("B", "1", "logarithm of an agent's temperature, which is what learns"),
+        "log_alpha": Word("B", "1", "logarithm of the joint policy's temperature"),
+        "agent.target_entropy": Word("B", "nat", "the entropy that an agent's temperature holds"),
+        "target_entropy": Word(
+            "B", "nat", "the entropy that the joint policy's temperature holds: the sum over the team"
+        ),
         "agent.denoising_error": Word(
             "B M", "1", "squared error of the predicted noise in each chosen action, summed over dimensions"
         ),
         "agent.denoising_time": Word(
             "B M D integers", "1", "the steps at which chosen actions are denoised, where they are given; D draws each"
         ),
-        "agent.denoising_noise": Word("B M D A", "1", "the noises at which they are, where they are given"),
+        "agent.denoising_noise": Word(
+            "B M D A", "1", "the noises with which chosen actions are denoised, where they are given"
+        ),
         "agent.uniform_error": Word("B U", "1", "the denoising error of U actions drawn uniformly within the bounds"),
         "agent.point": Word("B A", "1", "an action with noise in it, in halves of the range"),
-        "agent.point_time": Word("B integers", "1", "the step up to which it has been noised"),
-        "agent.point_noise": Word("B A", "1", "the noise that is in it if weighted candidates are what it was made of"),
-        "agent.predicted_noise": Word("B A", "1", "what the network predicts of it"),
-        "agent.backward_error": Word("B", "nat", "how unlikely a chain's step from there to weighted candidates is"),
+        "agent.point_time": Word("B integers", "1", "the step up to which the point has been noised"),
+        "agent.point_noise": Word(
+            "B A", "1", "the noise that is in the point if weighted candidates are what it was made of"
+        ),
+        "agent.predicted_noise": Word("B A", "1", "what the network predicts of the noise in the point"),
+        "agent.backward_error": Word(
+            "B", "nat", "how unlikely a chain's step from the point to weighted candidates is"
+        ),
         "agent.path": Word(
             "B S A",
             "1",
@@ -133,9 +163,9 @@ WORDS: dict[str, dict[str, Word]] = {
     "Written by estimates and weights": {
         "advantage": Word("B", "reward, then 1", "joint advantage; without a unit once standardised"),
         "agent.raw_advantage": Word("B", "reward", "an agent's own advantage, where each has a value of its own"),
-        "agent.advantage": Word("B", "1", "the same, standardised"),
+        "agent.advantage": Word("B", "1", "an agent's own advantage, standardised"),
         "return": Word("B", "reward", "the value's target"),
-        "agent.return": Word("B", "reward", "that of an agent's own value"),
+        "agent.return": Word("B", "reward", "the target of an agent's own value"),
         "agent.soft_value": Word("B", "reward", "an agent's own action value with its entropy"),
         "agent.target": Word("B", "reward", "the target of an agent's own action value"),
         "target": Word("B", "reward", "the action value's target"),
@@ -147,22 +177,26 @@ WORDS: dict[str, dict[str, Word]] = {
         ),
         "joint_log_prob": Word("B", "nat", "the sum of the agents' log-probs"),
         "agent.chosen": Word("B M A", "action", "the candidates that are learned from"),
-        "agent.chosen_log_prob": Word("B M", "nat", "log-probs of them, with gradient"),
-        "agent.weight": Word("B M", "reward, or 1", "what each of them counts, 0 or more; 1 where they are shares"),
+        "agent.chosen_log_prob": Word("B M", "nat", "log-probs of the chosen candidates, with gradient"),
+        "agent.weight": Word(
+            "B M", "reward, or 1", "what each chosen candidate counts, 0 or more; 1 where they are shares"
+        ),
         "agent.clip_scale": Word("B", "1", "what share of the clip the agent's turn may use"),
         "factor": Word("B", "ratio", "product of the ratios of the agents already updated in this sweep"),
     },
     "Read where written": {
         "active": Word("B bool", "", "whether the sample counts"),
-        "agent.active": Word("B bool", "", "the same of one agent: false where it has left its episode"),
+        "agent.active": Word(
+            "B bool", "", "whether the sample counts for the agent: false where it has left its episode"
+        ),
         "agent.action_mask": Word(
             "B options, bool", "", "which options may be chosen, those of several choices side by side"
         ),
         "agent.noise": Word(
             "B A", "1", "the random numbers of a draw, where they are given; `B S A` where one is made in S steps"
         ),
-        "agent.candidate_noise": Word("B K A", "1", "the same of candidates"),
-        "agent.path_noise": Word("B S A", "1", "the same of a chain of all steps"),
+        "agent.candidate_noise": Word("B K A", "1", "the random numbers of candidates, where they are given"),
+        "agent.path_noise": Word("B S A", "1", "the random numbers of a chain of all steps, where they are given"),
         "agent.kept": Word("B bool", "", "whose replayed action is part of the prefix, where it is given"),
         "agent.turn": Word(
             "B integers",
@@ -190,13 +224,27 @@ def base(key: str) -> str:
     return ".".join([*places, word.removeprefix(OLD)])
 
 
+def word_of(key: str) -> Word | None:
+    """Return what a key stands for, whichever form of it this is; None where no word is explained."""
+    return next((group[base(key)] for group in WORDS.values() if base(key) in group), None)
+
+
+def plain(meaning: str) -> str:
+    """Return a meaning without its links and marks, for a terminal.
+
+    >>> plain("k steps are in `reward`. Only with [replay](data.md)")
+    'k steps are in reward. Only with replay'
+    """
+    return re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", meaning).replace("`", "")
+
+
 def shape_of(key: str) -> str | None:
     """Return the dimensions of a key's value, as its word has them; None where it has no word or several shapes.
 
     >>> shape_of("next.agents.log_prob"), shape_of("terminated"), shape_of("q")
     ('B', 'B', 'E B')
     """
-    word = next((group[base(key)] for group in WORDS.values() if base(key) in group), None)
+    word = word_of(key)
     if word is None or " or " in word.shape:
         return None
     return re.sub(r",? (bool|integers)$", "", word.shape)

@@ -19,6 +19,7 @@ from hetrl.errors import HetrlError
 from hetrl.recipe.combinations import combinations, split
 from hetrl.recipe.read import load
 from hetrl.recipe.schema import Recipe
+from hetrl.report.quantity import quantities
 from hetrl.search.ranges import SearchRange, corners
 
 ROOT = Path(__file__).parent.parent
@@ -120,7 +121,7 @@ def follow(calls: list[list[str]]) -> None:
                 if not side.startswith("runs/"):
                     linked(side, texts)
         elif words[0] in ("train", "check", "show") and recipe is not None and given.get("resume") is None:
-            if catalog.is_part(recipe):
+            if catalog.is_part(recipe) or (words[0] == "show" and quantities(recipe)):
                 cli.show.show(recipe)
                 continue
             if recipe.endswith("/recipe.yaml"):

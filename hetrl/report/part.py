@@ -115,13 +115,12 @@ def _modes(cls: type[Network]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
 
 def _keys(table: Table) -> Iterator[tuple[str, str]]:
     """Yield what a table reads, calls and writes, with the shape, unit and meaning that a key has everywhere."""
-    words = {key: word for group in glossary.WORDS.values() for key, word in group.items()}
     for how, roles in (("reads", table.reads), ("calls", table.calls), ("writes", table.writes)):
         for role, key in roles.items():
-            word = None if how == "calls" or keys.is_output(key) else words.get(glossary.base(key))
+            word = None if how == "calls" or keys.is_output(key) else glossary.word_of(key)
             known = [key, "where something writes it" if role in table.optional else ""]
-            known += [f"[{word.shape.replace(' ', ', ')}]" if word.shape else "", word.unit] if word else []
-            meaning = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", word.meaning).replace("`", "") if word else ""
+            known += [word.in_brackets(), word.unit] if word else []
+            meaning = glossary.plain(word.meaning) if word else ""
             yield f"{how:<6} {role}", f"{', '.join(each for each in known if each)}: {meaning}".strip(": ")
 
 

@@ -1,15 +1,17 @@
 """``hetrl show`` of a part."""
 
 import io
+import re
 
 import pytest
 from rich.console import Console
 
-from hetrl import arguments, catalog, cli
+from hetrl import arguments, catalog, cli, glossary
 from hetrl.component import Component
 from hetrl.env.scenarios import scenarios
 from hetrl.errors import RecipeError
 from hetrl.report.part import describe
+from hetrl.report.quantity import describe_quantity, quantities
 
 
 def printed(name, width=80):
@@ -64,9 +66,39 @@ def test_every_part_is_told_whole(name):
         assert {*entry.reads.values(), *entry.writes.values()} <= {word.strip(",:") for word in words}
 
 
+@pytest.mark.parametrize("asked", ["factor", "agent.factor", "next.old_factor"])
+def test_a_quantity(asked, capsys):
+    cli.app(["show", asked], standalone_mode=False)
+    text = " ".join(capsys.readouterr().out.split())
+    assert text.startswith("factor: product of the ratios of the agents already updated in this sweep quantity shape")
+    assert "shape [B] unit ratio forms factor written by weight/importance_factor, weight/unit_factor read by" in text
+    assert "loss/clipped_surrogate, loss/surrogate" in text
+
+
+def test_a_quantity_by_its_last_word_and_with_its_forms(capsys):
+    cli.app(["show", "active"], standalone_mode=False)
+    assert "  shape    [B], bool" in capsys.readouterr().out
+    cli.app(["show", "marginal_q"], standalone_mode=False)
+    text = capsys.readouterr().out
+    assert text.startswith("agent.marginal_q: ") and "  shape       [B] or [B, K]" in text
+    cli.app(["show", "agent.log_prob"], standalone_mode=False)
+    assert "  forms       agent.log_prob, agent.old_log_prob" in capsys.readouterr().out
+    cli.app(["show", "observation"], standalone_mode=False)
+    assert "  written by  collection" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("key", [key for group in glossary.WORDS.values() for key in group])
+def test_every_quantity_stands_alone(key):
+    """Its meaning does not lean on the line above it in a table."""
+    found = describe_quantity(key)
+    assert quantities(key) == [key] and found.prose[0]
+    assert not re.match(r"(the same|that of|those|their|its|likewise)\b", found.prose[0])
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["factor", "run.seed=1"], "'factor' is a quantity, and changes such as 'run.seed=1' are made to a recipe."),
         (["loss/hubber_value"], "no entry 'loss/hubber_value' in the catalog. Nearest: 'loss/huber_value'."),
         (["huber_value"], "no recipe 'huber_value'; of the part, write hetrl show loss/huber_value."),
         (["scenario/navigatio"], "no scenario 'navigatio'. Nearest: 'navigation'."),
