@@ -173,3 +173,10 @@ class LayerNormMLP(nn.Module):
     def last(self) -> nn.Linear:
         """The layer that gives the output."""
         return self.linears.last
+
+
+def mlp(
+    sizes: Sequence[int], activation: Activation, *, last_gain: float, layer_norm: bool = False
+) -> MLP | LayerNormMLP:
+    """Return an :class:`MLP`, or one with layer normalisation."""
+    return (LayerNormMLP if layer_norm else MLP)(sizes, activation, last_gain=last_gain)

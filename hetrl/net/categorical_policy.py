@@ -10,7 +10,7 @@ from torch import Tensor
 from hetrl.arguments import Positive, Widths
 from hetrl.encoder import Encoding, behind, in_front
 from hetrl.errors import RecipeError, RunError
-from hetrl.network import MLP, Activation, LayerNormMLP, Policy, mode
+from hetrl.network import Activation, Policy, mlp, mode
 from hetrl.ops import categorical
 from hetrl.team import Agent, Discrete, Team
 
@@ -56,9 +56,9 @@ class CategoricalPolicy(Policy):
         super().__init__()
         assert isinstance(agent.action, Discrete)  # the checker has compared it with `serves`
         self.choices = list(agent.action.choices)
-        cls = LayerNormMLP if layer_norm else MLP
         front, size = in_front(encoder, agent, team)
-        self.body = behind(front, cls([size, *hidden, sum(self.choices)], activation, last_gain=0.01))
+        sizes = [size, *hidden, sum(self.choices)]
+        self.body = behind(front, mlp(sizes, activation, last_gain=0.01, layer_norm=layer_norm))
         if initial_probs is not None:
             self._start_at(initial_probs)
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hetrl.errors import RecipeError
-from hetrl.network import MLP, Activation
+from hetrl.network import Activation, mlp
 from hetrl.ops import gaussian
 
 Std = Literal["state_independent", "state_dependent"]
@@ -27,12 +27,13 @@ class GaussianHead(nn.Module):
         std_map: StdMap,
         initial_std: float,
         max_std: float,
+        layer_norm: bool = False,
     ) -> None:
         super().__init__()
         self.dependent = std == "state_dependent"
         self.std_map, self.max_std = std_map, max_std
         outputs = action_size * (2 if self.dependent else 1)
-        self.body = MLP([observation_size, *hidden, outputs], activation, last_gain=0.01)
+        self.body = mlp([observation_size, *hidden, outputs], activation, last_gain=0.01, layer_norm=layer_norm)
         raw = inverse_std(std_map, initial_std, max_std)
         if self.dependent:
             with torch.no_grad():

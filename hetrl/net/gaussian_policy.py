@@ -22,6 +22,7 @@ class GaussianPolicy(Policy):
     Args:
         hidden: widths of the hidden layers.
         activation: between them.
+        layer_norm: normalise the observation and each hidden layer.
         std: ``state_independent`` (one raw number per action dimension) or ``state_dependent`` (a head of the network).
         std_map: how the raw number becomes a deviation: ``exp``, ``clamped_exp`` (x within
             -20 and 2), ``softplus``, or the bounded ``sigmoid``.
@@ -45,6 +46,7 @@ class GaussianPolicy(Policy):
         *,
         hidden: Widths = [64, 64],  # noqa: B006 (never written to; the signature is the schema)
         activation: Activation = "tanh",
+        layer_norm: bool = False,
         std: Std = "state_independent",
         std_map: StdMap = "exp",
         initial_std: Positive = 1.0,
@@ -55,7 +57,7 @@ class GaussianPolicy(Policy):
         assert isinstance(agent.action, Box)  # the checker has compared it with `serves`
         self.size = agent.action.size
         front, size = in_front(encoder, agent, team)
-        head = GaussianHead(size, self.size, hidden, activation, std, std_map, initial_std, max_std)
+        head = GaussianHead(size, self.size, hidden, activation, std, std_map, initial_std, max_std, layer_norm)
         self.head = behind(front, head)
 
     @mode(

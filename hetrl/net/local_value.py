@@ -22,6 +22,7 @@ class LocalValue(Network):
     Args:
         hidden: widths of the hidden layers.
         activation: between them.
+        layer_norm: normalise the observation and each hidden layer.
         normalize: predict normalised returns, with running statistics.
         encoder: what stands in front of the network, ``{use: net/...}``; left out, it reads what is seen itself.
     Source: de Witt et al. 2020, arXiv:2011.09533; Yu et al. 2022, arXiv:2103.01955 (the normalisation).
@@ -37,12 +38,20 @@ class LocalValue(Network):
         *,
         hidden: Widths = [64, 64],  # noqa: B006 (never written to; the signature is the schema)
         activation: Activation = "tanh",
+        layer_norm: bool = False,
         normalize: bool = False,
         encoder: Encoding | None = None,
     ) -> None:
         super().__init__()
         self.encoder, size = in_front(encoder, agent, team)
-        self.head = StateValue(agent, team.knowing(size), hidden=hidden, activation=activation, normalize=normalize)
+        self.head = StateValue(
+            agent,
+            team.knowing(size),
+            hidden=hidden,
+            activation=activation,
+            layer_norm=layer_norm,
+            normalize=normalize,
+        )
 
     @mode(reads={"observation": "agent.observation"}, writes={"value": "agent.value"})
     def value(self, observation: Float[Tensor, "*batch seen"]) -> dict[str, Float[Tensor, "*batch"]]:

@@ -8,7 +8,7 @@ from torch import Tensor
 from hetrl.arguments import Widths
 from hetrl.encoder import Encoding, behind, in_front_of_state
 from hetrl.net.value_normalizer import ValueNormalizer
-from hetrl.network import MLP, Activation, Network, mode
+from hetrl.network import Activation, Network, mlp, mode
 from hetrl.team import Agent, Team
 
 
@@ -24,6 +24,7 @@ class StateValue(Network):
     Args:
         hidden: widths of the hidden layers.
         activation: between them.
+        layer_norm: normalise the state and each hidden layer.
         normalize: predict normalised returns, with running statistics.
         encoder: what stands in front of the network, ``{use: net/...}``; left out, it reads what is seen itself.
     Source: Yu et al. 2022, arXiv:2103.01955; Zhong et al. 2024, JMLR 25, 23-0488, appendix.
@@ -40,12 +41,13 @@ class StateValue(Network):
         *,
         hidden: Widths = [64, 64],  # noqa: B006 (never written to; the signature is the schema)
         activation: Activation = "tanh",
+        layer_norm: bool = False,
         normalize: bool = False,
         encoder: Encoding | None = None,
     ) -> None:
         super().__init__()
         front, size = in_front_of_state(encoder, team)
-        self.body = behind(front, MLP([size, *hidden, 1], activation, last_gain=1.0))
+        self.body = behind(front, mlp([size, *hidden, 1], activation, last_gain=1.0, layer_norm=layer_norm))
         self.normalizer = ValueNormalizer() if normalize else None
 
     @mode(reads={"state": "state"}, writes={"value": "value"})

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hetrl.arguments import SCHEDULABLE, Fraction, Widths
 from hetrl.encoder import Encoding, behind, in_front
-from hetrl.network import MLP, Activation, LayerNormMLP, Policy, mode
+from hetrl.network import Activation, Policy, mlp, mode
 from hetrl.ops import categorical
 from hetrl.team import Agent, Discrete, Team
 
@@ -52,9 +52,9 @@ class Utility(Policy):
         super().__init__()
         assert isinstance(agent.action, Discrete)  # the checker has compared it with `serves`
         self.choices, self.epsilon = list(agent.action.choices), epsilon
-        cls = LayerNormMLP if layer_norm else MLP
         front, size = in_front(encoder, agent, team)
-        self.body = behind(front, cls([size, *hidden, sum(self.choices)], activation, last_gain=1.0))
+        sizes = [size, *hidden, sum(self.choices)]
+        self.body = behind(front, mlp(sizes, activation, last_gain=1.0, layer_norm=layer_norm))
 
     @mode(reads={"observation": "agent.observation"}, writes={"utility": "agent.utility"})
     def all(self, observation: Float[Tensor, "*batch seen"]) -> dict[str, Float[Tensor, "*batch options"]]:
