@@ -137,8 +137,14 @@ def entries_of(line: Mapping[str, Any], table: str, common: list[str], file: str
         if not isinstance(value, WORDS[word]):
             raise ValueError(f"{about}: {word} is no {WORDS[word].__name__} but {value!r}.")
     for seed in line["seeds"]:
-        words = tuple(map(str, [*common, *line.get("words", [])]))
+        words = tuple(map(str, [*common, *flat(line.get("words", []))]))
         yield Entry(
             table, line.get("name", line["recipe"]), line["recipe"], line["task"], words, seed, line["frames"],
             line["priority"], line["speed"],
         )  # fmt: skip
+
+
+def flat(words: list[Any]) -> Iterator[Any]:
+    """Yield words, those of a list among them (an alias of YAML) one by one."""
+    for word in words:
+        yield from word if isinstance(word, list) else [word]
