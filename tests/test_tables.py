@@ -51,11 +51,11 @@ def wanted(tmp_path):
 
 def test_words_that_several_lines_share_are_an_alias(tmp_path):
     first, second = LIST.splitlines()[-2:]
-    lines = LIST.replace("runs:", "shared: &shared [run.threads=1, nets.actor.hidden=[8]]\nruns:")
+    lines = LIST.replace("runs:", "shared: &shared [run.threads=1, nets.actor.activation=relu]\nruns:")
     lines = lines.replace(first, first[:-1] + ", words: [run.eval_every=40, *shared]}")
     (tmp_path / "small.yaml").write_text(lines.replace(second + "\n", ""))
     (entry,) = part("entries").read_list(tmp_path / "small.yaml").entries
-    assert entry.words[-3:] == ("run.eval_every=40", "run.threads=1", "nets.actor.hidden=[8]")
+    assert entry.words[-3:] == ("run.eval_every=40", "run.threads=1", "nets.actor.activation=relu")
     assert entry.loaded.run.eval_every == 40
 
 
