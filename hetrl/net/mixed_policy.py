@@ -26,6 +26,7 @@ class MixedPolicy(Policy):
     Args:
         hidden: widths of the hidden layers.
         activation: between them.
+        layer_norm: normalise the observation and each hidden layer.
         continuous: which policy serves continuous actions, ``gaussian`` or ``squashed_gaussian``.
         std: of the continuous agents, ``state_independent`` or ``state_dependent``.
         std_map: how a raw number becomes their deviation: ``exp``, ``clamped_exp`` (x within
@@ -49,6 +50,7 @@ class MixedPolicy(Policy):
         *,
         hidden: Widths = [64, 64],  # noqa: B006 (never written to; the signature is the schema)
         activation: Activation = "tanh",
+        layer_norm: bool = False,
         continuous: Literal["gaussian", "squashed_gaussian"] = "gaussian",
         std: Std = "state_independent",
         std_map: StdMap = "exp",
@@ -57,7 +59,9 @@ class MixedPolicy(Policy):
         encoder: Encoding | None = None,
     ) -> None:
         super().__init__()
-        common: dict[str, Any] = {"hidden": hidden, "activation": activation, "encoder": encoder}
+        common: dict[str, Any] = {
+            "hidden": hidden, "activation": activation, "layer_norm": layer_norm, "encoder": encoder,
+        }  # fmt: skip
         if isinstance(agent.action, Discrete):
             self.policy: Policy = CategoricalPolicy(agent, team, **common)
         else:

@@ -29,6 +29,7 @@ class SquashedGaussianPolicy(Policy):
     Args:
         hidden: widths of the hidden layers.
         activation: between them.
+        layer_norm: normalise the observation and each hidden layer.
         std: ``state_independent`` (one raw number per action dimension) or ``state_dependent`` (a head of the network).
         std_map: how the raw number becomes the deviation of u: ``exp``, ``clamped_exp`` (x within
             -20 and 2), ``softplus``, or the bounded ``sigmoid``.
@@ -55,6 +56,7 @@ class SquashedGaussianPolicy(Policy):
         *,
         hidden: Widths = [64, 64],  # noqa: B006 (never written to; the signature is the schema)
         activation: Activation = "tanh",
+        layer_norm: bool = False,
         std: Std = "state_dependent",
         std_map: StdMap = "softplus",
         initial_std: Positive = 1.0,
@@ -72,7 +74,7 @@ class SquashedGaussianPolicy(Policy):
         scale = (self.high.double() - self.low.double()) / 2
         self._log_scale = scale.log().sum().item() if density == "action" else 0.0  # a number, so that it costs nothing
         front, size = in_front(encoder, agent, team)
-        head = GaussianHead(size, self.size, hidden, activation, std, std_map, initial_std, max_std)
+        head = GaussianHead(size, self.size, hidden, activation, std, std_map, initial_std, max_std, layer_norm)
         self.head = behind(front, head)
 
     @mode(

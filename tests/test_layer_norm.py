@@ -1,4 +1,4 @@
-"""``layer_norm: true`` of what acts in continuous spaces and of values; by hand in test_categorical_policy.py."""
+"""``layer_norm: true`` of what acts in continuous spaces and of values; by hand in net/test_categorical_policy.py."""
 
 import pytest
 import torch
@@ -6,6 +6,8 @@ from torch import nn
 
 from hetrl.net.gaussian_policy import GaussianPolicy
 from hetrl.net.local_value import LocalValue
+from hetrl.net.mixed_policy import MixedPolicy
+from hetrl.net.squashed_gaussian_policy import SquashedGaussianPolicy
 from hetrl.net.state_value import StateValue
 from hetrl.team import Agent, Box, Team
 
@@ -17,6 +19,8 @@ TEAM = Team((AGENT,), 9)
     ("cls", "answer", "size"),
     [
         (GaussianPolicy, lambda net, seen: net.act(seen)["proposal"], 6),
+        (SquashedGaussianPolicy, lambda net, seen: net.act(seen)["proposal"], 6),
+        (MixedPolicy, lambda net, seen: net.act(seen)["proposal"], 6),
         (StateValue, lambda net, seen: net.value(seen)["value"], 9),
         (LocalValue, lambda net, seen: net.value(seen)["value"], 6),
     ],
