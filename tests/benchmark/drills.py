@@ -1,4 +1,4 @@
-"""Football drills, several recipes beside each other: the figures of docs/football.md.
+"""Football drills, several recipes beside each other: what docs/football.md is to get.
 
     python tests/benchmark/drills.py                              the table, from what is kept
     python tests/benchmark/drills.py RUNS [PATTERN ...]           train what is missing, such as 'hasac_*_0'
