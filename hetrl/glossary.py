@@ -31,7 +31,7 @@ class Word(NamedTuple):
 WORDS: dict[str, dict[str, Word]] = {
     "Written by collection": {
         "agent.observation": Word("B F", "", "what the agent saw; under `next.`, what the step led to"),
-        "agent.action": Word("B A", "action", "what it did, sampled from its policy; integers where discrete"),
+        "agent.action": Word("B A", "action", "what the agent did, sampled from its policy; integers where discrete"),
         "agent.reward": Word("B", "reward", "the agent's own reward, as the scenario gives it"),
         "reward": Word(
             "B", "reward", "the team's reward, made of the agents' (`task.reward`); absent with `per_agent`"
@@ -60,7 +60,7 @@ WORDS: dict[str, dict[str, Word]] = {
         "memory": Word(
             "B H",
             "",
-            "hidden state of the team's value before the step, 0 where an episode begins; under `next.`, after it",
+            "hidden state of the team's value before the step, 0 where an episode begins; under `next.`, the next's",
         ),
         "is_init": Word(
             "B bool", "", "the step is the first of an episode; always so under `next.`, which stands alone"

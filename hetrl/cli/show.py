@@ -34,12 +34,12 @@ def show(
         _refuse_changes(recipe, "part", overrides)
         out.print(describe(recipe))
         return
-    if recipe not in shipped() and not Path(recipe).exists():
+    if recipe not in shipped():
         if found := catalog.with_word(recipe):
             raise RecipeError(f"no recipe '{recipe}'; of the part, write hetrl show {' or hetrl show '.join(found)}.")
         from hetrl.report.quantity import describe_quantity, quantities
 
-        if meant := quantities(recipe):
+        if (meant := quantities(recipe)) and not Path(recipe).is_file():
             _refuse_changes(recipe, "quantity", overrides)
             for key in meant:
                 out.print(describe_quantity(key))

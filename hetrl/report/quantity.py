@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from hetrl import catalog, glossary, keys
-from hetrl.component import Component
+from hetrl.network import Network
 from hetrl.report.part import Described
 
 COLLECTED = "Written by collection"
@@ -12,12 +12,12 @@ COLLECTED = "Written by collection"
 
 
 def bindings() -> Iterator[tuple[str, str, str, bool]]:
-    """Yield (part, role, key, whether it is written) of every key table of hetrl's own parts."""
+    """Yield (part, role, key, whether it is written) of hetrl's own parts: components, nets, optimisers that read."""
     for name in catalog.BUILT_IN:
         cls = catalog.resolve(name)
-        for table in [cls.table] if issubclass(cls, Component) else getattr(cls, "modes", {}).values():
-            yield from ((name, role, key, False) for role, key in table.reads.items())
-            yield from ((name, role, key, True) for role, key in table.writes.items())
+        for table in cls.modes.values() if issubclass(cls, Network) else [getattr(cls, "table", cls)]:
+            yield from ((name, role, key, False) for role, key in getattr(table, "reads", {}).items())
+            yield from ((name, role, key, True) for role, key in getattr(table, "writes", {}).items())
 
 
 def quantities(word: str) -> list[str]:
@@ -27,7 +27,7 @@ def quantities(word: str) -> list[str]:
     (['agent.observation'], ['factor'], [])
     """
     known = [key for group in glossary.WORDS.values() for key in group]
-    if not re.fullmatch(r"\w+(\.\w+)*", word) or word == keys.NEXT:
+    if not re.fullmatch(r"\w+(\.\w+)*", word) or {*word.split(".")} == {keys.NEXT}:
         return []
     key = glossary.base(word)
     return [key] if key in known else [each for each in known if each.split(".")[-1] == key.split(".")[-1]]

@@ -45,15 +45,14 @@ def kept():
 
 
 def keep(row):
-    """Add a row; another one of the same run goes."""
-    row = tuple(str(value) for value in row)
-    rows = sorted([each for each in kept() if each[:3] != row[:3]] + [row])
-    with TABLE.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows])
+    """Add a row, behind those that others may be adding."""
+    rows = [row] if TABLE.exists() else [COLUMNS, row]
+    with TABLE.open("a", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 def train(runs, recipe, drill, seed):
-    """Train a run and keep its rates of goals."""
+    """Train a run, keep its rates of goals, and return them: deterministic and drawn."""
     words = (f"task=task/football_{drill}", *RECIPES[recipe], f"run.frames={FRAMES}", f"run.seed={seed}")
     words = (*words, f"run.eval_every={FRAMES // 10}", "run.n_eval_episodes=100")
     run = hetrl.train(recipe, *words, folder=runs / f"{recipe}_{drill}_{seed}", quiet=True)
@@ -62,6 +61,7 @@ def train(runs, recipe, drill, seed):
         for drawn in (False, True)
     ]
     keep((recipe, drill, seed, run.frames, *(round(rate, 3) for rate in rates)))
+    return rates
 
 
 def missing(runs, patterns):
@@ -82,7 +82,7 @@ def table():
     for recipe in RECIPES:
         cells = []
         for drill in DRILLS:
-            rows = [row for row in kept() if row[:2] == (recipe, drill)]
+            rows = sorted(row for row in kept() if row[:2] == (recipe, drill))
             fixed, drawn = ([float(row[column]) for row in rows] for column in (4, 5))
             each = ", ".join(f"{rate:.2f}" for rate in fixed)
             mean = f"{sum(fixed) / len(fixed):.2f} ({each}); drawn {sum(drawn) / len(drawn):.2f}" if rows else "not run"
@@ -96,8 +96,7 @@ def main():
     if len(sys.argv) > 1:
         runs = Path(sys.argv[1])
         while (found := next(missing(runs, sys.argv[2:]), None)) is not None:
-            train(runs, *found)
-            print(*found, *kept()[-1], flush=True)
+            print(*found, *train(runs, *found), flush=True)
     print("\n".join(table()))
 
 

@@ -75,6 +75,11 @@ def test_a_quantity(asked, capsys):
     assert "loss/clipped_surrogate, loss/surrogate" in text
 
 
+@pytest.mark.parametrize("word", ["next", "next.next", "agent", "agents", "loss.td", "agent.", "happo/", "a" * 5000])
+def test_what_is_no_quantity(word):
+    assert quantities(word) == []
+
+
 def test_a_quantity_by_its_last_word_and_with_its_forms(capsys):
     cli.app(["show", "active"], standalone_mode=False)
     assert "  shape    [B], bool" in capsys.readouterr().out
@@ -83,6 +88,8 @@ def test_a_quantity_by_its_last_word_and_with_its_forms(capsys):
     assert text.startswith("agent.marginal_q: ") and "  shape       [B] or [B, K]" in text
     cli.app(["show", "agent.log_prob"], standalone_mode=False)
     assert "  forms       agent.log_prob, agent.old_log_prob" in capsys.readouterr().out
+    cli.app(["show", "agent.kl"], standalone_mode=False)
+    assert "optim/trust_region" in capsys.readouterr().out
     cli.app(["show", "observation"], standalone_mode=False)
     assert "  written by  collection" in capsys.readouterr().out
 
