@@ -321,6 +321,19 @@ def test_the_table_and_the_curves(wanted, tmp_path):
     assert "1,501" in page.read_text() and picture.stat().st_size > 1000
 
 
+def test_runs_of_other_lengths_have_a_panel_of_their_own(wanted, tmp_path):
+    for entry in wanted.entries:
+        keep(entry, tmp_path)
+    found, _ = part("results").every_result(wanted, tmp_path)
+    longer = [replace(each, frames=2 * each.frames) if each.arm == "first" else each for each in wanted.entries]
+    results = dict(zip(longer, (found[each] for each in wanted.entries), strict=True))
+    panels = part("drawn").panels(replace(wanted, entries=longer), results)
+    assert {title: [each.name for each in curves] for title, curves in panels.items()} == {
+        "Balance, 320": ["First"],
+        "Balance, 160": ["second"],
+    }
+
+
 def test_the_last_evaluations_are_averaged(wanted):
     drawn = part("drawn")
     assert drawn.figure(result(wanted.entries[0], values=(100, 1, 2, 3, 4, 5)), "deterministic") == 3

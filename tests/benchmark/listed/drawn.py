@@ -57,17 +57,24 @@ def table(wanted: RunList, results: Results) -> str:
 
 
 def panels(wanted: RunList, results: Results) -> dict[str, list[Curve]]:
-    """Return the curves of every task that has some: deterministic returns, of seeds together."""
-    found = {}
+    """Return the curves of every task that has some: deterministic returns, of seeds together.
+
+    Runs of other lengths have a panel of their own: beside ten million frames one million is a line at the edge.
+    """
+    found: dict[str, list[Curve]] = {}
     for place in wanted.places:
-        curves = []
-        for arm in wanted.arms:
-            own = [each for each in wanted.entries if (each.arm, each.where) == (arm, place) and each in results]
-            series = [series_of(results[each]) for each in own if results[each].points]
-            if series:
-                curves.append(Curve(wanted.labels.get(arm, arm), series, recipe=own[0].recipe))
-        if curves:
-            found[wanted.columns.get(place, place)] = curves
+        title = wanted.columns.get(place, place)
+        here = [each for each in wanted.entries if each.where == place]
+        lengths = sorted({each.frames for each in here}, reverse=True)
+        for frames in lengths:
+            curves = []
+            for arm in wanted.arms:
+                own = [each for each in here if (each.arm, each.frames) == (arm, frames) and each in results]
+                series = [series_of(results[each]) for each in own if results[each].points]
+                if series:
+                    curves.append(Curve(wanted.labels.get(arm, arm), series, recipe=own[0].recipe))
+            if curves:
+                found[title if len(lengths) == 1 else f"{title}, {frames_as_text(frames)}"] = curves
     return found
 
 
